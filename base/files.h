@@ -1,0 +1,67 @@
+// Files relative to held directories. A Dir is an open O_PATH|O_DIRECTORY descriptor; a recreated directory of the same
+// name is another Dir. Anything below a directory that a pod can write goes through the *Beneath calls (openat2 with
+// RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS). Blocking; thread-safe (no shared state).
+#ifndef SKIFF_BASE_FILES_H_
+#define SKIFF_BASE_FILES_H_
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace skiff {
+
+// An owned file descriptor.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(other.Release()) {}
+  Fd& operator=(Fd&& other) noexcept;
+  ~Fd();
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  int Release() { int fd = fd_; fd_ = -1; return fd; }
+
+ private:
+  int fd_ = -1;
+};
+
+class Dir {
+ public:
+  static StatusOr<Dir> Open(const std::string& path);
+  StatusOr<Dir> OpenDir(const std::string& relative) const;           // beneath, no symlinks
+  StatusOr<Fd> OpenFile(const std::string& relative, int flags, mode_t mode = 0) const;  // beneath, no symlinks
+  // The whole file, at most `limit` bytes (kResourceExhausted beyond). Files of /proc and /sys report no size; fine.
+  StatusOr<std::string> Read(const std::string& relative, size_t limit = 16 << 20) const;
+  // write + fsync + rename + fsync of the directory: readers and crashes see the old or the new file, never a part.
+  Status WriteAtomic(const std::string& relative, std::string_view data, mode_t mode = 0644) const;
+  Status Write(const std::string& relative, std::string_view data) const;  // existing file, one write (cgroup files)
+  Status MakeDirs(const std::string& relative, mode_t mode = 0755) const;
+  Status RemoveAll(const std::string& relative) const;                // does not cross mounts, follows no symlink
+  StatusOr<std::vector<std::string>> List(const std::string& relative = ".") const;  // sorted, without . and ..
+  bool Exists(const std::string& relative) const;
+  int fd() const { return fd_.get(); }
+  const std::string& path() const { return path_; }  // for messages only
+
+ private:
+  Dir(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Fd fd_;
+  std::string path_;
+};
+
+// Plain-path forms for trusted paths (configuration, state directories).
+StatusOr<std::string> ReadFile(const std::string& path, size_t limit = 64 << 20);
+Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode = 0644);
+Status MakeDirs(const std::string& path, mode_t mode = 0755);
+Status RemoveAll(const std::string& path);
+StatusOr<std::vector<std::string>> ListDir(const std::string& path);
+bool Exists(const std::string& path);
+std::string JoinPath(std::string_view a, std::string_view b);
+
+}  // namespace skiff
+
+#endif  // SKIFF_BASE_FILES_H_

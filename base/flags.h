@@ -1,0 +1,64 @@
+// Command lines in upstream's spelling (spf13/pflag): --name=value, --name value, --bool, --bool=false, -v 4, lists that
+// repeat or hold commas, a=b maps, durations as Go writes them. Loop-free and single-threaded: parsed once at start.
+//
+//   FlagSet flags("kubelet");
+//   flags.String("config", &path, "The kubelet configuration file.");
+//   auto rest = flags.Parse(argc, argv);          // error: "unknown flag: --x", "invalid argument \"a\" for ..."
+#ifndef SKIFF_BASE_FLAGS_H_
+#define SKIFF_BASE_FLAGS_H_
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+
+namespace skiff {
+
+class FlagSet {
+ public:
+  explicit FlagSet(std::string program, std::string summary = "");
+
+  void String(std::string_view name, std::string* value, std::string_view help, char shorthand = 0);
+  void Bool(std::string_view name, bool* value, std::string_view help, char shorthand = 0);
+  void Int(std::string_view name, int64_t* value, std::string_view help, char shorthand = 0);
+  void Int32(std::string_view name, int32_t* value, std::string_view help, char shorthand = 0);
+  void Double(std::string_view name, double* value, std::string_view help);
+  void Duration(std::string_view name, std::chrono::nanoseconds* value, std::string_view help);
+  void Strings(std::string_view name, std::vector<std::string>* value, std::string_view help);           // replaces defaults
+  void Map(std::string_view name, std::map<std::string, std::string>* value, std::string_view help);     // a=b,c=d
+  // Any other type: `set` parses and stores; `type` and `default_text` are for --help.
+  void Custom(std::string_view name, std::string_view type, std::string_view default_text, std::string_view help,
+              std::function<Status(std::string_view)> set);
+  // Accepted and ignored; using it warns in the log: "Flag --x has been deprecated, <why>".
+  void Deprecate(std::string_view name, std::string_view why);
+  void Hide(std::string_view name);
+
+  // Positional arguments. kCancelled with the help text as its message for --help, -h.
+  StatusOr<std::vector<std::string>> Parse(int argc, const char* const* argv);
+  bool Changed(std::string_view name) const;
+  std::string Help() const;  // wrapped and sorted as pflag prints it
+
+ private:
+  struct Flag {
+    std::string name, type, default_text, help, deprecated;
+    char shorthand = 0;
+    bool is_bool = false, hidden = false, changed = false;
+    std::function<Status(std::string_view)> set;
+  };
+  Flag& Add(std::string_view name, std::string_view type, std::string default_text, std::string_view help,
+            char shorthand, std::function<Status(std::string_view)> set);
+  std::string program_, summary_;
+  std::map<std::string, Flag, std::less<>> flags_;
+};
+
+// Go's duration syntax both ways: "1h30m", "300ms", "1.5s", "0". Errors: time: invalid duration "x".
+StatusOr<std::chrono::nanoseconds> ParseDuration(std::string_view text);
+std::string FormatDuration(std::chrono::nanoseconds duration);
+
+}  // namespace skiff
+
+#endif  // SKIFF_BASE_FLAGS_H_
