@@ -1,0 +1,70 @@
+// Events about objects (core/v1), as upstream's recorder writes them: equal ones are counted on one Event (patch of
+// count, lastTimestamp and message), many similar ones are aggregated under "(combined from similar events): ..", and
+// each object has a token bucket (burst 25, one more every 5 minutes). Recording never blocks and never fails: the queue
+// is bounded (1,000) and the newest is dropped when it is full. Loop thread only.
+#ifndef SKIFF_CLIENT_EVENTS_H_
+#define SKIFF_CLIENT_EVENTS_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "client/rest.h"
+#include "k8s/io/api/core/v1/reference.pb.h"
+
+namespace skiff::client {
+
+inline constexpr std::string_view kNormal = "Normal";
+inline constexpr std::string_view kWarning = "Warning";
+
+using ObjectReference = ::k8s::io::api::core::v1::ObjectReference;
+
+// kind, apiVersion, namespace, name, uid and resourceVersion of an object. `field_path` names a part of it:
+// "spec.containers{web}".
+ObjectReference ReferenceTo(const Message& object, std::string_view field_path = "");
+
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void Record(const ObjectReference& about, std::string_view type, std::string_view reason,
+                      std::string message) = 0;
+
+  void Record(const Message& object, std::string_view type, std::string_view reason, std::string message) {
+    Record(ReferenceTo(object), type, reason, std::move(message));
+  }
+};
+
+class EventRecorder final : public EventSink {
+ public:
+  // `component` ("kubelet", "default-scheduler") and `host` (the node's name, or "") are the event's source.
+  EventRecorder(std::shared_ptr<Rest> rest, std::string component, std::string host);
+  ~EventRecorder() override;
+
+  using EventSink::Record;
+  void Record(const ObjectReference& about, std::string_view type, std::string_view reason,
+              std::string message) override;
+  // Sends what was recorded, until cancelled. Events wait in the queue while the server is away (12 tries each).
+  Task<void> Run();
+  size_t dropped() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Keeps what was recorded, for tests: "Normal Started Container started".
+class FakeEventSink final : public EventSink {
+ public:
+  using EventSink::Record;
+  void Record(const ObjectReference& about, std::string_view type, std::string_view reason,
+              std::string message) override;
+  struct Entry {
+    ObjectReference about;
+    std::string type, reason, message;
+  };
+  std::vector<Entry> events;
+};
+
+}  // namespace skiff::client
+
+#endif  // SKIFF_CLIENT_EVENTS_H_
