@@ -1,0 +1,21 @@
+// What upstream's API server fills in when an object is decoded (defaulting), for every kind that has any. Idempotent.
+// Thread-safe. Admission (service account, tolerations, priority, limit ranges) and strategy (status, generation,
+// allocated addresses) are not in here.
+#ifndef SKIFF_API_DEFAULTS_H_
+#define SKIFF_API_DEFAULTS_H_
+
+#include <google/protobuf/message.h>
+
+#include "api/object.h"
+
+namespace skiff::api {
+
+// Sets defaults by the message's type; kinds without defaults are left as they are.
+void SetDefaults(google::protobuf::Message* message);
+inline void SetDefaults(Object* object) {
+  if (object->mutable_message() != nullptr) SetDefaults(object->mutable_message());
+}
+
+}  // namespace skiff::api
+
+#endif  // SKIFF_API_DEFAULTS_H_
