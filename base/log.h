@@ -1,4 +1,5 @@
-// Logging as klog does it: text ("I1121 05:54:07.123456   1234 file.cc:12] \"Started container\" pod=\"ns/n\"") or, with
+// Logging as klog does it: text ("I1121 05:54:07.123456   1234 file.cc:12] \"Started container\" pod=\"ns/n\"") or,
+// with
 // --logging-format=json, one JSON object a line ({"ts":..,"caller":..,"msg":..,"v":0,"pod":"ns/n"}). Messages are
 // constant sentences, what varies goes into key-value pairs. Never pass secret values. Thread-safe. Lines go to
 // standard error in one write(2) each.
@@ -51,15 +52,15 @@ void Write(Severity severity, int v, const char* file, int line, const Status* s
   ::skiff::log::Write(::skiff::log::Severity::kInfo, 0, __FILE__, __LINE__, nullptr, message, {__VA_ARGS__})
 #define LOG_WARNING(message, ...) \
   ::skiff::log::Write(::skiff::log::Severity::kWarning, 0, __FILE__, __LINE__, nullptr, message, {__VA_ARGS__})
-#define LOG_ERROR(status, message, ...)                                                                     \
+#define LOG_ERROR(status, message, ...)                                                                    \
   do {                                                                                                     \
     const ::skiff::Status skiff_log_status = (status);                                                     \
     ::skiff::log::Write(::skiff::log::Severity::kError, 0, __FILE__, __LINE__, &skiff_log_status, message, \
                         {__VA_ARGS__});                                                                    \
   } while (false)
-#define VLOG(level, message, ...)                                                                             \
-  do {                                                                                                       \
-    if (::skiff::log::Verbosity() >= (level))                                                                \
+#define VLOG(level, message, ...)                                                                                     \
+  do {                                                                                                                \
+    if (::skiff::log::Verbosity() >= (level))                                                                         \
       ::skiff::log::Write(::skiff::log::Severity::kInfo, level, __FILE__, __LINE__, nullptr, message, {__VA_ARGS__}); \
   } while (false)
 
