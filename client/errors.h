@@ -28,8 +28,8 @@ std::string ReasonOf(const Status& status);  // "NotFound", "Conflict", ...; "" 
 int HttpCodeOf(const Status& status);        // 404, ...; 0 when the error did not come from a server
 std::chrono::seconds RetryAfterOf(const Status& status);  // 0 when the server named none
 
-bool IsNotFound(const Status& status);
-bool IsAlreadyExists(const Status& status);
+using absl::IsAlreadyExists;  // 409 AlreadyExists has this code, 404 that one
+using absl::IsNotFound;
 bool IsConflict(const Status& status);   // the object changed meanwhile: read again
 bool IsGone(const Status& status);       // 410, reasons Expired and Gone: list again
 bool IsInvalid(const Status& status);

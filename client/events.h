@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/rest.h"
 #include "k8s/io/api/core/v1/reference.pb.h"
@@ -49,6 +50,25 @@ class EventRecorder final : public EventSink {
 
  private:
   struct State;
+  static Task<void> RunState(std::shared_ptr<State> state);
+  std::shared_ptr<State> state_;
+};
+
+// Events in the form of events.k8s.io/v1, as the scheduler writes them: eventTime and action instead of a source and
+// counts; one that comes again becomes a series (first repeat at once, later ones every 30 minutes and 6 minutes after
+// the last). Same queue and guarantees as EventRecorder.
+class SeriesRecorder {
+ public:
+  // `controller` is "default-scheduler"; the instance is "default-scheduler-HOST".
+  SeriesRecorder(std::shared_ptr<Rest> rest, std::string controller, std::string host);
+  ~SeriesRecorder();
+  void Record(const ObjectReference& regarding, std::string_view type, std::string_view reason, std::string_view action,
+              std::string message);
+  Task<void> Run();
+
+ private:
+  struct State;
+  static Task<void> RunState(std::shared_ptr<State> state);
   std::shared_ptr<State> state_;
 };
 

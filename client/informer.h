@@ -70,6 +70,8 @@ class InformerBase {
 
  private:
   struct State;
+  static Task<void> RunState(std::shared_ptr<State> state);
+  static Task<void> Step(std::shared_ptr<State> state, std::chrono::nanoseconds wait, Status* result);
   std::shared_ptr<State> state_;
 };
 

@@ -1,0 +1,93 @@
+#include "client/event_correlator.h"
+
+#include <functional>
+
+#include "absl/strings/str_cat.h"
+#include "api/codec.h"
+#include "api/time.h"
+
+namespace skiff::client {
+namespace {
+
+constexpr size_t kMostEntries = 4096;
+constexpr size_t kAggregateAt = 10;  // different messages of one kind ..
+constexpr std::chrono::seconds kAggregateWithin{600};
+constexpr double kSpamQps = 1.0 / 300;
+constexpr int kSpamBurst = 25;
+
+uint64_t Hash(const std::string& text) { return std::hash<std::string>()(text); }
+
+// The parts are separated here, so that no two keys run into each other.
+uint64_t EventKey(const EventCorrelator::Event& e) {
+  const auto& o = e.involvedobject();
+  return Hash(absl::StrCat(e.source().component(), "\n", e.source().host(), "\n", o.kind(), "\n", o.namespace_(), "\n",
+                           absl::StrCat(o.name(), "\n", o.fieldpath(), "\n", o.uid(), "\n", o.apiversion()), "\n",
+                           e.type(), "\n", e.reason(), "\n", e.message()));
+}
+
+uint64_t AggregateKey(const EventCorrelator::Event& e) {
+  const auto& o = e.involvedobject();
+  return Hash(absl::StrCat("aggregate\n", e.source().component(), "\n", e.source().host(), "\n", o.kind(), "\n",
+                           absl::StrCat(o.namespace_(), "\n", o.name(), "\n", o.uid(), "\n", o.apiversion()), "\n",
+                           e.type(), "\n", e.reason(), "\n", e.reportingcomponent()));
+}
+
+uint64_t SpamKey(const EventCorrelator::Event& e) {
+  const auto& o = e.involvedobject();
+  return Hash(absl::StrCat(e.source().component(), "\n", e.source().host(), "\n", o.kind(), "\n", o.namespace_(), "\n",
+                           o.name(), "\n", o.uid(), "\n", o.apiversion(), "\n", e.type()));
+}
+
+}  // namespace
+
+EventCorrelator::EventCorrelator(Clock& clock)
+    : clock_(clock), aggregates_(kMostEntries), seen_(kMostEntries), buckets_(kMostEntries) {}
+
+EventCorrelator::Action EventCorrelator::Correlate(Event* event) {
+  const SteadyTime now = clock_.Steady();
+  uint64_t key = EventKey(*event);
+
+  const uint64_t aggregate_key = AggregateKey(*event);
+  Aggregate* aggregate = aggregates_.Find(aggregate_key);
+  if (aggregate == nullptr) aggregate = aggregates_.Put(aggregate_key, Aggregate{{}, now});
+  if (now - aggregate->last > kAggregateWithin) aggregate->messages.clear();
+  aggregate->messages.insert(Hash(event->message()));
+  aggregate->last = now;
+  if (aggregate->messages.size() >= kAggregateAt) {
+    aggregate->messages.erase(aggregate->messages.begin());
+    event->set_message(absl::StrCat("(combined from similar events): ", event->message()));
+    key = aggregate_key;
+  }
+
+  Action action = Action::kCreate;
+  if (const Seen* seen = seen_.Find(key); seen != nullptr && seen->count > 0) {
+    event->mutable_metadata()->set_name(seen->name);
+    event->mutable_firsttimestamp()->set_seconds(seen->first_seconds);
+    event->set_count(seen->count + 1);
+    action = Action::kPatch;
+  }
+  seen_.Put(key, Seen{event->count(), event->metadata().name(), event->firsttimestamp().seconds()});
+
+  const uint64_t spam_key = SpamKey(*event);
+  auto* bucket = buckets_.Find(spam_key);
+  if (bucket == nullptr) {
+    bucket = buckets_.Put(spam_key, std::make_shared<TokenBucket>(kSpamQps, kSpamBurst, clock_));
+  }
+  return (*bucket)->TryTake() ? action : Action::kSkip;
+}
+
+void EventCorrelator::Written(const Event& event) {
+  // Aggregates keep their own entry: its key does not follow from the written event, whose message is another.
+  const uint64_t key = EventKey(event);
+  if (Seen* seen = seen_.Find(key); seen != nullptr && seen->name == event.metadata().name()) {
+    seen->count = std::max(seen->count, event.count());
+  }
+}
+
+std::string EventCorrelator::PatchOf(const Event& event) {
+  nlohmann::json patch = {{"count", event.count()}, {"message", event.message()}};
+  patch["lastTimestamp"] = api::FormatTime(event.lasttimestamp());
+  return patch.dump();
+}
+
+}  // namespace skiff::client

@@ -1,0 +1,297 @@
+#include "client/events.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "absl/strings/str_cat.h"
+#include "api/codec.h"
+#include "api/time.h"
+#include "base/log.h"
+#include "client/event_correlator.h"
+#include "client/object.h"
+
+namespace skiff::client {
+namespace {
+
+using CoreEvent = ::k8s::io::api::core::v1::Event;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr size_t kMostQueued = 1000;
+constexpr int kMostTries = 12;
+constexpr seconds kBetweenTries{10};
+constexpr minutes kFinishSeries{6};
+constexpr minutes kRefreshSeries{30};
+
+std::string EventName(const std::string& object, WallTime now) {
+  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  return absl::StrCat(object, ".", absl::Hex(static_cast<uint64_t>(nanos)));
+}
+
+CoreEvent NewEvent(const ObjectReference& about, std::string_view type, std::string_view reason, std::string message,
+                   WallTime now) {
+  CoreEvent event;
+  event.mutable_metadata()->set_name(EventName(about.name(), now));
+  event.mutable_metadata()->set_namespace_(about.namespace_().empty() ? "default" : about.namespace_());
+  *event.mutable_involvedobject() = about;
+  event.set_type(std::string(type));
+  event.set_reason(std::string(reason));
+  event.set_message(std::move(message));
+  return event;
+}
+
+// The server refused for good: trying again makes no sense. Without an answer, or with "come again", it does.
+bool Refused(const Status& status) {
+  const int code = HttpCodeOf(status);
+  return code != 0 && code != 429 && code < 500;
+}
+
+}  // namespace
+
+ObjectReference ReferenceTo(const Message& object, std::string_view field_path) {
+  ObjectReference out;
+  const api::GroupVersionKind kind = KindOf(object);
+  const meta::ObjectMeta& metadata = MetadataOf(object);
+  out.set_kind(kind.kind);
+  out.set_apiversion(kind.group_version().ToString());
+  out.set_namespace_(metadata.namespace_());
+  out.set_name(metadata.name());
+  out.set_uid(metadata.uid());
+  out.set_resourceversion(metadata.resourceversion());
+  if (!field_path.empty()) out.set_fieldpath(std::string(field_path));
+  return out;
+}
+
+struct EventRecorder::State {
+  State(std::shared_ptr<Rest> rest, std::string component, std::string host)
+      : rest(std::move(rest)),
+        component(std::move(component)),
+        host(std::move(host)),
+        correlator(this->rest->clock()),
+        ready(this->rest->executor()) {}
+
+  std::shared_ptr<Rest> rest;
+  const std::string component, host;
+  EventCorrelator correlator;
+  std::deque<CoreEvent> queue;
+  Wakeup ready;
+  size_t dropped = 0;
+  bool abandoned = false;
+
+  // True when done with it, for better or worse.
+  Task<bool> Send(CoreEvent event, EventCorrelator::Action action) {
+    Status status;
+    if (action == EventCorrelator::Action::kPatch) {
+      auto patched = co_await rest->Patch<CoreEvent>(event.metadata().namespace_(), event.metadata().name(),
+                                                     EventCorrelator::PatchOf(event));
+      status = patched.status();
+      if (patched.ok()) correlator.Written(*patched);
+    }
+    if (action == EventCorrelator::Action::kCreate || IsNotFound(status)) {
+      auto created = co_await rest->Create(event);
+      status = created.status();
+      if (created.ok()) correlator.Written(*created);
+    }
+    if (status.ok() || absl::IsCancelled(status)) co_return true;
+    if (Refused(status)) {
+      if (IsAlreadyExists(status) || IsNamespaceTerminating(status)) {
+        VLOG(5, "Server rejected event (will not retry!)", {"err", status});
+      } else {
+        LOG_ERROR(status, "Server rejected event (will not retry!)", {"reason", event.reason()},
+                  {"object", MakeKey(event)});
+      }
+      co_return true;
+    }
+    VLOG(1, "Unable to write event (may retry after sleeping)", {"err", status});
+    co_return false;
+  }
+
+  static std::string MakeKey(const CoreEvent& event) {
+    return absl::StrCat(event.involvedobject().namespace_(), "/", event.involvedobject().name());
+  }
+};
+
+EventRecorder::EventRecorder(std::shared_ptr<Rest> rest, std::string component, std::string host)
+    : state_(std::make_shared<State>(std::move(rest), std::move(component), std::move(host))) {}
+
+EventRecorder::~EventRecorder() {
+  state_->abandoned = true;
+  state_->ready.Notify();
+}
+
+void EventRecorder::Record(const ObjectReference& about, std::string_view type, std::string_view reason,
+                           std::string message) {
+  const WallTime now = state_->rest->clock().Now();
+  VLOG(2, "Event occurred", {"object", absl::StrCat(about.namespace_(), "/", about.name())},
+       {"fieldPath", about.fieldpath()}, {"kind", about.kind()}, {"apiVersion", about.apiversion()}, {"type", type},
+       {"reason", reason}, {"message", message});
+  if (state_->queue.size() >= kMostQueued) {
+    ++state_->dropped;
+    return;
+  }
+  CoreEvent event = NewEvent(about, type, reason, std::move(message), now);
+  event.mutable_source()->set_component(state_->component);
+  if (!state_->host.empty()) event.mutable_source()->set_host(state_->host);
+  *event.mutable_firsttimestamp() = api::ToTime(now);
+  *event.mutable_lasttimestamp() = api::ToTime(now);
+  event.set_count(1);
+  event.set_reportingcomponent(state_->component);
+  event.set_reportinginstance(state_->host);
+  state_->queue.push_back(std::move(event));
+  state_->ready.Notify();
+}
+
+Task<void> EventRecorder::Run() { return RunState(state_); }
+
+Task<void> EventRecorder::RunState(std::shared_ptr<State> state) {
+  while (true) {
+    while (!state->queue.empty()) {
+      CoreEvent event = std::move(state->queue.front());
+      state->queue.pop_front();
+      const auto action = state->correlator.Correlate(&event);
+      if (action == EventCorrelator::Action::kSkip) continue;
+      for (int tries = 1; !co_await state->Send(event, action); ++tries) {
+        if (tries >= kMostTries) {
+          LOG_ERROR(Unavailable("retry limit exceeded"), "Unable to write event (retry limit exceeded!)",
+                    {"reason", event.reason()}, {"object", State::MakeKey(event)});
+          break;
+        }
+        // The first wait is anywhere within the usual one, so that not every client comes back together.
+        std::chrono::nanoseconds wait = kBetweenTries;
+        if (tries == 1) wait = std::chrono::nanoseconds(static_cast<int64_t>(wait.count() * RandomFraction()));
+        if (!(co_await state->rest->clock().Sleep(wait)).ok()) co_return;
+      }
+    }
+    state->queue.shrink_to_fit();
+    if (state->abandoned || !(co_await state->ready.Wait()).ok()) co_return;
+  }
+}
+
+size_t EventRecorder::dropped() const { return state_->dropped; }
+
+struct SeriesRecorder::State {
+  State(std::shared_ptr<Rest> rest, std::string controller, std::string host)
+      : rest(std::move(rest)), controller(std::move(controller)), ready(this->rest->executor()) {
+    instance = absl::StrCat(this->controller, "-", host);
+  }
+
+  struct Series {
+    CoreEvent event;
+    SteadyTime last_seen, written;
+  };
+
+  std::shared_ptr<Rest> rest;
+  const std::string controller;
+  std::string instance;
+  std::map<std::string, Series> series;
+  std::deque<std::string> queue;  // keys of what is to be written
+  Wakeup ready;
+  bool abandoned = false;
+
+  Task<bool> Send(CoreEvent event) {
+    Status status = absl::NotFoundError("");
+    bool patched = false;
+    if (event.has_series()) {
+      patched = true;
+      nlohmann::json patch;
+      patch["series"] = {{"count", event.series().count()},
+                         {"lastObservedTime", api::FormatMicroTime(event.series().lastobservedtime())}};
+      status = (co_await rest->Patch<CoreEvent>(event.metadata().namespace_(), event.metadata().name(), patch.dump()))
+                   .status();
+    }
+    if (!patched || IsNotFound(status)) status = (co_await rest->Create(event)).status();
+    if (status.ok() || absl::IsCancelled(status)) co_return true;
+    if (Refused(status)) {
+      VLOG(2, "Server rejected event (will not retry!)", {"err", status}, {"reason", event.reason()});
+      co_return true;
+    }
+    VLOG(1, "Unable to write event (may retry after sleeping)", {"err", status});
+    co_return false;
+  }
+
+  // Series that are over are written a last time and forgotten; those that go on are refreshed now and then.
+  void Sweep() {
+    const SteadyTime now = rest->clock().Steady();
+    for (auto it = series.begin(); it != series.end();) {
+      Series& entry = it->second;
+      const bool over = now - entry.last_seen > kFinishSeries;
+      if (over && !entry.event.has_series()) {
+        it = series.erase(it);
+        continue;
+      }
+      if ((over && entry.written < entry.last_seen) ||
+          (entry.event.has_series() && now - entry.written > kRefreshSeries)) {
+        queue.push_back(it->first);
+      } else if (over) {
+        it = series.erase(it);
+        continue;
+      }
+      ++it;
+    }
+  }
+};
+
+SeriesRecorder::SeriesRecorder(std::shared_ptr<Rest> rest, std::string controller, std::string host)
+    : state_(std::make_shared<State>(std::move(rest), std::move(controller), std::move(host))) {}
+
+SeriesRecorder::~SeriesRecorder() {
+  state_->abandoned = true;
+  state_->ready.Notify();
+}
+
+void SeriesRecorder::Record(const ObjectReference& regarding, std::string_view type, std::string_view reason,
+                            std::string_view action, std::string message) {
+  State& state = *state_;
+  const WallTime now = state.rest->clock().Now();
+  const std::string key = absl::StrCat(type, "\n", reason, "\n", action, "\n", regarding.SerializeAsString());
+  const auto found = state.series.find(key);
+  if (found != state.series.end()) {
+    auto& event = found->second.event;
+    found->second.last_seen = state.rest->clock().Steady();
+    const bool first = !event.has_series();
+    event.mutable_series()->set_count(first ? 2 : event.series().count() + 1);
+    *event.mutable_series()->mutable_lastobservedtime() = api::ToMicroTime(now);
+    if (!first) return;
+  } else {
+    if (state.series.size() >= kMostQueued) return;
+    CoreEvent event = NewEvent(regarding, type, reason, std::move(message), now);
+    *event.mutable_eventtime() = api::ToMicroTime(now);
+    event.set_action(std::string(action));
+    event.set_reportingcomponent(state.controller);
+    event.set_reportinginstance(state.instance);
+    state.series[key] = {std::move(event), state.rest->clock().Steady(), {}};
+  }
+  state.queue.push_back(key);
+  state.ready.Notify();
+}
+
+Task<void> SeriesRecorder::Run() { return RunState(state_); }
+
+Task<void> SeriesRecorder::RunState(std::shared_ptr<State> state) {
+  while (!state->abandoned) {
+    while (!state->queue.empty()) {
+      const std::string key = std::move(state->queue.front());
+      state->queue.pop_front();
+      const auto found = state->series.find(key);
+      if (found == state->series.end()) continue;
+      found->second.written = state->rest->clock().Steady();
+      const CoreEvent event = found->second.event;
+      for (int tries = 1; !co_await state->Send(event); ++tries) {
+        if (tries >= kMostTries) break;
+        if (!(co_await state->rest->clock().Sleep(Jitter(kBetweenTries, 0.25))).ok()) co_return;
+      }
+    }
+    // Idle without anything to look after: no timer runs.
+    const Status woken =
+        state->series.empty() ? co_await state->ready.Wait() : co_await state->ready.WaitFor(kFinishSeries);
+    if (!woken.ok() && !absl::IsDeadlineExceeded(woken)) co_return;
+    state->Sweep();
+  }
+}
+
+void FakeEventSink::Record(const ObjectReference& about, std::string_view type, std::string_view reason,
+                           std::string message) {
+  events.push_back({about, std::string(type), std::string(reason), std::move(message)});
+}
+
+}  // namespace skiff::client

@@ -1,0 +1,420 @@
+#include "client/rest.h"
+
+#include <errno.h>  // program_invocation_short_name
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "api/codec.h"
+#include "api/scheme.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "client/object.h"
+#include "client/rate_limit.h"
+#include "client/wire.h"
+
+namespace skiff::client {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr int kMaxRetryAfter = 10;         // upstream's maximum for answers that name a Retry-After
+constexpr int kMaxReadRetries = 3;         // for reads that failed without one
+constexpr seconds kTokenLifetime{60};
+constexpr size_t kMaxFrame = 64 * 1024 * 1024;
+
+struct Origin {
+  std::string authority, prefix;
+  bool tls = true;
+};
+
+StatusOr<Origin> ParseServer(const std::string& server) {
+  Origin out;
+  std::string_view rest = server;
+  if (rest.starts_with("https://")) {
+    rest.remove_prefix(8);
+  } else if (rest.starts_with("http://")) {
+    rest.remove_prefix(7);
+    out.tls = false;
+  } else {
+    return InvalidArgument("server \"", server, "\": host must be a URL or a host:port pair with https:// or http://");
+  }
+  const size_t slash = rest.find('/');
+  if (slash != std::string_view::npos) {
+    out.prefix = std::string(rest.substr(slash));
+    while (!out.prefix.empty() && out.prefix.back() == '/') out.prefix.pop_back();
+    rest = rest.substr(0, slash);
+  }
+  if (rest.empty()) return InvalidArgument("server \"", server, "\": no host");
+  out.authority = std::string(rest);
+  const size_t colon = rest.rfind(':');
+  const size_t bracket = rest.rfind(']');
+  const bool has_port = colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
+  if (!has_port) absl::StrAppend(&out.authority, out.tls ? ":443" : ":80");
+  return out;
+}
+
+std::string DefaultUserAgent() {
+  return absl::StrCat(program_invocation_short_name, "/v1.36.2 (linux/amd64) skiff");
+}
+
+std::string PathOf(const api::Resource& resource, const std::string& ns, const std::string& name,
+                   const std::string& subresource) {
+  std::string path = resource.group.empty() ? absl::StrCat("/api/", resource.version)
+                                            : absl::StrCat("/apis/", resource.group, "/", resource.version);
+  if (resource.namespaced && !ns.empty()) absl::StrAppend(&path, "/namespaces/", http::PercentEncode(ns));
+  absl::StrAppend(&path, "/", resource.plural);
+  if (!name.empty()) absl::StrAppend(&path, "/", http::PercentEncode(name));
+  if (!subresource.empty()) absl::StrAppend(&path, "/", subresource);
+  return path;
+}
+
+std::string TargetOf(std::string path, const std::vector<std::pair<std::string, std::string>>& pairs) {
+  http::Query query;
+  for (const auto& [key, value] : pairs) query.Add(key, value);
+  const std::string text = query.Encode();
+  return text.empty() ? path : absl::StrCat(path, "?", text);
+}
+
+std::vector<std::pair<std::string, std::string>> ListQuery(const ListOptions& options) {
+  std::vector<std::pair<std::string, std::string>> out;
+  if (!options.label_selector.empty()) out.emplace_back("labelSelector", options.label_selector);
+  if (!options.field_selector.empty()) out.emplace_back("fieldSelector", options.field_selector);
+  if (!options.resource_version.empty()) out.emplace_back("resourceVersion", options.resource_version);
+  if (!options.resource_version_match.empty()) out.emplace_back("resourceVersionMatch", options.resource_version_match);
+  if (options.limit > 0) out.emplace_back("limit", absl::StrCat(options.limit));
+  if (!options.continue_token.empty()) out.emplace_back("continue", options.continue_token);
+  return out;
+}
+
+class WatchImpl final : public Watch {
+ public:
+  WatchImpl(std::unique_ptr<http::BodyReader> body, const Message& prototype)
+      : body_(std::move(body)), prototype_(prototype), protobuf_(IsProtobuf(body_->headers().Get("Content-Type"))) {}
+
+  Task<StatusOr<WatchEvent>> Next() override {
+    while (true) {
+      const std::string_view waiting = std::string_view(buffer_).substr(start_);
+      size_t head = 0, size = 0;
+      bool whole = false;
+      if (protobuf_) {
+        head = 4;
+        if (waiting.size() >= 4) {
+          for (int i = 0; i < 4; ++i) size = size << 8 | static_cast<uint8_t>(waiting[i]);
+          if (size > kMaxFrame) co_return absl::DataLossError(absl::StrCat("a watch frame of ", size, " bytes"));
+          whole = waiting.size() - 4 >= size;
+        }
+      } else if (const size_t newline = waiting.find('\n'); newline != std::string_view::npos) {
+        size = newline + 1;
+        whole = true;
+      } else if (waiting.size() > kMaxFrame) {
+        co_return absl::DataLossError("a watch line without end");
+      }
+      if (whole) {
+        auto event = DecodeWatchEvent(protobuf_, waiting.substr(head, size), prototype_);
+        start_ += head + size;
+        co_return event;
+      }
+      buffer_.erase(0, start_);
+      start_ = 0;
+      if (buffer_.empty() && buffer_.capacity() > 64 * 1024) buffer_.shrink_to_fit();
+      const size_t had = buffer_.size();
+      buffer_.resize(std::max(had + 4096, protobuf_ && had >= 4 ? head + size : 0));
+      auto read = co_await body_->Read(std::span(buffer_).subspan(had));
+      buffer_.resize(had + (read.ok() ? *read : 0));
+      if (!read.ok()) {
+        if (absl::IsCancelled(read.status())) co_return read.status();
+        co_return Unavailable("the watch broke off: ", read.status().message());
+      }
+      if (*read == 0) {
+        if (had > 0) co_return Unavailable("the watch ended within an event");
+        co_return absl::OutOfRangeError("the watch ended");
+      }
+    }
+  }
+
+ private:
+  const std::unique_ptr<http::BodyReader> body_;
+  const Message& prototype_;
+  const bool protobuf_;
+  std::string buffer_;
+  size_t start_ = 0;
+};
+
+class RestImpl final : public Rest {
+ public:
+  RestImpl(asio::any_io_executor executor, Config config, Origin origin, std::shared_ptr<TlsClientConfig> tls,
+           Clock& clock)
+      : executor_(executor),
+        config_(std::move(config)),
+        origin_(std::move(origin)),
+        clock_(clock),
+        bucket_(config_.qps, config_.burst, clock),
+        client_(executor, origin_.authority, std::move(tls)) {
+    if (config_.user_agent.empty()) config_.user_agent = DefaultUserAgent();
+  }
+
+  Task<Status> Run(Call call, Message* out) override {
+    auto self = shared_from_this();
+    auto resource = ResourceOf(*call.prototype);
+    if (!resource.ok()) co_return resource.status();
+    http::ClientRequest request;
+    request.method = call.method;
+    request.target = TargetOf(PathOf(**resource, call.ns, call.name, call.subresource), call.query);
+    request.headers.Set("Accept", "application/vnd.kubernetes.protobuf,application/json");
+    if (!call.content_type.empty()) request.headers.Set("Content-Type", call.content_type);
+    request.body = std::move(call.body);
+    auto answer = co_await Send(std::move(request), call.idempotent);
+    if (!answer.ok()) co_return answer.status();
+    if (out == nullptr) co_return absl::OkStatus();
+    co_return DecodeObject(answer->headers.Get("Content-Type"), answer->body, out);
+  }
+
+  Task<StatusOr<RawList>> RunList(const Message& prototype, std::string ns, ListOptions options,
+                                  std::function<void(std::shared_ptr<Message>)> item) override {
+    auto self = shared_from_this();
+    auto resource = ResourceOf(prototype);
+    if (!resource.ok()) co_return resource.status();
+    http::ClientRequest request;
+    request.target = TargetOf(PathOf(**resource, ns, "", ""), ListQuery(options));
+    request.headers.Set("Accept", "application/vnd.kubernetes.protobuf,application/json");
+    auto answer = co_await Send(std::move(request), true);
+    if (!answer.ok()) co_return answer.status();
+    co_return DecodeList(answer->headers.Get("Content-Type"), answer->body, prototype, item);
+  }
+
+  Task<StatusOr<std::unique_ptr<Watch>>> StartWatch(const Message& prototype, std::string ns, ListOptions options,
+                                                    std::chrono::seconds timeout) override {
+    auto self = shared_from_this();
+    auto resource = ResourceOf(prototype);
+    if (!resource.ok()) co_return resource.status();
+    options.limit = 0;
+    auto query = ListQuery(options);
+    query.emplace_back("watch", "true");
+    query.emplace_back("allowWatchBookmarks", "true");
+    if (timeout.count() > 0) query.emplace_back("timeoutSeconds", absl::StrCat(timeout.count()));
+    http::ClientRequest request;
+    request.target = origin_.prefix + TargetOf(PathOf(**resource, ns, "", ""), query);
+    request.timeout = seconds(30);  // until the head; a server sends it at once
+    request.headers.Set("Accept", "application/vnd.kubernetes.protobuf,application/json");
+    CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
+    const std::string name = NameOf(request);
+    auto body = co_await client_.Open(std::move(request));
+    if (!body.ok()) co_return Annotate(body.status(), name);
+    if ((*body)->status() != 200) {
+      auto text = co_await (*body)->ReadAll(1 << 20);
+      if ((*body)->status() == 401) ForgetToken();
+      co_return DecodeError((*body)->status(), (*body)->headers().Get("Content-Type"), text.ok() ? *text : "", "GET",
+                            std::string((*body)->headers().Get("Retry-After")));
+    }
+    co_return std::make_unique<WatchImpl>(*std::move(body), prototype);
+  }
+
+  Task<StatusOr<http::ClientResponse>> Raw(RawRequest raw) override {
+    auto self = shared_from_this();
+    auto request = co_await RawPrepared(std::move(raw));
+    if (!request.ok()) co_return request.status();
+    const std::string name = NameOf(*request);
+    auto answer = co_await client_.Do(*std::move(request));
+    if (!answer.ok()) co_return Annotate(answer.status(), name);
+    co_return answer;
+  }
+
+  Task<StatusOr<std::unique_ptr<http::BodyReader>>> RawOpen(RawRequest raw) override {
+    auto self = shared_from_this();
+    auto request = co_await RawPrepared(std::move(raw));
+    if (!request.ok()) co_return request.status();
+    const std::string name = NameOf(*request);
+    auto answer = co_await client_.Open(*std::move(request));
+    if (!answer.ok()) co_return Annotate(answer.status(), name);
+    co_return answer;
+  }
+
+  const Config& config() const override { return config_; }
+  asio::any_io_executor executor() const override { return executor_; }
+  Clock& clock() const override { return clock_; }
+
+ private:
+  // As Go's client names a request in errors: Get "https://host/path".
+  std::string NameOf(const http::ClientRequest& request) const {
+    std::string method = absl::AsciiStrToLower(request.method);
+    method[0] = absl::ascii_toupper(static_cast<unsigned char>(method[0]));
+    return absl::StrCat(method, " \"", origin_.tls ? "https://" : "http://", origin_.authority, request.target, "\"");
+  }
+
+  Status AddCredentials(http::Headers* headers) {
+    headers->Set("User-Agent", config_.user_agent);
+    if (!config_.token_file.empty()) {
+      if (file_token_.empty() || clock_.Steady() - file_token_read_ > kTokenLifetime) {
+        auto text = ReadFile(config_.token_file, 1 << 20);
+        if (text.ok() && !absl::StripAsciiWhitespace(*text).empty()) {
+          file_token_ = std::string(absl::StripAsciiWhitespace(*text));
+          file_token_read_ = clock_.Steady();
+        } else if (file_token_.empty()) {
+          if (text.ok()) return InvalidArgument("read token file \"", config_.token_file, "\": it is empty");
+          return Annotate(text.status(), absl::StrCat("read token file \"", config_.token_file, "\""));
+        }
+      }
+      headers->Set("Authorization", "Bearer " + file_token_);
+    } else if (!config_.token.empty()) {
+      headers->Set("Authorization", "Bearer " + config_.token);
+    } else if (!config_.username.empty()) {
+      headers->Set("Authorization", "Basic " + Base64Encode(config_.username + ":" + config_.password));
+    }
+    if (!config_.impersonate_user.empty()) headers->Set("Impersonate-User", config_.impersonate_user);
+    return absl::OkStatus();
+  }
+
+  // The next request reads the token file again.
+  void ForgetToken() { file_token_.clear(); }
+
+  Task<Status> Throttle() {
+    const auto wait = bucket_.Reserve();
+    if (wait.count() == 0) co_return absl::OkStatus();
+    if (wait > seconds(1)) VLOG(3, "Waited before sending request", {"delay_s", wait.count() / 1e9});
+    co_return co_await clock_.Sleep(wait);
+  }
+
+  Task<StatusOr<http::ClientRequest>> RawPrepared(RawRequest raw) {
+    http::ClientRequest request;
+    request.method = std::move(raw.method);
+    request.target = origin_.prefix + raw.target;
+    request.timeout = raw.timeout.count() > 0 ? raw.timeout : config_.timeout;
+    if (!raw.accept.empty()) request.headers.Set("Accept", raw.accept);
+    if (!raw.content_type.empty()) request.headers.Set("Content-Type", raw.content_type);
+    request.body = std::move(raw.body);
+    CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
+    CO_RETURN_IF_ERROR(co_await Throttle());
+    co_return std::move(request);
+  }
+
+  // A successful answer, or the error that the answer stands for. `safe`: sending it twice does no harm.
+  Task<StatusOr<http::ClientResponse>> Send(http::ClientRequest request, bool safe) {
+    request.target = origin_.prefix + request.target;
+    request.timeout = config_.timeout;
+    const bool read = request.method == "GET";
+    const std::string name = NameOf(request);
+    Backoff backoff(milliseconds(200), seconds(5), 2, 0.5);
+    int reads = 0;
+    bool refreshed = false;
+    for (int tries = 0;; ++tries) {
+      CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
+      CO_RETURN_IF_ERROR(co_await Throttle());
+      http::ClientRequest copy = request;
+      auto answer = co_await client_.Do(std::move(copy));
+      if (!answer.ok()) {
+        if (!safe || !absl::IsUnavailable(answer.status()) || reads++ >= kMaxReadRetries) {
+          co_return Annotate(answer.status(), name);
+        }
+        CO_RETURN_IF_ERROR(co_await clock_.Sleep(backoff.Next()));
+        continue;
+      }
+      const int status = answer->status;
+      if (status >= 200 && status < 300) co_return answer;
+      const std::string retry_after(answer->headers.Get("Retry-After"));
+      if (status == 401 && !config_.token_file.empty() && !refreshed) {
+        refreshed = true;
+        ForgetToken();
+        continue;
+      }
+      int after = 0;
+      if ((status == 429 || status >= 500) && absl::SimpleAtoi(retry_after, &after) && after >= 0) {
+        if (tries < kMaxRetryAfter) {
+          VLOG(4, "Got a Retry-After response", {"delay_s", after}, {"attempt", tries + 1}, {"request", name});
+          const auto wait = std::max<std::chrono::nanoseconds>(milliseconds(50), seconds(after));
+          CO_RETURN_IF_ERROR(co_await clock_.Sleep(wait + Jitter(milliseconds(50), 1)));
+          continue;
+        }
+      } else if (read && (status == 429 || status == 502 || status == 503 || status == 504) &&
+                 reads++ < kMaxReadRetries) {
+        CO_RETURN_IF_ERROR(co_await clock_.Sleep(backoff.Next()));
+        continue;
+      }
+      co_return DecodeError(status, answer->headers.Get("Content-Type"), answer->body, request.method, retry_after);
+    }
+  }
+
+  const asio::any_io_executor executor_;
+  Config config_;
+  const Origin origin_;
+  Clock& clock_;
+  TokenBucket bucket_;
+  http::Client client_;
+  std::string file_token_;
+  SteadyTime file_token_read_;
+};
+
+}  // namespace
+
+StatusOr<std::shared_ptr<Rest>> Rest::Make(asio::any_io_executor executor, Config config, Clock& clock) {
+  ASSIGN_OR_RETURN(Origin origin, ParseServer(config.server));
+  std::shared_ptr<TlsClientConfig> tls;
+  if (origin.tls) {
+    ASSIGN_OR_RETURN(tls, TlsClientConfig::Make(config.tls));
+  }
+  std::shared_ptr<Rest> out =
+      std::make_shared<RestImpl>(std::move(executor), std::move(config), std::move(origin), std::move(tls), clock);
+  return out;
+}
+
+StatusOr<Rest::Call> Rest::ObjectCall(std::string method, const Message& object, std::string subresource,
+                                      const WriteOptions& options) {
+  const meta::ObjectMeta& metadata = MetadataOf(object);
+  Call call;
+  const bool create = method == "POST";
+  if (!create && metadata.name().empty()) return InvalidArgument("resource name may not be empty");
+  call.prototype = object.GetReflection()->GetMessageFactory()->GetPrototype(object.GetDescriptor());
+  call.ns = metadata.namespace_();
+  if (!create) call.name = metadata.name();
+  call.idempotent = method == "PUT" && !metadata.resourceversion().empty();
+  call.method = std::move(method);
+  call.subresource = std::move(subresource);
+  if (!options.field_manager.empty()) call.query.emplace_back("fieldManager", options.field_manager);
+  if (options.dry_run) call.query.emplace_back("dryRun", "All");
+  call.content_type = std::string(api::kProtobufType);
+  call.body = EncodeObject(object);
+  return call;
+}
+
+StatusOr<Rest::Call> Rest::SubCall(std::string method, const Message& prototype, std::string ns, std::string name,
+                                   std::string subresource, const Message* body) {
+  if (name.empty()) return InvalidArgument("resource name may not be empty");
+  Call call{&prototype, std::move(method), std::move(ns), std::move(name), std::move(subresource)};
+  call.idempotent = call.method == "GET";
+  if (body != nullptr) {
+    call.content_type = std::string(api::kProtobufType);
+    call.body = EncodeObject(*body);
+  }
+  return call;
+}
+
+StatusOr<Rest::Call> Rest::DeleteCall(const Message& prototype, std::string ns, std::string name,
+                                      const ListOptions& list, const meta::DeleteOptions& options) {
+  Call call{&prototype, "DELETE", std::move(ns), std::move(name)};
+  call.query = ListQuery(list);
+  if (options.ByteSizeLong() > 0) {
+    call.content_type = std::string(api::kProtobufType);
+    call.body = EncodeObject(options);
+  }
+  return call;
+}
+
+Rest::Call Rest::PatchCall(const Message& prototype, std::string ns, std::string name, std::string patch,
+                           const PatchOptions& options) {
+  Call call{&prototype, "PATCH", std::move(ns), std::move(name), options.subresource};
+  switch (options.type) {
+    case PatchType::kJson: call.content_type = "application/json-patch+json"; break;
+    case PatchType::kMerge: call.content_type = "application/merge-patch+json"; break;
+    case PatchType::kStrategicMerge: call.content_type = "application/strategic-merge-patch+json"; break;
+    case PatchType::kApply: call.content_type = "application/apply-patch+yaml"; break;
+  }
+  if (!options.field_manager.empty()) call.query.emplace_back("fieldManager", options.field_manager);
+  if (options.force) call.query.emplace_back("force", "true");
+  call.body = std::move(patch);
+  return call;
+}
+
+}  // namespace skiff::client
