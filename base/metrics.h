@@ -10,7 +10,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "base/metrics_text.h"
 
 namespace skiff::metrics {
 
@@ -46,8 +49,9 @@ class Histogram {
 template <typename T>
 class Family {
  public:
-  Family(std::vector<std::string> labels, std::vector<double> bounds) : labels(std::move(labels)), bounds(std::move(bounds)) {}
-  T& With(const LabelValues& values);
+  Family(std::vector<std::string> labels, std::vector<double> bounds)
+      : labels(std::move(labels)), bounds(std::move(bounds)) {}
+  T& With(const LabelValues& values);  // as many values as labels, in the order of `labels`
   void Remove(const LabelValues& values) { children.erase(values); }
   void Clear() { children.clear(); }
 
@@ -66,14 +70,15 @@ using Emit = std::function<void(Sample)>;
 
 class Registry {
  public:
-  // Upstream's stability level opens the help text: "[ALPHA] Counter of ...".
+  // Upstream's stability level opens the help text: "[ALPHA] Counter of ...". A family without labels shows a 0 at
+  // once, one with labels shows nothing before its first child.
   Family<Counter>& Counters(std::string name, std::string help, std::vector<std::string> labels = {});
   Family<Gauge>& Gauges(std::string name, std::string help, std::vector<std::string> labels = {});
   Family<Histogram>& Histograms(std::string name, std::string help, std::vector<double> bounds,
                                 std::vector<std::string> labels = {});
-  // `collect` is called at every exposition. `type` is "counter", "gauge" or "untyped".
+  // `collect` is called at every exposition. `type` is "counter", "gauge" or "untyped". Labels in any order.
   void Collector(std::string name, std::string help, std::string type, std::function<void(const Emit&)> collect);
-  // process_*: CPU, RSS, virtual memory, start time, open and maximum files.
+  // process_*: CPU, resident and virtual memory, network, start time, open and maximum files.
   void AddProcessMetrics();
 
   // Families sorted by name; content type "text/plain; version=0.0.4; charset=utf-8".
@@ -82,9 +87,12 @@ class Registry {
  private:
   struct Entry {
     std::string help, type;
-    std::function<void(std::string* out, const std::string& name)> expose;
+    std::function<void(std::string* out, const std::string& name)> expose;  // the samples; nothing if there are none
     std::shared_ptr<void> family;
   };
+  template <typename T>
+  Family<T>& Add(std::string name, std::string help, std::string type, std::vector<std::string> labels,
+                 std::vector<double> bounds);
   std::map<std::string, Entry> entries_;
 };
 
