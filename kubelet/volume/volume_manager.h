@@ -31,6 +31,8 @@ struct VolumeOptions {
   std::function<int64_t()> allocatable_memory;
   std::function<int64_t()> allocatable_milli_cpu;
   std::function<int64_t()> allocatable_ephemeral_storage;
+  bool recursive_read_only = false;                                 // the runtime can (its RuntimeHandler features)
+  bool image_volumes = false;                                       // the runtime can, and the caller pulls the images
   std::chrono::nanoseconds sync_period = std::chrono::seconds(60);  // refresh of configMap, secret, token, downward API
 };
 
@@ -56,7 +58,7 @@ class VolumeManager {
   // Sets up what is not yet set up, again with growing pauses (0.5 s, doubling) while something fails; every failure is
   // a FailedMount event. OK when all is there; kCancelled when the caller was cancelled; kDeadlineExceeded after 2m3s
   // with upstream's words (`unmounted volumes=[cfg], unattached volumes=[], failed to process volumes=[]: ...`): the
-  // caller reports those as a FailedMount event too and calls again. Fast when all is there already.
+  // caller logs that (no event) and calls again. Fast when all is there already.
   Task<Status> WaitForMounts(std::shared_ptr<const Pod> pod);
 
   // The pod's object changed (labels, annotations, spec); volumes made from it follow soon.

@@ -1,0 +1,149 @@
+#include "kubelet/volume/subpath.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <set>
+
+namespace skiff::kubelet {
+namespace {
+
+int OpenAt2(int dir, const char* path, uint64_t flags, uint64_t resolve) {
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = resolve;
+  // The kernel gives up with EAGAIN when somebody renames beneath it; a hostile pod may do so for long, not for ever.
+  for (int attempt = 0; attempt < 128; ++attempt) {
+    const int fd = static_cast<int>(syscall(SYS_openat2, dir, path, &how, sizeof(how)));
+    if (fd >= 0 || errno != EAGAIN) return fd;
+  }
+  errno = EAGAIN;
+  return -1;
+}
+
+bool SameFile(int a, const std::string& b) {
+  struct stat one {
+  }, two{};
+  if (fstatat(a, "", &one, AT_EMPTY_PATH) != 0 || lstat(b.c_str(), &two) != 0) return false;
+  return one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
+}  // namespace
+
+StatusOr<Fd> OpenBeneath(int volume_fd, const std::string& relative) {
+  Fd fd(OpenAt2(volume_fd, relative.c_str(), O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("openat2 ", relative));
+  // O_PATH of a link itself cannot come back: without O_NOFOLLOW the last component was followed.
+  return fd;
+}
+
+Status MakeDirsBeneath(int volume_fd, const std::string& relative, mode_t mode) {
+  Fd parent(fcntl(volume_fd, F_DUPFD_CLOEXEC, 0));
+  if (!parent.valid()) return ErrnoStatus(errno, "dup");
+  std::string done;
+  for (std::string_view part : absl::StrSplit(relative, '/', absl::SkipEmpty())) {
+    if (part == ".") continue;
+    const std::string name(part);
+    const std::string next = done.empty() ? name : absl::StrCat(done, "/", name);
+    // From the volume's root each time: a link in the middle may point elsewhere inside the volume.
+    Fd child(OpenAt2(volume_fd, next.c_str(), O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));
+    if (!child.valid()) {
+      if (errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("openat2 ", next));
+      if (mkdirat(parent.get(), name.c_str(), mode & 07777) != 0 && errno != EEXIST) {
+        return ErrnoStatus(errno, absl::StrCat("cannot create directory ", next));
+      }
+      child = Fd(OpenAt2(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK,
+                         RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
+      if (!child.valid()) return ErrnoStatus(errno, absl::StrCat("cannot open ", next));
+      if (fchmod(child.get(), mode & 07777) != 0) return ErrnoStatus(errno, absl::StrCat("chmod ", next));
+    }
+    parent = std::move(child);
+    done = next;
+  }
+  return absl::OkStatus();
+}
+
+Status BindSubPath(const SubPath& sub, Mounter& mounter) {
+  const Fd volume(open(sub.volume_path.c_str(), O_PATH | O_CLOEXEC));
+  if (!volume.valid()) return ErrnoStatus(errno, absl::StrCat("open ", sub.volume_path));
+  auto source = OpenBeneath(volume.get(), sub.sub_path);
+  if (!source.ok() && ErrnoOf(source.status()) == ENOENT) {
+    struct stat st {};
+    if (fstatat(volume.get(), "", &st, AT_EMPTY_PATH) != 0) return ErrnoStatus(errno, sub.volume_path);
+    RETURN_IF_ERROR(MakeDirsBeneath(volume.get(), sub.sub_path, st.st_mode));
+    source = OpenBeneath(volume.get(), sub.sub_path);
+  }
+  RETURN_IF_ERROR(source.status());
+
+  ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(sub.target));
+  if (mounted) {
+    if (SameFile(source->get(), sub.target)) return absl::OkStatus();
+    RETURN_IF_ERROR(mounter.Unmount(sub.target));
+  }
+  const std::string parent = sub.target.substr(0, sub.target.rfind('/'));
+  RETURN_IF_ERROR(MakeDirs(parent, 0750));
+  struct stat st {};
+  if (fstatat(source->get(), "", &st, AT_EMPTY_PATH) != 0) return ErrnoStatus(errno, sub.sub_path);
+  if (S_ISDIR(st.st_mode)) {
+    // A target left over from an earlier life may be of the other kind.
+    if (unlink(sub.target.c_str()) != 0 && errno != ENOENT && errno != EISDIR && errno != EPERM) {
+      return ErrnoStatus(errno, sub.target);
+    }
+    if (mkdir(sub.target.c_str(), 0750) != 0 && errno != EEXIST) return ErrnoStatus(errno, sub.target);
+  } else {
+    rmdir(sub.target.c_str());
+    const Fd file(open(sub.target.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
+    if (!file.valid()) return ErrnoStatus(errno, sub.target);
+  }
+  return mounter.BindFd(source->get(), sub.target);
+}
+
+Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter) {
+  const std::string root = absl::StrCat(pod_dir, "/volume-subpaths");
+  if (!Exists(root)) return absl::OkStatus();
+  // Stacked mounts show up once each; a second look makes sure that nothing is left before anything is removed.
+  for (int pass = 0; pass < 2; ++pass) {
+    ASSIGN_OR_RETURN(const auto mounts, mounter.MountsBelow(root));
+    for (const std::string& path : mounts) RETURN_IF_ERROR(mounter.Unmount(path));
+  }
+  ASSIGN_OR_RETURN(const auto left, mounter.MountsBelow(root));
+  if (!left.empty()) return FailedPrecondition("still mounted: ", left.front());
+  return RemoveAll(root);
+}
+
+StatusOr<std::string> ExpandSubPathExpr(const std::string& text, const std::map<std::string, std::string>& env) {
+  std::string out;
+  std::set<std::string> missing;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '$' || i + 1 == text.size()) {
+      out.push_back(text[i]);
+      continue;
+    }
+    if (text[i + 1] == '$') {
+      out.push_back('$');
+      ++i;
+      continue;
+    }
+    const size_t close = text[i + 1] == '(' ? text.find(')', i + 2) : std::string::npos;
+    if (close == std::string::npos) {
+      out.push_back('$');
+      continue;
+    }
+    const std::string name = text.substr(i + 2, close - i - 2);
+    auto found = env.find(name);
+    if (found == env.end() || found->second.empty()) {
+      missing.insert(name);
+    } else {
+      out += found->second;
+    }
+    i = close;
+  }
+  if (!missing.empty()) return InvalidArgument("missing value for ", absl::StrJoin(missing, ", "));
+  return out;
+}
+
+}  // namespace skiff::kubelet
