@@ -1,0 +1,40 @@
+// The agent's nftables table: masquerading of pods' traffic that leaves the cluster, and the guards of the overlay.
+// The whole table is one text, loaded in one transaction by nft(8), and only when it differs from the last one loaded.
+// nft is run rather than libnftables linked: the library's 2 MiB would stay resident for a call a node change.
+#ifndef SKIFF_CNI_AGENT_FIREWALL_H_
+#define SKIFF_CNI_AGENT_FIREWALL_H_
+
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "cni/agent/peer.h"
+
+namespace skiff::cni {
+
+struct FirewallConfig {
+  std::string table = "skiff-cni";
+  Prefix cluster_cidr;  // pods reach these addresses with their own
+  Prefix pod_cidr;      // this node's
+  std::string device;   // the overlay's
+  uint16_t port = 8472;
+};
+
+// Pure: the ruleset text. Frames are taken only from nodes, and only with inner sources of the cluster's other subnets
+// (security row vxlan-spoof).
+std::string Ruleset(const FirewallConfig& config, const std::vector<Peer>& peers);
+
+class Firewall {
+ public:
+  explicit Firewall(FirewallConfig config) : config_(std::move(config)) {}
+  Task<Status> Apply(const std::vector<Peer>& peers);
+  static Task<Status> Remove(std::string table);
+
+ private:
+  FirewallConfig config_;
+  std::string loaded_;
+};
+
+}  // namespace skiff::cni
+
+#endif  // SKIFF_CNI_AGENT_FIREWALL_H_

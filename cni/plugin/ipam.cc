@@ -1,0 +1,143 @@
+#include "cni/plugin/ipam.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "absl/strings/str_split.h"
+
+namespace skiff::cni {
+namespace {
+
+// An entry is three short lines; more is not ours.
+constexpr size_t kMaxEntryBytes = 1024;
+
+std::string LastFile(const Ip& ip) { return ip.v6 ? "last.v6" : "last.v4"; }
+
+}  // namespace
+
+StatusOr<Ipam> Ipam::Open(const std::string& state_dir, const std::string& network, std::string boot_id) {
+  const std::string path = JoinPath(state_dir, network);
+  RETURN_IF_ERROR(MakeDirs(path, 0700), "create IPAM state directory");
+  ASSIGN_OR_RETURN(Dir dir, Dir::Open(path));
+  Fd lock(openat(dir.fd(), "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!lock.valid()) return ErrnoStatus(errno, absl::StrCat("open ", path, "/lock"));
+  while (flock(lock.get(), LOCK_EX) != 0)
+    if (errno != EINTR) return ErrnoStatus(errno, absl::StrCat("lock ", path, "/lock"));
+  while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
+  return Ipam(std::move(dir), std::move(lock), std::move(boot_id));
+}
+
+StatusOr<std::vector<Ipam::Entry>> Ipam::Entries() const {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, dir_.List());
+  std::vector<Entry> entries;
+  for (const std::string& name : names) {
+    const auto ip = Ip::Parse(name);
+    if (!ip.ok()) continue;  // lock, last.*, a file that a crash left half-made
+    ASSIGN_OR_RETURN(const std::string text, dir_.Read(name, kMaxEntryBytes), "read address file ", name);
+    const std::vector<std::string> lines = absl::StrSplit(text, '\n');
+    Entry entry{*ip, {}, true};
+    if (lines.size() >= 3) {
+      entry.owner = {lines[0], lines[1]};
+      entry.stale = lines[2] != boot_id_;
+    }
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+// Not synced: after a power cut the boot id differs and the entry means nothing; before one the page cache holds it.
+Status Ipam::Put(const std::string& name, std::string_view text, bool replace) const {
+  const std::string part = "new." + name;
+  Fd fd(openat(dir_.fd(), part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("create ", name));
+  errno = 0;
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    const int err = errno == 0 ? ENOSPC : errno;
+    unlinkat(dir_.fd(), part.c_str(), 0);
+    return ErrnoStatus(err, absl::StrCat("write ", name));
+  }
+  if (replace) {
+    if (renameat(dir_.fd(), part.c_str(), dir_.fd(), name.c_str()) != 0) return ErrnoStatus(errno, "rename " + part);
+    return absl::OkStatus();
+  }
+  const int rc = linkat(dir_.fd(), part.c_str(), dir_.fd(), name.c_str(), 0);
+  const int err = errno;
+  unlinkat(dir_.fd(), part.c_str(), 0);
+  if (rc != 0) return ErrnoStatus(err, absl::StrCat("create ", name));
+  return absl::OkStatus();
+}
+
+Status Ipam::Remove(const Ip& ip) const {
+  const std::string name = ip.ToString();
+  if (unlinkat(dir_.fd(), name.c_str(), 0) != 0 && errno != ENOENT)
+    return ErrnoStatus(errno, absl::StrCat("remove address file ", name));
+  return absl::OkStatus();
+}
+
+StatusOr<Ip> Ipam::Allocate(const Prefix& range, const Attachment& attachment) {
+  ASSIGN_OR_RETURN(const std::vector<Entry> entries, Entries());
+  std::vector<Ip> used;
+  for (const Entry& entry : entries) {
+    if (!range.Contains(entry.ip)) continue;
+    if (entry.stale) {
+      RETURN_IF_ERROR(Remove(entry.ip));
+    } else if (entry.owner == attachment) {
+      return entry.ip;  // an ADD that was cut off and is repeated
+    } else {
+      used.push_back(entry.ip);
+    }
+  }
+  std::sort(used.begin(), used.end());
+
+  const Ip first = range.First().Plus(2);
+  const Ip last = range.Last();  // exclusive
+  Ip next = first;
+  if (const auto text = dir_.Read(LastFile(first), 64); text.ok()) {
+    if (const auto ip = Ip::Parse(*text); ip.ok() && range.Contains(*ip)) next = ip->Plus(1);
+  }
+  if (next < first || next >= last) next = first;
+  // Walk the sorted list of used addresses beside the candidates: as many steps as there are used ones at most.
+  for (size_t tried = 0; tried <= used.size() + 1; ++tried) {
+    if (!std::binary_search(used.begin(), used.end(), next)) {
+      const std::string owner = absl::StrCat(attachment.container_id, "\n", attachment.interface, "\n", boot_id_, "\n");
+      RETURN_IF_ERROR(Put(next.ToString(), owner, /*replace=*/false), "reserve address");
+      RETURN_IF_ERROR(Put(LastFile(next), next.ToString(), /*replace=*/true), "remember the last address given");
+      return next;
+    }
+    next = next.Plus(1);
+    if (next >= last) next = first;
+  }
+  return absl::ResourceExhaustedError(absl::StrCat("no IP addresses available in range ", range.ToString(), " (",
+                                                   used.size(), " of ", used.size(), " in use)"));
+}
+
+StatusOr<std::vector<Ip>> Ipam::Find(const Attachment& attachment) const {
+  ASSIGN_OR_RETURN(const std::vector<Entry> entries, Entries());
+  std::vector<Ip> found;
+  for (const Entry& entry : entries)
+    if (!entry.stale && entry.owner == attachment) found.push_back(entry.ip);
+  return found;
+}
+
+StatusOr<std::vector<Ip>> Ipam::Release(const Attachment& attachment) {
+  ASSIGN_OR_RETURN(std::vector<Ip> found, Find(attachment));
+  for (const Ip& ip : found) RETURN_IF_ERROR(Remove(ip));
+  return found;
+}
+
+StatusOr<std::vector<Attachment>> Ipam::Keep(const std::vector<Attachment>& valid) {
+  ASSIGN_OR_RETURN(const std::vector<Entry> entries, Entries());
+  std::vector<Attachment> dropped;
+  for (const Entry& entry : entries) {
+    if (!entry.stale && std::find(valid.begin(), valid.end(), entry.owner) != valid.end()) continue;
+    RETURN_IF_ERROR(Remove(entry.ip));
+    if (!entry.stale) dropped.push_back(entry.owner);
+  }
+  return dropped;
+}
+
+}  // namespace skiff::cni
