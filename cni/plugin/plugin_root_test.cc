@@ -113,7 +113,8 @@ TEST_F(ROOT_PluginTest, BadNetnsLeavesNothingBehind) {
   netns_ = "/etc/passwd";
   EXPECT_EQ(json::parse(Call("ADD").out)["msg"], "failed to open netns \"/etc/passwd\": not a network namespace");
   EXPECT_EQ(HostLinks(), before);
-  for (const std::string& name : *ListDir(dir_ + "/net")) EXPECT_FALSE(isdigit(name[0])) << "leaked address " << name;
+  const std::vector<std::string> names = *ListDir(dir_ + "/net");
+  for (const std::string& name : names) EXPECT_FALSE(isdigit(name[0])) << "leaked address " << name;
 }
 
 TEST_F(ROOT_PluginTest, DelWorksWithoutNetnsAndGcRemovesTheUnknown) {
