@@ -290,14 +290,12 @@ StatusOr<std::vector<std::string>> Dir::List(const std::string& relative) const 
 }
 
 bool Dir::Exists(const std::string& relative) const {
-  return Fd(OpenAt2(fd_.get(), relative.c_str(), O_PATH | O_NOFOLLOW, 0,
-                    RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS))
-      .valid();
+  // Without O_NOFOLLOW a symlink as the last component is refused like any other.
+  return Fd(OpenAt2(fd_.get(), relative.c_str(), O_PATH, 0, kBeneath)).valid();
 }
 
 StatusOr<struct stat> Dir::Stat(const std::string& relative) const {
   struct stat st {};
-  // O_PATH|O_NOFOLLOW opens a symlink itself, but RESOLVE_NO_SYMLINKS refuses even that as the last component.
   if (relative == "." || relative.empty()) {
     if (fstat(fd_.get(), &st) != 0) return ErrnoStatus(errno, absl::StrCat("stat ", path_));
     return st;

@@ -13,7 +13,7 @@ namespace skiff {
 
 struct Command {
   std::vector<std::string> argv;
-  std::vector<std::string> env;   // "A=b"; empty: inherited
+  std::vector<std::string> env;  // "A=b"; empty: inherited
   std::string input;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
   size_t output_limit = 1 << 20;  // of each stream; the rest is read and dropped
@@ -24,8 +24,9 @@ struct CommandResult {
   std::string out, err;
 };
 
-// An error only when the program could not be started (kNotFound) or timed out (kDeadlineExceeded).
-Task<StatusOr<CommandResult>> Run(Command command);
+// An error only when the program could not be started (kNotFound), timed out (kDeadlineExceeded) or the caller was
+// cancelled (kCancelled). The child leads a process group of its own, with default signal handling.
+Task<StatusOr<CommandResult>> RunCommand(Command command);
 
 }  // namespace skiff
 
