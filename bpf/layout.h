@@ -1,0 +1,160 @@
+// The layout of every map that the kernel programs and user space share, included by both sides. Addresses are 16
+// bytes in network order, IPv4 as ::ffff:a.b.c.d, so that one set of maps and one piece of code serve IPv4, IPv6 and
+// IPv4-mapped sockets. Ports are in network order.
+//
+// How a destination is found:
+//   frontends[address, port, protocol]    -> which service port, and where its endpoints stand in `slots`
+//   slots[first .. first + count)         -> ids of backends; a changed set is written to new slots, then the frontend
+//                                            is switched to them in one atomic update
+//   backends[id]                          -> address and port; state 0 once the endpoint is gone, which is how pinned
+//                                            flows notice
+// `slots` and `backends` are arrays of fixed-size chunks, so that an idle node pays for one chunk and not for the
+// maximum. Any change of what follows raises SKIFF_LAYOUT_VERSION: maps of another version are not reused.
+#ifndef SKIFF_BPF_LAYOUT_H_
+#define SKIFF_BPF_LAYOUT_H_
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+#ifdef __cplusplus
+#include <cstddef>
+#define SKIFF_LAYOUT(type, size) static_assert(sizeof(struct type) == (size) && alignof(struct type) <= 8)
+#define SKIFF_OFFSET(type, field, at) static_assert(offsetof(struct type, field) == (at))
+#else
+#define SKIFF_LAYOUT(type, size) _Static_assert(sizeof(struct type) == (size), #type)
+#define SKIFF_OFFSET(type, field, at) _Static_assert(__builtin_offsetof(struct type, field) == (at), #type "." #field)
+#endif
+
+#define SKIFF_LAYOUT_VERSION 1
+
+#define SKIFF_CHUNK_BITS 12
+#define SKIFF_CHUNK_SIZE (1 << SKIFF_CHUNK_BITS)  // elements of one chunk of `slots` and of `backends`
+#define SKIFF_MAX_SLOT_CHUNKS 1024                // 4,194,304 slots
+#define SKIFF_MAX_BACKEND_CHUNKS 512              // 2,097,152 backends
+#define SKIFF_MAX_FRONTENDS 131072
+#define SKIFF_MAX_AFFINITY 16384
+#define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
+
+enum skiff_scope {
+  SKIFF_SCOPE_ADDRESS = 0,     // the address in the key
+  SKIFF_SCOPE_NODE_PORT4 = 1,  // any IPv4 node address; the key's address is zero
+  SKIFF_SCOPE_NODE_PORT6 = 2,
+};
+
+enum skiff_frontend_flags {
+  SKIFF_FRONTEND_REFUSE = 1 << 0,        // an address entry (port 0): its other ports refuse
+  SKIFF_FRONTEND_NODE_ADDRESS = 1 << 1,  // an address entry: NodePorts are looked up for it
+  SKIFF_FRONTEND_HOST_ONLY = 1 << 2,     // holds for sockets in the node's network namespace only (loopback)
+  SKIFF_FRONTEND_PASS = 1 << 3,          // not for sockets: leave the packets alone
+  SKIFF_FRONTEND_INSIDE_LOCAL = 1 << 4,  // `inside` are the endpoints of this node, not the cluster's
+  SKIFF_FRONTEND_OUTSIDE_LOCAL = 1 << 5,
+};
+
+enum skiff_backend_state {
+  SKIFF_BACKEND_CLUSTER = 1 << 0,  // takes new connections under the traffic policy Cluster
+  SKIFF_BACKEND_LOCAL = 1 << 1,    // takes new connections under the traffic policy Local
+  SKIFF_BACKEND_SERVING = 1 << 2,  // keeps the flows that it has
+};
+
+struct skiff_address {
+  __u32 word[4];
+};
+
+struct skiff_frontend_key {
+  struct skiff_address address;
+  __u16 port;     // 0: an address entry
+  __u8 protocol;  // IPPROTO_*, 0 in an address entry
+  __u8 scope;     // enum skiff_scope
+};
+SKIFF_LAYOUT(skiff_frontend_key, 20);
+SKIFF_OFFSET(skiff_frontend_key, port, 16);
+SKIFF_OFFSET(skiff_frontend_key, protocol, 18);
+
+struct skiff_range {
+  __u32 first;
+  __u32 count;
+};
+
+struct skiff_frontend {
+  __u32 service;  // id of the service port, stable across restarts; several frontends share it
+  __u32 flags;    // enum skiff_frontend_flags
+  struct skiff_range inside;   // endpoints for clients on nodes and in pods
+  struct skiff_range outside;  // endpoints for packets that enter the cluster here
+  __u32 affinity_seconds;      // ClientIP affinity; 0: none
+  __u32 reserved;
+};
+SKIFF_LAYOUT(skiff_frontend, 32);
+SKIFF_OFFSET(skiff_frontend, inside, 8);
+SKIFF_OFFSET(skiff_frontend, affinity_seconds, 24);
+
+struct skiff_slot {
+  __u32 backend;
+  __u32 service;  // whose slot it is: a reader that was overtaken by two updates notices
+};
+SKIFF_LAYOUT(skiff_slot, 8);
+
+struct skiff_backend {
+  struct skiff_address address;
+  __u16 port;
+  __u8 protocol;
+  __u8 state;  // enum skiff_backend_state
+  __u32 service;
+};
+SKIFF_LAYOUT(skiff_backend, 24);
+SKIFF_OFFSET(skiff_backend, service, 20);
+
+struct skiff_affinity_key {
+  __u32 service;
+  __u32 kind;       // 0: client is an address; 1: word[0..1] is a network namespace's cookie
+  __u32 client[4];
+};
+SKIFF_LAYOUT(skiff_affinity_key, 24);
+
+struct skiff_affinity {
+  __u64 used;  // CLOCK_MONOTONIC nanoseconds of the last new connection
+  __u32 backend;
+  __u32 reserved;
+};
+SKIFF_LAYOUT(skiff_affinity, 16);
+
+// What a connected socket believes it is connected to, beside where it really is.
+struct skiff_peer {
+  struct skiff_address frontend_address;
+  struct skiff_address backend_address;
+  __u16 frontend_port;
+  __u16 backend_port;
+  __u32 backend;
+  __u32 service;
+  __u32 reserved;
+};
+SKIFF_LAYOUT(skiff_peer, 48);
+
+struct skiff_settings {
+  __u64 host_netns_cookie;
+  __u64 reserved;
+};
+SKIFF_LAYOUT(skiff_settings, 16);
+
+enum skiff_counter {
+  SKIFF_COUNT_CONNECT = 0,     // connections and first datagrams that got an endpoint
+  SKIFF_COUNT_NO_ENDPOINT,     // refused: the service has no endpoint
+  SKIFF_COUNT_UNUSED_PORT,     // refused: the address is a service's, the port is not
+  SKIFF_COUNT_RETRY,           // an update overtook the look-up; looked up again
+  SKIFF_COUNT_GAVE_UP,         // refused after too many of these: should stay 0
+  SKIFF_COUNT_REBIND,          // UDP flows moved off a dead endpoint
+  SKIFF_COUNT_FLOW_EVICTED,    // UDP sockets with more than SKIFF_UDP_FLOWS services
+  SKIFF_COUNTERS,
+};
+
+// One stale connected UDP socket, as the iterator over `udp_peers` reports it.
+struct skiff_stale {
+  __u64 cookie;
+  __u64 inode;  // of the socket in sockfs, as in /proc/PID/fd
+  struct skiff_peer peer;
+  __u32 netns;  // inode of its network namespace
+  __u16 family;
+  __u16 local_port;
+};
+SKIFF_LAYOUT(skiff_stale, 72);
+
+#endif  // SKIFF_BPF_LAYOUT_H_

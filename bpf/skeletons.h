@@ -1,0 +1,34 @@
+// The kernel programs that are built into this library, by the name of their source file.
+#ifndef SKIFF_BPF_SKELETONS_H_
+#define SKIFF_BPF_SKELETONS_H_
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+
+struct bpf_object;
+
+namespace skiff::bpf {
+
+enum class ProgramSet { kSocket, kUdpSockets };
+
+// Loaded programs of one set; they go when this goes, unless links hold them.
+class Programs {
+ public:
+  // Maps are made or taken over below `maps_dir`, as Load in bpf/objects.h says.
+  static StatusOr<Programs> Load(ProgramSet set, const std::string& maps_dir);
+  Programs() = default;
+
+  // Every program of the set, each by a link pinned as links_dir/PROGRAM.
+  Status AttachCgroup(int cgroup_fd, const std::string& links_dir);
+  Status AttachIterator(const std::string& program, int map_fd, const std::string& pin);
+
+ private:
+  std::shared_ptr<void> skeleton_;
+  bpf_object* object_ = nullptr;
+};
+
+}  // namespace skiff::bpf
+
+#endif  // SKIFF_BPF_SKELETONS_H_

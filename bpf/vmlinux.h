@@ -1,0 +1,135 @@
+/* The kernel types that our programs read, and nothing more. Structures marked `preserve_access_index` are relocated
+ * against the running kernel's BTF (CO-RE), so only the names of the fields that are read must agree. The context
+ * structures are kernel ABI and are spelled out whole. */
+#ifndef __VMLINUX_H__
+#define __VMLINUX_H__
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s64 s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u64 __be64;
+typedef __u32 __wsum;
+typedef __u16 __sum16;
+typedef _Bool bool;
+
+enum { false = 0, true = 1 };
+
+enum bpf_map_type {
+  BPF_MAP_TYPE_HASH = 1,
+  BPF_MAP_TYPE_ARRAY = 2,
+  BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+  BPF_MAP_TYPE_LRU_HASH = 9,
+  BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+  BPF_MAP_TYPE_SK_STORAGE = 24,
+};
+
+enum {
+  BPF_ANY = 0,
+  BPF_F_NO_PREALLOC = 1,
+  BPF_SK_STORAGE_GET_F_CREATE = 1,
+};
+
+enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };
+enum { AF_INET = 2, AF_INET6 = 10 };
+enum { ECONNREFUSED = 111 };
+
+struct bpf_spin_lock {
+  __u32 val;
+};
+
+struct bpf_sock;
+
+struct bpf_sock_addr {
+  __u32 user_family;
+  __u32 user_ip4;
+  __u32 user_ip6[4];
+  __u32 user_port;
+  __u32 family;
+  __u32 type;
+  __u32 protocol;
+  __u32 msg_src_ip4;
+  __u32 msg_src_ip6[4];
+  union {
+    struct bpf_sock *sk;
+    __u64 : 64;
+  } __attribute__((aligned(8)));
+};
+
+#ifndef SKIFF_NO_KERNEL_TYPES
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+  s64 counter;
+} atomic64_t;
+
+struct ns_common {
+  unsigned int inum;
+};
+
+struct net {
+  struct ns_common ns;
+};
+
+typedef struct {
+  struct net *net;
+} possible_net_t;
+
+struct sock_common {
+  unsigned short skc_family;
+  __u16 skc_num;
+  possible_net_t skc_net;
+  atomic64_t skc_cookie;
+};
+
+struct socket;
+
+struct sock {
+  struct sock_common __sk_common;
+  struct socket *sk_socket;
+};
+
+struct inode {
+  unsigned long i_ino;
+};
+
+struct socket {
+  int type;
+};
+
+struct socket_alloc {
+  struct socket socket;
+  struct inode vfs_inode;
+};
+
+struct seq_file;
+struct bpf_map;
+
+struct bpf_iter_meta {
+  struct seq_file *seq;
+  u64 session_id;
+  u64 seq_num;
+};
+
+struct bpf_iter__bpf_sk_storage_map {
+  struct bpf_iter_meta *meta;
+  struct bpf_map *map;
+  struct sock *sk;
+  void *value;
+};
+
+#pragma clang attribute pop
+#endif
+
+#endif

@@ -1,0 +1,34 @@
+// The kernel's side of the reconciler, as an interface: the three maps that hold services. Writes are batches; each
+// element is replaced atomically. Blocking (microseconds to milliseconds), loop thread only. After an error the maps
+// may hold a part of the batch.
+#ifndef SKIFF_PROXY_BPF_MAPS_H_
+#define SKIFF_PROXY_BPF_MAPS_H_
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "proxy/address.h"
+
+namespace skiff::proxy {
+
+class BpfMaps {
+ public:
+  virtual ~BpfMaps() = default;
+
+  // kResourceExhausted when the map is full.
+  virtual Status PutFrontends(std::span<const FrontendKey> keys, std::span<const skiff_frontend> values) = 0;
+  virtual Status DeleteFrontends(std::span<const FrontendKey> keys) = 0;  // a missing key is no error
+  virtual Status PutSlots(uint32_t first, std::span<const skiff_slot> values) = 0;
+  virtual Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) = 0;  // ids ascend
+
+  virtual StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() = 0;
+  virtual StatusOr<std::vector<skiff_slot>> ReadSlots() = 0;                             // by index
+  virtual StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() = 0;  // those with a state
+};
+
+}  // namespace skiff::proxy
+
+#endif  // SKIFF_PROXY_BPF_MAPS_H_

@@ -1,0 +1,105 @@
+#include "proxy/data_path.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "bpf/objects.h"
+#include "bpf/skeletons.h"
+
+namespace skiff::proxy {
+
+namespace {
+
+std::string MapsDir(const std::string& dir) { return JoinPath(dir, absl::StrCat("maps-v", SKIFF_LAYOUT_VERSION)); }
+std::string LinksDir(const std::string& dir) { return JoinPath(dir, "links"); }
+
+// Everything below is pinned objects: files and directories of a bpffs.
+Status RemoveTree(const std::string& dir) {
+  auto names = ListDir(dir);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(names);
+  for (const std::string& name : *names) {
+    std::string path = JoinPath(dir, name);
+    if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("remove ", path));
+  }
+  if (rmdir(dir.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("remove ", dir));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+struct DataPath::Objects {
+  bpf::Programs socket;
+};
+
+DataPath::DataPath(DataPathOptions options) : options_(std::move(options)) {}
+DataPath::~DataPath() = default;
+
+StatusOr<std::unique_ptr<DataPath>> DataPath::Load(DataPathOptions options) {
+  std::unique_ptr<DataPath> out(new DataPath(std::move(options)));
+  DataPathOptions& o = out->options_;
+  if (o.cgroup.empty()) {
+    ASSIGN_OR_RETURN(o.cgroup, bpf::FindCgroup2());
+  }
+  out->cgroup_fd_ = Fd(open(o.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!out->cgroup_fd_.valid()) return ErrnoStatus(errno, absl::StrCat("open cgroup ", o.cgroup));
+  RETURN_IF_ERROR(bpf::EnsureBpffs(o.dir));
+  RETURN_IF_ERROR(MakeDirs(MapsDir(o.dir), 0700));
+  RETURN_IF_ERROR(MakeDirs(LinksDir(o.dir), 0700));
+
+  out->objects_ = std::make_unique<Objects>();
+  ASSIGN_OR_RETURN(out->objects_->socket, bpf::Programs::Load(bpf::ProgramSet::kSocket, MapsDir(o.dir)));
+  ASSIGN_OR_RETURN(out->maps_, KernelBpfMaps::Open(MapsDir(o.dir)));
+  ASSIGN_OR_RETURN(uint64_t cookie, bpf::NetnsCookie());
+  RETURN_IF_ERROR(out->maps_->PutSettings({.host_netns_cookie = cookie, .reserved = 0}));
+  out->LoadIterator();
+  return out;
+}
+
+void DataPath::LoadIterator() {
+  auto load = [&]() -> Status {
+    ASSIGN_OR_RETURN(bpf::Programs programs, bpf::Programs::Load(bpf::ProgramSet::kUdpSockets, MapsDir(options_.dir)));
+    ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(MapsDir(options_.dir), "udp_peers")));
+    std::string pin = JoinPath(LinksDir(options_.dir), "stale_udp");
+    RETURN_IF_ERROR(programs.AttachIterator("stale_udp", map.get(), pin));
+    stale_udp_pin_ = std::move(pin);
+    return absl::OkStatus();
+  };
+  if (Status status = load(); !status.ok()) {
+    LOG_ERROR(status, "Connected UDP sockets of removed endpoints cannot be found on this kernel");
+  }
+  malloc_trim(0);  // the kernel's type information was read for this: several MiB
+}
+
+Status DataPath::Attach() {
+  if (objects_ == nullptr) return FailedPrecondition("already attached");
+  RETURN_IF_ERROR(objects_->socket.AttachCgroup(cgroup_fd_.get(), LinksDir(options_.dir)));
+  objects_.reset();
+  malloc_trim(0);
+  return RemoveOtherVersions();
+}
+
+Status DataPath::RemoveOtherVersions() {
+  ASSIGN_OR_RETURN(auto names, ListDir(options_.dir));
+  for (const std::string& name : names) {
+    std::string path = JoinPath(options_.dir, name);
+    if (name.starts_with("maps-v") && path != MapsDir(options_.dir)) RETURN_IF_ERROR(RemoveTree(path));
+  }
+  return absl::OkStatus();
+}
+
+Status RemoveDataPath(const DataPathOptions& options) {
+  auto names = ListDir(options.dir);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(names);
+  // Links first: programs are detached before the maps that they read are gone.
+  RETURN_IF_ERROR(RemoveTree(LinksDir(options.dir)));
+  for (const std::string& name : *names) {
+    if (name.starts_with("maps-v")) RETURN_IF_ERROR(RemoveTree(JoinPath(options.dir, name)));
+  }
+  return bpf::RemoveBpffsDir(options.dir);
+}
+
+}  // namespace skiff::proxy

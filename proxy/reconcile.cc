@@ -1,0 +1,477 @@
+#include "proxy/reconcile.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "base/log.h"
+
+namespace skiff::proxy {
+
+// What the maps held when we came.
+struct Reconciler::Found {
+  std::vector<Port> ports;
+  std::vector<bool> taken;                                   // by a service of ours
+  std::unordered_map<FrontendKey, size_t, KeyHash> port_of;  // frontend -> index in ports
+  std::unordered_map<FrontendKey, bool, KeyHash> addresses;  // address entries; true: still wanted
+};
+
+struct Reconciler::Plan {
+  std::vector<std::pair<uint32_t, skiff_backend>> backends;
+  // States that lose something: written when no frontend leads there any more.
+  std::vector<std::pair<uint32_t, skiff_backend>> late_backends;
+  std::vector<std::pair<uint32_t, skiff_slot>> slots;
+  std::unordered_map<FrontendKey, skiff_frontend, KeyHash> frontends;
+  std::unordered_set<FrontendKey, KeyHash> deleted;
+  std::vector<std::string> try_again;
+  bool udp_backend_removed = false;
+};
+
+namespace {
+
+constexpr uint32_t kMaxServices = 1u << 31;
+
+skiff_backend MakeBackend(const ModelEndpoint& e, uint8_t protocol, uint32_t service) {
+  skiff_backend out = {};
+  out.address = e.address;
+  out.port = htons(e.port);
+  out.protocol = protocol;
+  out.state = e.state;
+  out.service = service;
+  return out;
+}
+
+}  // namespace
+
+Reconciler::Reconciler(BpfMaps& maps)
+    : maps_(maps),
+      service_ids_(kMaxServices),
+      backend_ids_(SKIFF_MAX_BACKEND_CHUNKS << SKIFF_CHUNK_BITS),
+      ranges_(SKIFF_MAX_SLOT_CHUNKS << SKIFF_CHUNK_BITS) {}
+
+Reconciler::~Reconciler() = default;
+
+void Reconciler::Forget() {
+  services_.clear();
+  owners_.clear();
+  waiting_.clear();
+  backend_count_ = 0;
+  needs_full_ = true;
+}
+
+StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& changes) {
+  if (needs_full_) return FailedPrecondition("the maps must be read back first");
+  service_ids_.Settle();
+  backend_ids_.Settle();
+  ranges_.Settle();
+  Plan plan;
+  ApplyResult result;
+  Status status;
+  for (const ServiceChange& change : changes) {
+    status = ChangeService(change, nullptr, &plan);
+    if (!status.ok()) break;
+  }
+  if (status.ok()) status = Write(plan, &result);
+  if (!status.ok()) {
+    Forget();
+    return status;
+  }
+  return result;
+}
+
+StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all) {
+  Forget();
+  Plan plan;
+  Found found;
+  ApplyResult result;
+  Status status = ReadBack(&found, &plan);
+  for (size_t i = 0; status.ok() && i < all.size(); i++) status = ChangeService(all[i], &found, &plan);
+  if (status.ok()) {
+    for (size_t i = 0; i < found.ports.size(); i++) {
+      if (!found.taken[i]) DropPort(found.ports[i], &plan);
+    }
+    for (const auto& [key, wanted] : found.addresses) {
+      if (!wanted) Release(key, 0, &plan);
+    }
+    status = Write(plan, &result);
+  }
+  if (!status.ok()) {
+    Forget();
+    return status;
+  }
+  needs_full_ = false;
+  return result;
+}
+
+// Turns the maps' content into ports as if an earlier pass of ours had made them. What is inconsistent (half a pass of
+// a process that died) is not trusted: it gets new numbers, and what it used is removed.
+Status Reconciler::ReadBack(Found* found, Plan* plan) {
+  ASSIGN_OR_RETURN(auto frontends, maps_.ReadFrontends(), "read frontends");
+  ASSIGN_OR_RETURN(auto slots, maps_.ReadSlots(), "read slots");
+  ASSIGN_OR_RETURN(auto backends, maps_.ReadBackends(), "read backends");
+
+  std::unordered_map<uint32_t, size_t> by_id;
+  std::vector<uint32_t> service_ids, backend_ids;
+  ranges_.Reset(SKIFF_MAX_SLOT_CHUNKS << SKIFF_CHUNK_BITS);
+  auto port_of = [&](uint32_t id) -> Port& {
+    auto [it, added] = by_id.emplace(id, found->ports.size());
+    if (added) {
+      found->ports.emplace_back().id = id;
+      service_ids.push_back(id);
+    }
+    return found->ports[it->second];
+  };
+  for (const auto& [key, value] : frontends) {
+    if (key.port == 0) {
+      // Entries of node addresses belong to whoever writes these.
+      if (value.flags & SKIFF_FRONTEND_REFUSE) found->addresses.emplace(key, false);
+      continue;
+    }
+    if (value.service == 0) {
+      plan->deleted.insert(key);
+      continue;
+    }
+    Port& port = port_of(value.service);
+    port.protocol = key.protocol;
+    port.frontends.emplace_back(key, value);
+    found->port_of.emplace(key, by_id[value.service]);
+  }
+  for (const auto& [id, value] : backends) {
+    backend_ids.push_back(id);
+    if (!by_id.contains(value.service)) {
+      plan->late_backends.emplace_back(id,
+                                       skiff_backend{});  // written before its frontend was, or after that was deleted
+      continue;
+    }
+    port_of(value.service).backends.push_back({value.address, id, ntohs(value.port), value.state});
+  }
+  for (Port& port : found->ports) {
+    std::sort(port.backends.begin(), port.backends.end(), [](const Backend& a, const Backend& b) {
+      return a.address == b.address ? a.port < b.port : a.address < b.address;
+    });
+    auto claim = [&](skiff_range range, uint8_t state, skiff_range* into) {
+      if (range.count == 0 || *into == range) return;
+      if (into->count != 0 || !ranges_.Claim(range)) {
+        *into = {};  // overlaps: whatever it was, it is replaced
+        return;
+      }
+      std::vector<uint32_t> want;
+      for (const Backend& b : port.backends) {
+        if (b.state & state) want.push_back(b.id);
+      }
+      bool same = want.size() == range.count && range.first + range.count <= slots.size();
+      for (uint32_t i = 0; same && i < range.count; i++) {
+        const skiff_slot& slot = slots[range.first + i];
+        same = slot.backend == want[i] && slot.service == port.id;
+      }
+      if (same)
+        *into = range;
+      else
+        ranges_.Give(range);
+    };
+    for (const auto& [key, value] : port.frontends) {
+      bool local = value.flags & SKIFF_FRONTEND_INSIDE_LOCAL;
+      claim(value.inside, local ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER, local ? &port.local : &port.cluster);
+      local = value.flags & SKIFF_FRONTEND_OUTSIDE_LOCAL;
+      claim(value.outside, local ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER, local ? &port.local : &port.cluster);
+    }
+    backend_count_ += port.backends.size();
+  }
+  std::sort(service_ids.begin(), service_ids.end());
+  std::sort(backend_ids.begin(), backend_ids.end());
+  service_ids_.Reset(service_ids);
+  backend_ids_.Reset(backend_ids);
+  for (const auto& [id, value] : plan->late_backends) backend_ids_.Give(id);
+  found->taken.assign(found->ports.size(), false);
+  return absl::OkStatus();
+}
+
+Status Reconciler::ChangeService(const ServiceChange& change, Found* found, Plan* plan) {
+  auto it = services_.find(change.service);
+  if (!change.model && it == services_.end()) return absl::OkStatus();
+  if (it == services_.end()) it = services_.emplace(change.service, Service{}).first;
+  const std::string& name = it->first;
+  Service& state = it->second;
+
+  for (const FrontendKey& key : state.waiting) {
+    auto [from, to] = waiting_.equal_range(key);
+    for (auto w = from; w != to; ++w) {
+      if (w->second == name) {
+        waiting_.erase(w);
+        break;
+      }
+    }
+  }
+  state.waiting.clear();
+
+  std::vector<Port> before = std::move(state.ports);
+  state.ports.clear();
+  std::vector<bool> kept(before.size(), false);
+  const std::vector<ModelPort> none;
+  const std::vector<ModelPort>& wanted = change.model ? change.model->ports : none;
+  std::vector<Port*> olds(wanted.size(), nullptr);
+  for (size_t m = 0; m < wanted.size(); m++) {
+    const ModelPort& model = wanted[m];
+    for (size_t i = 0; i < before.size(); i++) {
+      if (!kept[i] && before[i].name == model.name && before[i].protocol == model.protocol &&
+          before[i].family == model.family) {
+        kept[i] = true;
+        olds[m] = &before[i];
+        break;
+      }
+    }
+    if (olds[m] == nullptr && found != nullptr) {
+      for (const ModelFrontend& f : model.frontends) {
+        auto at = found->port_of.find(f.key);
+        if (at == found->port_of.end() || found->taken[at->second]) continue;
+        found->taken[at->second] = true;
+        olds[m] = &found->ports[at->second];
+        break;
+      }
+    }
+  }
+  // Ports that go away first: their keys may be wanted by a port that comes.
+  for (size_t i = 0; i < before.size(); i++) {
+    if (!kept[i]) DropPort(before[i], plan);
+  }
+  state.ports.reserve(wanted.size());
+  for (size_t m = 0; m < wanted.size(); m++) {
+    Port& port = state.ports.emplace_back();
+    RETURN_IF_ERROR(ChangePort(name, state, olds[m], wanted[m], &port, plan));
+  }
+
+  // Addresses: their other ports refuse.
+  std::vector<FrontendKey> addresses;
+  if (change.model) {
+    for (const FrontendKey& key : change.model->addresses) {
+      bool had = std::find(state.addresses.begin(), state.addresses.end(), key) != state.addresses.end();
+      if (!had && !Claim(name, state, key, 0)) continue;
+      addresses.push_back(key);
+      if (had) continue;
+      if (found != nullptr) {
+        if (auto at = found->addresses.find(key); at != found->addresses.end()) {
+          at->second = true;
+          continue;
+        }
+      }
+      skiff_frontend value = {};
+      value.flags = SKIFF_FRONTEND_REFUSE;
+      plan->frontends[key] = value;
+      plan->deleted.erase(key);
+    }
+  }
+  for (const FrontendKey& key : state.addresses) {
+    if (std::find(addresses.begin(), addresses.end(), key) == addresses.end()) Release(key, 0, plan);
+  }
+  state.addresses = std::move(addresses);
+  if (!change.model) services_.erase(it);
+  return absl::OkStatus();
+}
+
+Status Reconciler::ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
+                              Plan* plan) {
+  static const Port kNone;
+  const Port& before = old != nullptr ? *old : kNone;
+  out->name = model.name;
+  out->protocol = model.protocol;
+  out->family = model.family;
+  out->id = before.id;
+  if (out->id == 0) {
+    auto id = service_ids_.Take();
+    if (!id) return absl::ResourceExhaustedError("out of service numbers");
+    out->id = *id;
+  }
+
+  // Both lists are sorted: one walk finds what stays, comes and goes.
+  auto had = before.backends.begin();
+  auto gone = [&](const Backend& b) {
+    plan->late_backends.emplace_back(b.id, skiff_backend{});
+    backend_ids_.Give(b.id);
+    --backend_count_;
+    if (model.protocol == IPPROTO_UDP) plan->udp_backend_removed = true;
+  };
+  out->backends.reserve(model.endpoints.size());
+  for (const ModelEndpoint& e : model.endpoints) {
+    auto less = [](const Backend& b, const ModelEndpoint& m) {
+      return b.address == m.address ? b.port < m.port : b.address < m.address;
+    };
+    for (; had != before.backends.end() && less(*had, e); ++had) gone(*had);
+    Backend b{e.address, 0, e.port, e.state};
+    if (had != before.backends.end() && had->address == e.address && had->port == e.port) {
+      b.id = had->id;
+      if (had->state != e.state) {
+        skiff_backend value = MakeBackend(e, model.protocol, out->id);
+        plan->late_backends.emplace_back(b.id, value);
+        value.state |= had->state;
+        if (value.state != had->state) plan->backends.emplace_back(b.id, value);
+        if (model.protocol == IPPROTO_UDP && !(e.state & SKIFF_BACKEND_SERVING)) plan->udp_backend_removed = true;
+      }
+      ++had;
+    } else {
+      auto id = backend_ids_.Take();
+      if (!id) return absl::ResourceExhaustedError("out of backend numbers");
+      b.id = *id;
+      ++backend_count_;
+      plan->backends.emplace_back(b.id, MakeBackend(e, model.protocol, out->id));
+    }
+    out->backends.push_back(b);
+  }
+  for (; had != before.backends.end(); ++had) gone(*had);
+
+  bool uses_local = false, uses_cluster = false;
+  for (const ModelFrontend& f : model.frontends) {
+    (f.flags & SKIFF_FRONTEND_INSIDE_LOCAL ? uses_local : uses_cluster) = true;
+    (f.flags & SKIFF_FRONTEND_OUTSIDE_LOCAL ? uses_local : uses_cluster) = true;
+  }
+  if (uses_cluster) {
+    ASSIGN_OR_RETURN(out->cluster, ChangeSet(before, before.cluster, *out, SKIFF_BACKEND_CLUSTER, plan));
+  } else if (before.cluster.count != 0) {
+    ranges_.Give(before.cluster);
+  }
+  if (uses_local) {
+    ASSIGN_OR_RETURN(out->local, ChangeSet(before, before.local, *out, SKIFF_BACKEND_LOCAL, plan));
+  } else if (before.local.count != 0) {
+    ranges_.Give(before.local);
+  }
+
+  for (const ModelFrontend& f : model.frontends) {
+    auto was = std::find_if(before.frontends.begin(), before.frontends.end(),
+                            [&](const auto& entry) { return entry.first == f.key; });
+    if (!Claim(service, state, f.key, out->id)) continue;
+    skiff_frontend value = {};
+    value.service = out->id;
+    value.flags = f.flags;
+    value.inside = f.flags & SKIFF_FRONTEND_INSIDE_LOCAL ? out->local : out->cluster;
+    value.outside = f.flags & SKIFF_FRONTEND_OUTSIDE_LOCAL ? out->local : out->cluster;
+    value.affinity_seconds = model.affinity_seconds;
+    if (was == before.frontends.end() || !(was->second == value)) plan->frontends[f.key] = value;
+    plan->deleted.erase(f.key);
+    out->frontends.emplace_back(f.key, value);
+  }
+  for (const auto& [key, value] : before.frontends) {
+    bool still = std::any_of(out->frontends.begin(), out->frontends.end(),
+                             [&](const auto& entry) { return entry.first == key; });
+    if (!still) Release(key, out->id, plan);
+  }
+  return absl::OkStatus();
+}
+
+// Slots that are in use are never changed: a changed set goes to new ones.
+StatusOr<skiff_range> Reconciler::ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state,
+                                            Plan* plan) {
+  std::vector<uint32_t> want;
+  for (const Backend& b : now.backends) {
+    if (b.state & state) want.push_back(b.id);
+  }
+  if (want.size() == old_range.count) {
+    size_t i = 0;
+    bool same = true;
+    for (const Backend& b : old.backends) {
+      if (b.state & state) same = same && i < want.size() && want[i++] == b.id;
+    }
+    if (same && i == want.size()) return old_range;
+  }
+  if (old_range.count != 0) ranges_.Give(old_range);
+  if (want.empty()) return skiff_range{};
+  auto range = ranges_.Take(static_cast<uint32_t>(want.size()));
+  if (!range) return absl::ResourceExhaustedError("out of slots for endpoints");
+  for (uint32_t i = 0; i < range->count; i++) plan->slots.emplace_back(range->first + i, skiff_slot{want[i], now.id});
+  return *range;
+}
+
+void Reconciler::DropPort(Port& port, Plan* plan) {
+  for (const auto& [key, value] : port.frontends) Release(key, port.id, plan);
+  for (const Backend& b : port.backends) {
+    plan->late_backends.emplace_back(b.id, skiff_backend{});
+    backend_ids_.Give(b.id);
+    --backend_count_;
+    if (port.protocol == IPPROTO_UDP) plan->udp_backend_removed = true;
+  }
+  if (port.cluster.count != 0) ranges_.Give(port.cluster);
+  if (port.local.count != 0) ranges_.Give(port.local);
+  service_ids_.Give(port.id);
+}
+
+bool Reconciler::Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port) {
+  auto [it, added] = owners_.emplace(key, Owner{&service, port});
+  if (added) return true;
+  if (it->second.service == &service) {
+    it->second.port = port;  // moves from one port of the service to another
+    return true;
+  }
+  waiting_.emplace(key, service);
+  state.waiting.push_back(key);
+  LOG_WARNING("Address and port are taken by another service; waiting for it", {"service", service},
+              {"address", FormatKey(key)}, {"owner", *it->second.service});
+  return false;
+}
+
+void Reconciler::Release(const FrontendKey& key, uint32_t port, Plan* plan) {
+  auto it = owners_.find(key);
+  if (it != owners_.end()) {
+    if (it->second.port != port) return;  // somebody else has it by now
+    owners_.erase(it);
+  }
+  plan->frontends.erase(key);
+  plan->deleted.insert(key);
+  auto [from, to] = waiting_.equal_range(key);
+  for (auto w = from; w != to; ++w) plan->try_again.push_back(w->second);
+}
+
+Status Reconciler::Write(Plan& plan, ApplyResult* result) {
+  auto by_number = [](const auto& a, const auto& b) { return a.first < b.first; };
+  auto put_backends = [&](std::vector<std::pair<uint32_t, skiff_backend>>& entries) -> Status {
+    if (entries.empty()) return absl::OkStatus();
+    std::sort(entries.begin(), entries.end(), by_number);
+    std::vector<uint32_t> ids;
+    std::vector<skiff_backend> values;
+    ids.reserve(entries.size());
+    values.reserve(entries.size());
+    for (const auto& [id, value] : entries) {
+      ids.push_back(id);
+      values.push_back(value);
+    }
+    return maps_.PutBackends(ids, values);
+  };
+  RETURN_IF_ERROR(put_backends(plan.backends), "write backends");
+  result->backends_written = plan.backends.size();
+
+  std::sort(plan.slots.begin(), plan.slots.end(), by_number);
+  std::vector<skiff_slot> run;
+  for (size_t i = 0; i < plan.slots.size(); i++) {
+    run.push_back(plan.slots[i].second);
+    if (i + 1 < plan.slots.size() && plan.slots[i + 1].first == plan.slots[i].first + 1) continue;
+    auto first = plan.slots[i].first + 1 - static_cast<uint32_t>(run.size());
+    RETURN_IF_ERROR(maps_.PutSlots(first, run), "write slots");
+    run.clear();
+  }
+  result->slots_written = plan.slots.size();
+
+  // Ports before the addresses that refuse all others: a service must not refuse its own port while it comes.
+  for (bool address_entries : {false, true}) {
+    std::vector<FrontendKey> keys;
+    std::vector<skiff_frontend> values;
+    for (const auto& [key, value] : plan.frontends) {
+      if ((key.port == 0) != address_entries) continue;
+      keys.push_back(key);
+      values.push_back(value);
+    }
+    if (!keys.empty()) RETURN_IF_ERROR(maps_.PutFrontends(keys, values), "write frontends");
+    result->frontends_written += keys.size();
+  }
+
+  std::vector<FrontendKey> deleted(plan.deleted.begin(), plan.deleted.end());
+  if (!deleted.empty()) RETURN_IF_ERROR(maps_.DeleteFrontends(deleted), "delete frontends");
+  result->frontends_deleted = deleted.size();
+
+  RETURN_IF_ERROR(put_backends(plan.late_backends), "clear backends");
+  result->backends_removed = static_cast<size_t>(std::count_if(plan.late_backends.begin(), plan.late_backends.end(),
+                                                               [](const auto& e) { return e.second.state == 0; }));
+  result->udp_backend_removed = plan.udp_backend_removed;
+  result->try_again = std::move(plan.try_again);
+  return absl::OkStatus();
+}
+
+}  // namespace skiff::proxy

@@ -1,0 +1,98 @@
+// From desired services to the difference in the maps. Keeps what it has written, so that one changed service costs a
+// few writes whatever the number of services. The order of writes keeps every moment consistent: new backends, then new
+// slots, then frontends (each switched at once), then removals. Loop thread only.
+//
+// The first Apply, and the one after an error, must be full: it reads the maps back, takes over the numbers of
+// everything that is still wanted, and removes the rest, so that a crash at any write is made good.
+#ifndef SKIFF_PROXY_RECONCILE_H_
+#define SKIFF_PROXY_RECONCILE_H_
+
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "proxy/allocator.h"
+#include "proxy/bpf_maps.h"
+#include "proxy/model.h"
+
+namespace skiff::proxy {
+
+struct ServiceChange {
+  std::string service;                // "namespace/name"
+  std::optional<ServiceModel> model;  // nothing: the service is gone
+};
+
+struct ApplyResult {
+  size_t frontends_written = 0, frontends_deleted = 0, slots_written = 0, backends_written = 0, backends_removed = 0;
+  bool udp_backend_removed = false;    // sockets connected to it must be moved
+  std::vector<std::string> try_again;  // services that waited for an address or port that is free now
+};
+
+class Reconciler {
+ public:
+  explicit Reconciler(BpfMaps& maps);
+  ~Reconciler();
+
+  bool needs_full() const { return needs_full_; }
+  StatusOr<ApplyResult> Apply(const std::vector<ServiceChange>& changes);
+  // `all` is everything that there is.
+  StatusOr<ApplyResult> ApplyAll(const std::vector<ServiceChange>& all);
+
+  size_t frontends() const { return owners_.size(); }
+  size_t backends() const { return backend_count_; }
+
+ private:
+  struct Backend {
+    Address address;
+    uint32_t id;
+    uint16_t port;  // host order
+    uint8_t state;
+  };
+  struct Port {
+    std::string name;
+    uint32_t id = 0;
+    uint8_t protocol = 0;
+    Family family = Family::kIPv4;
+    skiff_range cluster = {}, local = {};
+    std::vector<Backend> backends;  // sorted by address, port
+    std::vector<std::pair<FrontendKey, skiff_frontend>> frontends;
+  };
+  struct Service {
+    std::vector<Port> ports;
+    std::vector<FrontendKey> addresses;
+    std::vector<FrontendKey> waiting;  // keys that another service holds
+  };
+  // Who an entry of `frontends` belongs to; port 0: the entry of an address.
+  struct Owner {
+    const std::string* service;  // a key of services_
+    uint32_t port;
+  };
+  struct Found;
+  struct Plan;
+
+  Status ReadBack(Found* found, Plan* plan);
+  Status ChangeService(const ServiceChange& change, Found* found, Plan* plan);
+  Status ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
+                    Plan* plan);
+  StatusOr<skiff_range> ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state, Plan* plan);
+  void DropPort(Port& port, Plan* plan);
+  bool Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port);
+  void Release(const FrontendKey& key, uint32_t port, Plan* plan);
+  Status Write(Plan& plan, ApplyResult* result);
+  void Forget();
+
+  BpfMaps& maps_;
+  bool needs_full_ = true;
+  size_t backend_count_ = 0;
+  IdAllocator service_ids_, backend_ids_;
+  RangeAllocator ranges_;
+  std::unordered_map<std::string, Service> services_;
+  std::unordered_map<FrontendKey, Owner, KeyHash> owners_;
+  std::multimap<FrontendKey, std::string> waiting_;
+};
+
+}  // namespace skiff::proxy
+
+#endif  // SKIFF_PROXY_RECONCILE_H_
