@@ -1,0 +1,69 @@
+// A runtime in memory for tests: sandboxes and containers as the CRI describes their states, images, recorded calls and
+// injected failures. Time comes from the clock it is given. What it does not play answers kUnimplemented.
+#ifndef SKIFF_CRI_FAKE_RUNTIME_H_
+#define SKIFF_CRI_FAKE_RUNTIME_H_
+
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "cri/runtime.h"
+
+namespace skiff::cri {
+
+class FakeRuntime final : public Runtime {
+ public:
+  explicit FakeRuntime(Clock& clock) : clock_(clock) {}
+
+  struct Sandbox {
+    v1::PodSandboxConfig config;
+    v1::PodSandboxStatus status;
+  };
+  struct FakeContainer {
+    std::string sandbox_id;
+    v1::ContainerConfig config;
+    v1::ContainerStatus status;
+    v1::LinuxContainerResources updated;
+  };
+
+  // What tests look at and steer.
+  std::map<std::string, Sandbox> sandboxes;
+  std::map<std::string, FakeContainer> containers;
+  std::map<std::string, v1::Image> images;                   // by id; AddImage fills
+  std::vector<std::string> calls;                            // "RunPodSandbox ns/name", "StartContainer c", in order
+  std::map<std::string, std::deque<absl::Status>> failures;  // by method: the next calls end so
+  std::map<std::string, absl::Status> pull_failures;         // by image
+  std::vector<v1::PullImageRequest> pulls;
+  std::function<v1::ExecSyncResponse(const v1::ExecSyncRequest&)> on_exec;
+  int32_t exit_code_on_stop = 0;  // of a container that StopContainer ends
+  bool runtime_ready = true, network_ready = true;
+  std::string pod_ip = "10.244.0.";  // "": none; ending in "." a number is added
+
+  void AddImage(const std::string& tag, int64_t size = 1000);
+  // The newest container of that name in any pod ("" when there is none).
+  std::string ContainerNamed(std::string_view name) const;
+  void Exit(const std::string& container_id, int32_t code, std::string reason = "", std::string message = "");
+  void KillSandbox(const std::string& sandbox_id);  // as after a reboot: not ready, containers exited
+  size_t CountCalls(std::string_view prefix) const;
+
+#define SKIFF_CRI_OVERRIDE(name) \
+  Task<StatusOr<v1::name##Response>> name(v1::name##Request request, CallOptions options = {}) override;
+  SKIFF_CRI_RUNTIME_METHODS(SKIFF_CRI_OVERRIDE)
+  SKIFF_CRI_IMAGE_METHODS(SKIFF_CRI_OVERRIDE)
+#undef SKIFF_CRI_OVERRIDE
+  Task<absl::Status> WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)> on_event) override;
+
+ private:
+  int64_t NowNanos() const;
+  absl::Status Take(const std::string& method, const std::string& what);
+  std::string NextId(char kind);
+
+  Clock& clock_;
+  int next_ = 0;
+};
+
+}  // namespace skiff::cri
+
+#endif  // SKIFF_CRI_FAKE_RUNTIME_H_
