@@ -10,7 +10,7 @@ Task<Status> Nft(std::string input) {
   Command command;
   command.argv = {"nft", "-f", "-"};
   command.input = std::move(input);
-  auto result = co_await Run(std::move(command));
+  auto result = co_await RunCommand(std::move(command));
   if (!result.ok()) co_return Annotate(result.status(), "run nft");
   if (result->exit_code != 0) co_return Internal("nft: ", result->err.substr(0, 500));
   co_return absl::OkStatus();

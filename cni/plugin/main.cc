@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 
 #include "base/program.h"
 #include "cni/plugin/plugin.h"
@@ -25,7 +26,10 @@ int main(int argc, char** argv) {
   // One byte past the limit is enough for the parser to refuse it.
   for (ssize_t n; input.size() <= (1u << 20) && (n = read(STDIN_FILENO, buffer, sizeof buffer)) > 0;)
     input.append(buffer, n);
-  const skiff::cni::Outcome outcome = skiff::cni::RunPlugin(getenv, input);
+  const std::string_view self = argv[0];
+  const bool loopback = self.substr(self.rfind('/') + 1) == "loopback";
+  const auto type = loopback ? skiff::cni::PluginType::kLoopback : skiff::cni::PluginType::kPod;
+  const skiff::cni::Outcome outcome = skiff::cni::RunPlugin(getenv, input, type);
   if (!outcome.out.empty()) printf("%s\n", outcome.out.c_str());
   return fflush(stdout) == 0 ? outcome.exit_code : 1;
 }

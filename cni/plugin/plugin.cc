@@ -70,7 +70,14 @@ StatusOr<std::string> CollectGarbage(const Request& request) {
   return std::string();
 }
 
-StatusOr<std::string> Handle(const Request& request) {
+StatusOr<std::string> Handle(const Request& request, PluginType type) {
+  if (type == PluginType::kLoopback) {
+    if (request.verb == Verb::kVersion) return VersionResult(request.config.cni_version);
+    // lo goes with its namespace: DEL has nothing to do, and must succeed when the namespace is gone.
+    if (request.verb != Verb::kAdd && request.verb != Verb::kCheck) return std::string();
+    RETURN_IF_ERROR(BringUpLoopback(request.netns));
+    return request.verb == Verb::kAdd ? LoopbackResult(request) : std::string();
+  }
   switch (request.verb) {
     case Verb::kAdd: return Add(request);
     case Verb::kDel: return Del(request);
@@ -84,10 +91,10 @@ StatusOr<std::string> Handle(const Request& request) {
 
 }  // namespace
 
-Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input) {
-  const auto request = ParseRequest(getenv, input);
+Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input, PluginType type) {
+  const auto request = ParseRequest(getenv, input, type);
   if (!request.ok()) return {1, ErrorResult(request.status(), "")};
-  auto out = Handle(*request);
+  auto out = Handle(*request, type);
   if (!out.ok()) return {1, ErrorResult(out.status(), request->config.cni_version)};
   return {0, *std::move(out)};
 }

@@ -5,6 +5,8 @@
 #include <functional>
 #include <string>
 
+#include "cni/plugin/request.h"
+
 namespace skiff::cni {
 
 struct Outcome {
@@ -12,7 +14,10 @@ struct Outcome {
   std::string out;  // for standard output
 };
 
-Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input);
+// kLoopback: the plugin named `loopback` that containerd runs beside every network, to bring up lo; the same program
+// under that name, so that a node needs no other package's.
+Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input,
+                  PluginType type = PluginType::kPod);
 
 }  // namespace skiff::cni
 

@@ -137,6 +137,23 @@ TEST_F(ROOT_PluginTest, RogueRa_TheNodeIgnoresRouterAdvertisementsOfPods) {
   EXPECT_EQ(*value, "0\n");
 }
 
+TEST_F(ROOT_PluginTest, LoopbackBringsUpLo) {
+  auto env = [&](const char* name) -> const char* {
+    const std::string_view key(name);
+    return key == "CNI_COMMAND"       ? "ADD"
+           : key == "CNI_CONTAINERID" ? "c"
+           : key == "CNI_IFNAME"      ? "lo"
+           : key == "CNI_NETNS"       ? netns_.c_str()
+                                      : nullptr;
+  };
+  // containerd's built-in configuration.
+  const Outcome add =
+      RunPlugin(env, R"({"cniVersion":"0.3.1","name":"cni-loopback","type":"loopback"})", PluginType::kLoopback);
+  ASSERT_EQ(add.exit_code, 0) << add.out;
+  EXPECT_EQ(json::parse(add.out)["ips"][0]["address"], "127.0.0.1/8");
+  EXPECT_TRUE((*Netlink::OpenIn(pod_.get()))->LinkByName("lo")->flags & 1u);
+}
+
 TEST_F(ROOT_PluginTest, VersionsDifferInForm) {
   const json old = json::parse(Call("ADD", "c1", "0.4.0").out);
   EXPECT_EQ(old["ips"][0]["version"], "4");

@@ -68,7 +68,7 @@ Status ParseRanges(const json& root, Config* config) {
   return absl::OkStatus();
 }
 
-Status ParseConfig(const json& root, Verb verb, Config* config) {
+Status ParseConfig(const json& root, Verb verb, PluginType type, Config* config) {
   ASSIGN_OR_RETURN(config->cni_version, String(root, "cniVersion", "0.2.0"));
   if (std::find(std::begin(kVersions), std::end(kVersions), config->cni_version) == std::end(kVersions))
     return CniError(ErrorCode::kIncompatibleVersion,
@@ -78,6 +78,7 @@ Status ParseConfig(const json& root, Verb verb, Config* config) {
   ASSIGN_OR_RETURN(config->name, String(root, "name", ""));
   if (!IsName(config->name))
     return Invalid("name", absl::StrCat("is not a valid network name: \"", config->name, "\""));
+  if (type == PluginType::kLoopback) return absl::OkStatus();
   ASSIGN_OR_RETURN(config->state_dir, String(root, "stateDir", config->state_dir));
   if (config->state_dir.empty() || config->state_dir[0] != '/') return Invalid("stateDir", "must be an absolute path");
   if (const auto mtu = root.find("mtu"); mtu != root.end()) {
@@ -118,7 +119,8 @@ Status ParseValidAttachments(const json& root, std::vector<Attachment>* out) {
 
 }  // namespace
 
-StatusOr<Request> ParseRequest(const std::function<const char*(const char*)>& getenv, std::string_view input) {
+StatusOr<Request> ParseRequest(const std::function<const char*(const char*)>& getenv, std::string_view input,
+                               PluginType type) {
   auto env = [&](const char* name) -> std::string {
     const char* value = getenv(name);
     return value ? value : "";
@@ -151,7 +153,7 @@ StatusOr<Request> ParseRequest(const std::function<const char*(const char*)>& ge
   const json root = json::parse(input, nullptr, /*allow_exceptions=*/false);
   if (root.is_discarded()) return CniError(ErrorCode::kDecodeFailure, "network configuration is not valid JSON");
   if (!root.is_object()) return CniError(ErrorCode::kDecodeFailure, "network configuration is not a JSON object");
-  RETURN_IF_ERROR(ParseConfig(root, request.verb, &request.config));
+  RETURN_IF_ERROR(ParseConfig(root, request.verb, type, &request.config));
   if (const auto previous = root.find("prevResult"); previous != root.end() && previous->is_object()) {
     ASSIGN_OR_RETURN(request.previous, ParsePrevious(*previous));
   }

@@ -45,8 +45,11 @@ struct Request {
   std::vector<Attachment> valid_attachments;    // for GC
 };
 
+enum class PluginType { kPod, kLoopback };  // kLoopback has no configuration of its own
+
 // `getenv` returns nullptr for what is not set. Errors carry CNI's code and name the variable or field.
-StatusOr<Request> ParseRequest(const std::function<const char*(const char*)>& getenv, std::string_view input);
+StatusOr<Request> ParseRequest(const std::function<const char*(const char*)>& getenv, std::string_view input,
+                               PluginType type = PluginType::kPod);
 
 }  // namespace skiff::cni
 

@@ -35,6 +35,21 @@ std::string AddResult(const Request& request, const Wire& wire, const std::vecto
   return out.dump();
 }
 
+std::string LoopbackResult(const Request& request) {
+  const std::string& version = request.config.cni_version;
+  ordered_json out;
+  out["cniVersion"] = version;
+  out["interfaces"] = ordered_json::array(
+      {ordered_json{{"name", request.attachment.interface}, {"mac", "00:00:00:00:00:00"}, {"sandbox", request.netns}}});
+  ordered_json ip;
+  if (version[0] == '0') ip["version"] = "4";
+  ip["interface"] = 0;
+  ip["address"] = "127.0.0.1/8";
+  out["ips"] = ordered_json::array({std::move(ip)});
+  out["dns"] = ordered_json::object();
+  return out.dump();
+}
+
 std::string VersionResult(const std::string& asked) {
   ordered_json out;
   out["cniVersion"] = asked.empty() ? kVersions[std::size(kVersions) - 1] : asked;

@@ -11,6 +11,7 @@
 namespace skiff::cni {
 
 std::string AddResult(const Request& request, const Wire& wire, const std::vector<Ip>& addresses);
+std::string LoopbackResult(const Request& request);
 std::string VersionResult(const std::string& asked);
 std::string ErrorResult(const Status& status, const std::string& cni_version);
 

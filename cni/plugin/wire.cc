@@ -176,4 +176,11 @@ Status Check(const Attachment& attachment, const std::string& netns, const std::
   return absl::OkStatus();
 }
 
+Status BringUpLoopback(const std::string& netns) {
+  ASSIGN_OR_RETURN(const Fd ns, OpenNetns(netns));
+  ASSIGN_OR_RETURN(const auto pod, Netlink::OpenIn(ns.get()));
+  ASSIGN_OR_RETURN(const Link lo, pod->LinkByName("lo"));
+  return Annotate(pod->SetUp(lo.index, true), "bring up lo");
+}
+
 }  // namespace skiff::cni

@@ -35,6 +35,8 @@ Status Disconnect(const Attachment& attachment);
 // Both ends, addresses and routes are as Connect made them; the error says what is not.
 Status Check(const Attachment& attachment, const std::string& netns, const std::vector<Ip>& addresses);
 
+Status BringUpLoopback(const std::string& netns);
+
 }  // namespace skiff::cni
 
 #endif  // SKIFF_CNI_PLUGIN_WIRE_H_
