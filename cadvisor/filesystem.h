@@ -1,0 +1,41 @@
+// File systems: their size, their devices' traffic, and what a directory tree takes of them.
+#ifndef SKIFF_CADVISOR_FILESYSTEM_H_
+#define SKIFF_CADVISOR_FILESYSTEM_H_
+
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "cadvisor/host.h"
+#include "cadvisor/stats.h"
+
+namespace skiff::cadvisor {
+
+// statvfs of the file system that holds `path` (a real path, not below Host::root). Only the sizes are filled.
+// Blocking.
+StatusOr<FsStats> StatFilesystem(const std::string& path);
+
+// Every mounted file system that stores something (ext*, xfs, btrfs, tmpfs, overlay, ..), once a device, with its
+// device's /proc/diskstats. One that cannot be asked is left out. Blocking.
+StatusOr<std::vector<FsStats>> ReadFilesystems(const Host& host);
+
+struct DirUsage {
+  uint64_t bytes = 0;    // blocks taken, not lengths
+  uint64_t inodes = 0;   // a file of several names counts once
+  bool complete = true;  // false: the walk met its bound, the figures are what it saw
+};
+
+struct WalkBounds {
+  uint64_t entries = 2'000'000;
+  std::chrono::nanoseconds time = std::chrono::minutes(2);
+};
+
+// Usage of a directory tree. Follows no symlink and leaves the file system of its root for no other. What vanishes
+// during the walk is not counted. Blocking; the descriptors held are bounded.
+StatusOr<DirUsage> MeasureDir(const Dir& dir, WalkBounds bounds = {});
+// The same on the blocking pool.
+Task<StatusOr<DirUsage>> MeasureDirAsync(std::string path, WalkBounds bounds = {});
+
+}  // namespace skiff::cadvisor
+
+#endif  // SKIFF_CADVISOR_FILESYSTEM_H_
