@@ -53,7 +53,7 @@ Status TimeoutError(std::string_view message, int retry_after_seconds);
 Status InvalidError(std::string_view group, std::string_view kind, std::string_view name,
                     const std::vector<Cause>& causes);
 // Apply conflicts: 409 with causes.
-Status ApplyConflictError(const std::vector<Cause>& causes);
+Status ApplyConflictError(const std::vector<Cause>& causes, std::string_view message);
 
 }  // namespace skiff::api
 

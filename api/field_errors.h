@@ -42,6 +42,7 @@ class FieldErrors {
   void Invalid(const Path& path, int64_t value, std::string_view detail);
   void InvalidRaw(const Path& path, std::string_view printed, std::string_view detail);  // already printed
   void Duplicate(const Path& path, std::string_view value);
+  void DuplicateRaw(const Path& path, std::string_view printed);
   void NotSupported(const Path& path, std::string_view value, std::vector<std::string_view> supported);
   void Forbidden(const Path& path, std::string_view detail);
   void TooLong(const Path& path, int max_bytes);

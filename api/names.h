@@ -3,6 +3,7 @@
 #ifndef SKIFF_API_NAMES_H_
 #define SKIFF_API_NAMES_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,7 @@ Complaints IsQualifiedName(std::string_view value);  // label and annotation key
 Complaints IsValidLabelValue(std::string_view value);
 Complaints IsValidPortName(std::string_view value);
 Complaints IsValidPortNum(int64_t port);
+// The relaxed rule of Kubernetes 1.34 and later: printable ASCII without "=".
 Complaints IsEnvVarName(std::string_view value);
 Complaints IsConfigMapKey(std::string_view value);
 Complaints IsValidIp(std::string_view value);

@@ -1,0 +1,15 @@
+// Internal to api: text as Go prints it.
+#ifndef SKIFF_API_TEXT_H_
+#define SKIFF_API_TEXT_H_
+
+#include <string>
+#include <string_view>
+
+namespace skiff::api {
+
+// %q: double quotes, with escapes for control characters, quotes and backslashes; other UTF-8 as it stands.
+std::string GoQuote(std::string_view value);
+
+}  // namespace skiff::api
+
+#endif  // SKIFF_API_TEXT_H_
