@@ -1,0 +1,37 @@
+// The pages of the kubelet's server that need no stream: health, statistics, pods, configuration, logs. Loop only.
+#ifndef SKIFF_KUBELET_SERVER_PAGES_H_
+#define SKIFF_KUBELET_SERVER_PAGES_H_
+
+#include <string>
+
+#include "base/clock.h"
+#include "base/http_server.h"
+#include "kubelet/server/host.h"
+#include "kubelet/server/server.h"
+
+namespace skiff::kubelet {
+
+// `check` is "" for all, or one of ping, log, syncloop, device-plugin.
+Task<void> ServeHealthz(http::Exchange& exchange, const std::string& check, const KubeletServerOptions& options,
+                        ServerHost& host, Clock& clock);
+Task<void> ServePods(http::Exchange& exchange, ServerHost& host);
+Task<void> ServeRunningPods(http::Exchange& exchange, ServerHost& host);
+Task<void> ServeConfigz(http::Exchange& exchange, ServerHost& host);
+// `which` is "", "cadvisor", "resource", "probes" or "slis".
+Task<void> ServeMetrics(http::Exchange& exchange, const std::string& which, ServerHost& host);
+Task<void> ServeStatsSummary(http::Exchange& exchange, ServerHost& host);
+Task<void> ServeStatusz(http::Exchange& exchange, Clock& clock);
+Task<void> ServeRun(http::Exchange& exchange, std::string ns, std::string pod, std::string uid, std::string container,
+                    ServerHost& host);
+Task<void> ServeCheckpoint(http::Exchange& exchange, std::string ns, std::string pod, std::string container,
+                           ServerHost& host);
+Task<void> ServeContainerLogs(http::Exchange& exchange, std::string ns, std::string pod, std::string container,
+                              const KubeletServerOptions& options, ServerHost& host, Clock& clock);
+// Files and listings of the node's log directory; no symbolic link is followed. `path` below it, "" for itself.
+Task<void> ServeNodeLogs(http::Exchange& exchange, std::string path, const KubeletServerOptions& options);
+Task<void> ServeDebugFlags(http::Exchange& exchange);
+Task<void> ServeCmdline(http::Exchange& exchange);
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_SERVER_PAGES_H_
