@@ -2,7 +2,10 @@
 // belongs to the thread that runs the io_context, unless it says otherwise.
 //
 // Cancellation is Asio's: when a spawned Task is cancelled, the operation it awaits ends with an error that reads as
-// absl kCancelled (see Outcome), and the coroutine is expected to return soon. Exceptions do not leave a Task.
+// absl kCancelled (see Outcome), and the coroutine is expected to return soon. It is sticky: once cancelled, whatever
+// waits in this project (sleeps, wake-ups, streams, HTTP calls) ends at once with kCancelled, so a loop must leave on
+// it, not retry. Clean-up that has to wait calls ClearCancellation first. Exceptions do not leave a Task. Start tasks
+// by TaskGroup or Spawn, not by bare asio::co_spawn: under that, every co_await of a cancelled coroutine throws.
 #ifndef SKIFF_BASE_ASYNC_H_
 #define SKIFF_BASE_ASYNC_H_
 
@@ -16,6 +19,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -40,6 +44,16 @@ Task<Status> SleepFor(std::chrono::nanoseconds duration);
 
 // True once the running coroutine was asked to stop. Long loops look at it.
 Task<bool> IsCancelled();
+// The same without a coroutine frame: WasCancelled(co_await asio::this_coro::cancellation_state).
+inline bool WasCancelled(const asio::cancellation_state& state) {
+  return state.cancelled() != asio::cancellation_type::none;
+}
+
+// Forgets the cancellation that came, so that clean-up may await. A later one counts again.
+Task<void> ClearCancellation();
+
+// Starts a coroutine that nobody waits for or cancels. `name` appears in the log if it throws (a bug).
+void Spawn(asio::any_io_executor executor, std::string name, Task<void> task);
 
 // A set of coroutines that live and die together.
 //
@@ -59,6 +73,8 @@ class TaskGroup {
   // The returned function cancels just this member; it may be called at any time, also after its end.
   std::function<void()> Spawn(std::string name, Task<void> task);
   void Cancel();
+  // Until all have ended, whatever happens: members may refer to what the caller owns. If the caller is cancelled, so
+  // are the members.
   Task<void> Join();
   size_t size() const;  // members still running
 
@@ -67,7 +83,8 @@ class TaskGroup {
   std::shared_ptr<State> state_;
 };
 
-// Runs `task` for at most `limit`, then cancels it and returns kDeadlineExceeded naming `what`.
+// Runs `task` for at most `limit`, then cancels it, waits for its end and returns kDeadlineExceeded naming `what`. The
+// caller's cancellation is passed on.
 Task<Status> WithTimeout(std::chrono::nanoseconds limit, std::string_view what, Task<Status> task);
 
 // A level-triggered flag between coroutines: Notify() wakes the waiter, or the next one if none waits. Several notifies
@@ -75,14 +92,17 @@ Task<Status> WithTimeout(std::chrono::nanoseconds limit, std::string_view what, 
 class Wakeup {
  public:
   explicit Wakeup(asio::any_io_executor executor);
+  ~Wakeup();  // a waiter ends with kCancelled
+  Wakeup(const Wakeup&) = delete;
+  Wakeup& operator=(const Wakeup&) = delete;
   void Notify();
   Task<Status> Wait();                                     // kCancelled when cancelled
   Task<Status> WaitFor(std::chrono::nanoseconds timeout);  // kDeadlineExceeded when nothing came
 
  private:
-  asio::steady_timer timer_;
-  bool set_ = false;
-  bool waiting_ = false;
+  struct State;
+  static Task<Status> WaitUntil(std::shared_ptr<State> state, std::chrono::steady_clock::time_point deadline);
+  std::shared_ptr<State> state_;
 };
 
 // Runs blocking work on the process's small thread pool and comes back to the loop with its result. The function must
@@ -90,15 +110,14 @@ class Wakeup {
 Task<Status> RunBlocking(std::function<Status()> work);
 template <typename T>
 Task<StatusOr<T>> RunBlockingFor(std::function<StatusOr<T>()> work) {
-  StatusOr<T> result = absl::UnknownError("not run");
-  auto call = [&]() -> Status {
-    result = work();
+  auto result = std::make_shared<StatusOr<T>>(absl::UnknownError("not run"));
+  std::function<Status()> call = [result, work = std::move(work)]() -> Status {
+    *result = work();
     return absl::OkStatus();
   };
-  std::function<Status()> wrapped = call;
-  Status status = co_await RunBlocking(wrapped);
+  Status status = co_await RunBlocking(std::move(call));
   if (!status.ok()) co_return status;
-  co_return std::move(result);
+  co_return std::move(*result);
 }
 
 }  // namespace skiff

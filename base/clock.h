@@ -30,6 +30,7 @@ class Clock {
 class FakeClock final : public Clock {
  public:
   FakeClock();
+  ~FakeClock() override;  // sleepers end with kCancelled
   WallTime Now() const override { return wall_; }
   SteadyTime Steady() const override { return steady_; }
   Task<Status> Sleep(std::chrono::nanoseconds duration) override;

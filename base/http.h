@@ -2,6 +2,8 @@
 #ifndef SKIFF_BASE_HTTP_H_
 #define SKIFF_BASE_HTTP_H_
 
+#include <chrono>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,9 +50,11 @@ class Query {
   std::vector<std::pair<std::string, std::string>> pairs_;
 };
 
-std::string PercentEncode(std::string_view text);              // everything but unreserved characters
-std::string PercentDecode(std::string_view text);              // malformed escapes are kept as they are
-std::string_view ReasonPhrase(int status);                     // "Not Found"
+std::string PercentEncode(std::string_view text);                    // everything but unreserved characters
+std::string PercentDecode(std::string_view text);                    // malformed escapes are kept as they are
+std::string_view ReasonPhrase(int status);                           // "Not Found"; "" if unknown
+std::string FormatDate(std::chrono::system_clock::time_point time);  // "Sat, 21 Nov 2026 06:20:19 GMT"
+bool EqualsIgnoreCase(std::string_view a, std::string_view b);       // ASCII
 
 // A bidirectional byte stream: an upgraded connection, a raw tunnel. Reads and writes may run at the same time from two
 // coroutines; two reads (or two writes) may not.
@@ -59,13 +63,16 @@ class Stream {
   virtual ~Stream() = default;
   // At least one byte, or 0 at the end of the peer's data.
   virtual Task<StatusOr<size_t>> Read(std::span<char> buffer) = 0;
-  virtual Task<Status> Write(std::string_view data) = 0;  // all of it
+  virtual Task<Status> Write(std::string_view data) = 0;  // all of it; kept valid by the caller until done
   virtual void CloseWrite() = 0;                          // half-close where the transport can
   virtual void Close() = 0;                               // pending operations end with kCancelled
 };
 
-// Copies both ways until both sides have ended; each side's end is passed on as a half-close.
+// Copies both ways until both sides have ended; each side's end is passed on as a half-close, an error closes both.
 Task<void> Relay(Stream& a, Stream& b);
+
+// Two connected in-memory streams, for tests.
+std::pair<std::unique_ptr<Stream>, std::unique_ptr<Stream>> StreamPair(asio::any_io_executor executor);
 
 }  // namespace skiff::http
 

@@ -33,7 +33,9 @@ class BodyReader {
   virtual ~BodyReader() = default;
   virtual int status() const = 0;
   virtual const Headers& headers() const = 0;
-  virtual Task<StatusOr<size_t>> Read(std::span<char> buffer) = 0;  // 0 at the end
+  // As it arrives; 0 at the end. kUnavailable if the connection breaks before. Destroying the reader while a read is
+  // under way is not allowed: cancel the reading coroutine and let it end.
+  virtual Task<StatusOr<size_t>> Read(std::span<char> buffer) = 0;
   // Reads the rest, at most `limit` bytes (kResourceExhausted beyond).
   Task<StatusOr<std::string>> ReadAll(size_t limit);
 };
@@ -57,8 +59,8 @@ struct ClientOptions {
 
 class Client {
  public:
-  // `authority` is "host:port", "[v6]:port" or "unix:/path". `tls` null: plain. `server_name` overrides the name that is
-  // verified and sent by SNI.
+  // `authority` is "host:port", "[v6]:port" or "unix:/path". `tls` null: plain. `server_name` overrides the name that
+  // is verified and sent by SNI.
   Client(asio::any_io_executor executor, std::string authority, std::shared_ptr<TlsClientConfig> tls = nullptr,
          ClientOptions options = {});
   ~Client();
@@ -66,7 +68,9 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // Connection errors are kUnavailable ("dial tcp 127.0.0.1:1: connect: connection refused"), time-outs
-  // kDeadlineExceeded, certificate trouble kUnauthenticated. An HTTP error status is not an error here.
+  // kDeadlineExceeded ("context deadline exceeded (Client.Timeout exceeded while awaiting headers)"), certificate
+  // trouble kUnauthenticated, an answer that is no HTTP kInternal; all in Go's words but for its `Get "URL": ` in
+  // front. An HTTP error status is not an error here. Redirects are never followed.
   Task<StatusOr<ClientResponse>> Do(ClientRequest request);
   Task<StatusOr<std::unique_ptr<BodyReader>>> Open(ClientRequest request);
   Task<StatusOr<UpgradeResult>> Upgrade(ClientRequest request);

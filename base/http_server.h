@@ -16,6 +16,7 @@ namespace skiff::http {
 
 struct Peer {
   std::string address;  // "10.0.0.1:1234", or "" on a unix socket
+  bool tls = false;
   // The client certificate, where one was sent and verified against the server's client CA.
   bool has_certificate = false;
   std::string common_name;
@@ -39,14 +40,17 @@ class Exchange {
   virtual ~Exchange() = default;
   virtual const Request& request() const = 0;
 
-  // The whole body. kResourceExhausted when longer than `limit` (the handler then answers 413).
+  // The whole body. kResourceExhausted when longer than `limit` (the handler then answers 413), kInvalidArgument when
+  // its framing is broken, kUnavailable when the peer went away in its midst, kDeadlineExceeded when it took longer
+  // than the server's body_timeout. After an error the connection is closed behind the answer.
   virtual Task<StatusOr<std::string>> ReadBody(size_t limit = 3 * 1024 * 1024) = 0;
-  // Some bytes of the body; 0 at its end.
+  // Some bytes of the body; 0 at its end. Errors as above, the time limit being for each read.
   virtual Task<StatusOr<size_t>> ReadSome(std::span<char> buffer) = 0;
 
   // Content-Length is set from the body; for HEAD the body is not sent. `Date` is always added.
   virtual Task<Status> Respond(int status, Headers headers, std::string body) = 0;
-  // Streams a body of unknown length (chunked, or until close for HTTP/1.0). Write sends at once.
+  // Streams a body: of unknown length (chunked, or until close for HTTP/1.0), or of the length in `headers`. Begin and
+  // Write send at once; Write waits where the peer does not take the data.
   virtual Task<Status> Begin(int status, Headers headers) = 0;
   virtual Task<Status> Write(std::string_view data) = 0;
   virtual Task<Status> End() = 0;
@@ -56,13 +60,16 @@ class Exchange {
   virtual bool answered() const = 0;  // a head has been sent
 };
 
+// Kept by the server, so a capturing lambda that is a coroutine is safe here. What else it refers to must outlive the
+// server's Shutdown, or the loop.
 using Handler = std::function<Task<void>(Exchange&)>;
 
 struct ServerOptions {
   size_t max_header_bytes = 64 * 1024;  // Go's servers take 1 MiB; ours need cookies of no such size
   std::chrono::nanoseconds header_timeout = std::chrono::seconds(32);
   std::chrono::nanoseconds idle_timeout = std::chrono::seconds(90);
-  size_t max_connections = 10000;
+  std::chrono::nanoseconds body_timeout = std::chrono::seconds(60);
+  size_t max_connections = 10000;  // more wait in the kernel's queue
 };
 
 class Server {
@@ -76,7 +83,8 @@ class Server {
   // certificates are looked up at every handshake, so that rotated ones take effect. Several listens may be made.
   // Returns the bound port (0 for unix). kFailedPrecondition with errno EADDRINUSE: "listen tcp 1.2.3.4:80: bind: ...".
   StatusOr<uint16_t> Listen(std::string_view address, std::shared_ptr<TlsServerConfig> tls = nullptr);
-  // Stops accepting, lets running exchanges finish for `grace`, then closes them.
+  // Stops accepting, closes idle connections, lets running exchanges finish for `grace`, then cancels and closes them.
+  // Upgraded streams that outlived their handlers are not touched. In a cancelled coroutine the grace is nothing.
   Task<void> Shutdown(std::chrono::nanoseconds grace);
   size_t connections() const;
 

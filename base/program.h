@@ -8,11 +8,13 @@
 
 namespace skiff {
 
-// Runs `body` on a new io_context until it returns. The first SIGTERM or SIGINT cancels it (it then cleans up and
-// returns), a second one exits at once with 1. SIGPIPE is ignored. An error is logged; returns the exit code.
+// Runs `body` on a new io_context until it returns; what else runs on the loop then just stops. The first SIGTERM or
+// SIGINT cancels it (it then cleans up, after ClearCancellation where that waits, and returns), a second one exits at
+// once with 1. SIGPIPE is ignored. Returns the exit code: 0 for OK and for kCancelled after a signal, else 1 with the
+// error logged.
 int RunProgram(std::function<Task<Status>(asio::io_context&)> body);
 
-// Skiff's version ("v1.36.2-skiff.0.1.0" style is in kVersion) as upstream's --version prints it: "Kubernetes v1.36.2".
+// What upstream's --version prints after "Kubernetes ", and our own.
 extern const char kKubernetesVersion[];  // "v1.36.2"
 extern const char kSkiffVersion[];       // "0.1.0"
 
