@@ -44,7 +44,7 @@ StatusOr<GroupVersionKind> PeekJson(std::string_view text);
 Status FromJson(std::string_view text, google::protobuf::Message* out, GroupVersionKind* gvk = nullptr,
                 FieldProblems* problems = nullptr);
 // The same from a document; the text-only findings (duplicates) cannot occur.
-Status FromJson(const json& value, google::protobuf::Message* out, FieldProblems* problems = nullptr);
+Status FromJsonValue(const json& value, google::protobuf::Message* out, FieldProblems* problems = nullptr);
 
 // Compact JSON, keys in upstream's order: kind, apiVersion (when gvk is given), then the message's fields. No newline.
 void AppendJson(const google::protobuf::Message& message, const GroupVersionKind* gvk, std::string* out);

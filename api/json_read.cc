@@ -113,11 +113,11 @@ class Reader {
       chain.clear();
       const FieldPlan* field = plan.Find(key, &chain);
       if (field == nullptr) {
-        if (root && (key == "kind" || key == "apiVersion")) {
+        if ((root || plan.type_meta()) && (key == "kind" || key == "apiVersion")) {
           bool& mark = key == "kind" ? seen_kind : seen_version;
           if (mark) Problem("duplicate", here);
           mark = true;
-          TypeMeta(key, plan, here);
+          TypeMeta(key, plan, here, root);
         } else {
           Problem("unknown", here);
           cursor_.Raw();
@@ -152,14 +152,14 @@ class Reader {
     return any || had;
   }
 
-  void TypeMeta(const std::string& key, const Plan& plan, const Place& place) {
+  void TypeMeta(const std::string& key, const Plan& plan, const Place& place, bool root) {
     if (cursor_.Peek() == 'n') return cursor_.Raw(), void();
     if (cursor_.Peek() != '"') {
       Mismatch(cursor_.TypeName(), "string", {&plan, &place});
       return cursor_.Raw(), void();
     }
     const std::string value = cursor_.String();
-    if (gvk_ == nullptr) return;
+    if (gvk_ == nullptr || !root) return;
     if (key == "kind") {
       gvk_->kind = value;
     } else if (StatusOr<GroupVersion> parsed = GroupVersion::Parse(value); parsed.ok()) {
@@ -594,7 +594,7 @@ Status FromJson(std::string_view text, Message* out, GroupVersionKind* gvk, Fiel
   return Reader(text, problems).Run(out, gvk);
 }
 
-Status FromJson(const json& value, Message* out, FieldProblems* problems) {
+Status FromJsonValue(const json& value, Message* out, FieldProblems* problems) {
   std::string text;
   AppendJson(value, &text);
   return FromJson(text, out, nullptr, problems);

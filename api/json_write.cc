@@ -141,7 +141,7 @@ class Writer {
     for (int i = 0; i < size; ++i) {
       switch (field.value_type) {
         case FieldDescriptor::CPPTYPE_MESSAGE:
-          Any(reflection->GetRepeatedMessage(message, field.field, i), field.message());
+          Item(reflection->GetRepeatedMessage(message, field.field, i), field);
           break;
         case FieldDescriptor::CPPTYPE_STRING: {
           std::string scratch;
@@ -162,6 +162,16 @@ class Writer {
       }
     }
     sink_.Close(']');
+  }
+
+  void Item(const Message& message, const FieldPlan& field) {
+    // Upstream names the type of each claim template, and of no other object inside an object.
+    if (field.name != "volumeClaimTemplates") return Any(message, field.message());
+    sink_.Open('{');
+    sink_.Key("kind"), sink_.String(message.GetDescriptor()->name());
+    sink_.Key("apiVersion"), sink_.String("v1");
+    Fields(message, field.message());
+    sink_.Close('}');
   }
 
   void Map(const Message& message, const FieldPlan& field) {

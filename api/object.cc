@@ -38,14 +38,14 @@ StatusOr<Object> Object::OfJson(GroupVersionKind gvk, json document, FieldProble
 }
 
 Status Object::AssignJson(const json& document, FieldProblems* problems) {
-  if (custom_ == nullptr) return FromJson(document, message_.get(), problems);
+  if (custom_ == nullptr) return FromJsonValue(document, message_.get(), problems);
   if (!document.is_object()) return InvalidArgument("json: the document is no object");
   ObjectMeta meta;
   if (const auto it = document.find("metadata"); it != document.end() && !it->is_null()) {
     // Read as a field of the whole, so that paths and errors begin with "metadata".
     if (!it->is_object()) return InvalidArgument("json: metadata is no object");
     FieldProblems found;
-    RETURN_IF_ERROR(FromJson(*it, &meta, problems ? &found : nullptr));
+    RETURN_IF_ERROR(FromJsonValue(*it, &meta, problems ? &found : nullptr));
     for (std::string& problem : found) {
       const size_t quote = problem.find('"');
       problems->push_back(problem.insert(quote + 1, "metadata."));

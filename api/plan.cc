@@ -24,6 +24,11 @@ const Plan& FieldPlan::message() const {
 
 Plan::Plan(const Descriptor* descriptor)
     : descriptor_(descriptor), form_(descriptor->options().GetExtension(skiff::api::form)) {
+  const FieldDescriptor* metadata = descriptor->FindFieldByName("metadata");
+  const std::string_view name = descriptor->name();
+  type_meta_ = metadata != nullptr && metadata->message_type() != nullptr &&
+               (metadata->message_type()->name() == "ObjectMeta" || metadata->message_type()->name() == "ListMeta") &&
+               !name.ends_with("TemplateSpec") && name != "PersistentVolumeClaimTemplate";
   fields_.reserve(descriptor->field_count());
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const FieldDescriptor* field = descriptor->field(i);

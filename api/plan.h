@@ -59,6 +59,9 @@ class Plan {
   // In the order of the .proto, hidden fields left out.
   const std::vector<FieldPlan>& fields() const { return fields_; }
 
+  // The Go type has apiVersion and kind of its own, wherever it stands.
+  bool type_meta() const { return type_meta_; }
+
   // A field by its JSON name, own or inlined. `chain` receives the inlined fields to step through, outermost first.
   const FieldPlan* Find(std::string_view name, std::vector<const FieldPlan*>* chain) const;
 
@@ -70,6 +73,7 @@ class Plan {
   const google::protobuf::Descriptor* descriptor_;
   Form form_;
   bool has_inline_ = false;
+  bool type_meta_ = false;
   std::vector<FieldPlan> fields_;
 };
 

@@ -128,12 +128,12 @@ StatusOr<Rest::RawList> DecodeList(std::string_view content_type, std::string_vi
     if (!document.ok()) return DataLoss(document.status().message());
     if (!document->is_object()) return DataLoss("the server's list is no object");
     if (const auto found = document->find("metadata"); found != document->end() && found->is_object()) {
-      if (Status status = api::FromJson(*found, &metadata); !status.ok()) return DataLoss(status.message());
+      if (Status status = api::FromJsonValue(*found, &metadata); !status.ok()) return DataLoss(status.message());
     }
     if (const auto found = document->find("items"); found != document->end() && found->is_array()) {
       for (const auto& value : *found) {
         std::shared_ptr<Message> object(prototype.New());
-        if (Status status = api::FromJson(value, object.get()); !status.ok()) return DataLoss(status.message());
+        if (Status status = api::FromJsonValue(value, object.get()); !status.ok()) return DataLoss(status.message());
         item(std::move(object));
       }
     }
