@@ -39,7 +39,7 @@ skiff_pkg(yaml yaml-cpp)
 add_library(dep_absl INTERFACE)
 foreach(lib statusor status cord cord_internal cordz_info cordz_handle cordz_functions exponential_biased strings
         strings_internal str_format_internal int128 time time_zone civil_time base spinlock_wait raw_logging_internal
-        throw_delegate synchronization graphcycles_internal malloc_internal stacktrace symbolize debugging_internal
+        throw_delegate strerror synchronization graphcycles_internal malloc_internal stacktrace symbolize debugging_internal
         demangle_internal log_severity bad_optional_access bad_variant_access hash city low_level_hash raw_hash_set
         hashtablez_sampler)
   if(SKIFF_STATIC)
