@@ -17,6 +17,8 @@
 
 namespace skiff::cadvisor {
 
+class Cgroup;  // one cgroup's open directories
+
 class CgroupTree {
  public:
   enum class Version { kV1, kV2 };
@@ -44,8 +46,6 @@ class CgroupTree {
   StatusOr<std::vector<pid_t>> Pids(const std::string& path) const;
 
  private:
-  // The directories of one cgroup, one a v1 controller, or the one of v2.
-  class Cgroup;
   CgroupTree() = default;
   StatusOr<Cgroup> OpenCgroup(const std::string& path) const;
 

@@ -21,12 +21,37 @@ struct ContainerReading {
   ContainerStats stats;
 };
 
-// `scrape_error`: some record could not be read (the container is gone in the meantime is no error).
-std::string ExposeContainers(const MachineInfo& machine, const std::vector<ContainerReading>& readings,
-                             bool scrape_error, const ExpositionOptions& options);
+// Writes the exposition a family at a time, so that a big node's megabytes never stand in memory at once. What is given
+// must outlive it and stay unchanged.
+//
+//   Exposition exposition(machine, readings, scrape_error, options);
+//   for (std::string text; exposition.Next(&text);) co_await exchange.Write(text);
+class Exposition {
+ public:
+  // `scrape_error`: some record could not be read (one that is gone meanwhile is no error). Samples are sorted here, so
+  // readings may come in any order.
+  Exposition(const MachineInfo& machine, const std::vector<ContainerReading>& readings, bool scrape_error,
+             const ExpositionOptions& options);
+  // The next part; replaces *text. False, with *text empty, at the end.
+  bool Next(std::string* text);
+
+ private:
+  const MachineInfo& machine_;
+  const ExpositionOptions& options_;
+  std::vector<const ContainerReading*> readings_;  // sorted as their labels sort
+  bool scrape_error_;
+  size_t next_ = 0;
+};
+
+// The machine_* families alone.
 std::string ExposeMachine(const MachineInfo& machine);
 
-// Both in one text, reading every record now. Blocking: call it on the blocking pool.
+// Reads every record now. What is gone (kNotFound) is left out; *scrape_error tells of other failures, which are
+// logged. Blocking: call it on the blocking pool.
+std::vector<ContainerReading> ReadAll(Collector& collector, const std::vector<ContainerRecord>& records,
+                                      bool* scrape_error);
+
+// All at once, for small machines and tests: ReadAll and the whole exposition. Blocking.
 std::string Expose(const MachineInfo& machine, Collector& collector, const std::vector<ContainerRecord>& records,
                    const ExpositionOptions& options);
 

@@ -49,6 +49,10 @@ struct HugetlbStats {
   uint64_t usage = 0, max_usage = 0, failcnt = 0;
 };
 
+struct IoCost {
+  uint64_t usage_us = 0, wait_us = 0, indebt_us = 0, indelay_us = 0;
+};
+
 // One block device's figures. Operations are upstream's words: Read, Write, Sync, Async, Discard, Total (v1), or Read
 // and Write (v2).
 struct DiskIo {
@@ -57,9 +61,7 @@ struct DiskIo {
   std::string device;  // "/dev/vda", "" where unknown
   Operations bytes, operations;
   Operations sectors, merged, queued, service_time_ns;  // v1 with the BFQ scheduler only
-  struct Cost {
-    uint64_t usage_us = 0, wait_us = 0, indebt_us = 0, indelay_us = 0;
-  };
+  using Cost = IoCost;
   std::optional<Cost> cost;  // v2 with io.cost only
 };
 
