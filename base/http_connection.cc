@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kHeadRoom = 4 * 1024;     // first read of a request: most heads fit
 constexpr size_t kAheadLimit = 64 * 1024;  // read ahead of a running handler, while looking out for the peer's end
 constexpr size_t kLingerLimit = 1024 * 1024;
+constexpr std::string_view kNotTls =
+    "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
 }  // namespace
 
@@ -100,7 +102,7 @@ void Connection::OnWatched() {
 }
 
 void Connection::FillPeer(bool tls) {
-  peer_.address = RemoteAddress(transport_->fd());
+  peer_.address = transport_->remote();
   peer_.tls = tls;
   if (!tls) return;
   peer_.has_certificate = ReadPeerNames(transport_->ssl(), &peer_.common_name, &peer_.organizations);
@@ -108,12 +110,17 @@ void Connection::FillPeer(bool tls) {
 
 Task<void> Connection::Run(std::shared_ptr<Connection> self, std::shared_ptr<TlsServerConfig> tls) {
   co_await asio::this_coro::throw_if_cancelled(false);
+  self->transport_->NoteRemote();
   if (tls) {
     self->SetDeadline(Deadline::kHeader);
     const Status status = co_await self->transport_->AcceptTls(tls->Context());
     if (!status.ok()) {
       if (!self->transport_->closed()) {
-        VLOG(2, "TLS handshake error", {"peer", RemoteAddress(self->transport_->fd())}, {"err", status});
+        VLOG(2, "TLS handshake error", {"peer", self->transport_->remote()}, {"err", status});
+      }
+      if (absl::IsInvalidArgument(status)) {
+        const Status told = co_await self->transport_->WriteOne(kNotTls);
+        if (told.ok()) co_await self->Linger();
       }
       co_return;
     }

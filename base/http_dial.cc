@@ -151,7 +151,10 @@ Task<StatusOr<std::shared_ptr<Transport>>> ConnectOne(asio::any_io_executor exec
     co_return ConnectError(err, absl::StrCat(name, ": connect"));
   }
   CO_ASSIGN_OR_RETURN(std::shared_ptr<Transport> transport, Transport::Adopt(executor, fd));
-  if (result == 0) co_return transport;
+  if (result == 0) {
+    transport->NoteRemote();
+    co_return transport;
+  }
   const auto own_limit = std::make_shared<TimeLimit>(executor);
   own_limit->Start(end);
   own_limit->Guard(transport);
@@ -164,6 +167,7 @@ Task<StatusOr<std::shared_ptr<Transport>>> ConnectOne(asio::any_io_executor exec
   socklen_t size = sizeof err;
   getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size);
   if (err != 0) co_return ConnectError(err, absl::StrCat(name, ": connect"));
+  transport->NoteRemote();
   co_return transport;
 }
 

@@ -83,34 +83,41 @@ bool IsAddress(const std::string& host) {
   return inet_pton(AF_INET, host.c_str(), &scratch) == 1 || inet_pton(AF_INET6, host.c_str(), &scratch) == 1;
 }
 
-std::string Join(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  std::string out;
-  for (const auto* list : {&a, &b}) {
-    for (const std::string& item : *list) absl::StrAppend(&out, out.empty() ? "" : ", ", item);
+std::string GoTime(std::chrono::system_clock::time_point time) {
+  const time_t seconds = std::chrono::system_clock::to_time_t(time);
+  tm parts;
+  gmtime_r(&seconds, &parts);
+  char text[32];
+  const size_t n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return std::string(text, n);
+}
+
+std::string MismatchText(const CertificateInfo& info, const std::string& host) {
+  if (IsAddress(host)) {
+    if (info.ip_addresses.empty()) {
+      return absl::StrCat("x509: cannot validate certificate for ", host, " because it doesn't contain any IP SANs");
+    }
+    return absl::StrCat("x509: certificate is valid for ", absl::StrJoin(info.ip_addresses, ", "), ", not ", host);
   }
-  return out;
+  if (info.dns_names.empty()) {
+    return absl::StrCat("x509: certificate is not valid for any names, but wanted to match ", host);
+  }
+  return absl::StrCat("x509: certificate is valid for ", absl::StrJoin(info.dns_names, ", "), ", not ", host);
 }
 
 // Why a peer's certificate was refused, in Go's words.
-std::string VerifyText(SSL* ssl, long result, const std::string& host) {
-  const bool mismatch = result == X509_V_ERR_HOSTNAME_MISMATCH || result == X509_V_ERR_IP_ADDRESS_MISMATCH;
-  if (mismatch) {
-    X509* const certificate = SSL_get0_peer_certificate(ssl);
-    const CertificateInfo info = certificate ? tls_internal::InfoOf(certificate) : CertificateInfo{};
-    if (IsAddress(host)) {
-      if (info.ip_addresses.empty()) {
-        return absl::StrCat("x509: cannot validate certificate for ", host, " because it doesn't contain any IP SANs");
-      }
-      return absl::StrCat("x509: certificate is valid for ", Join(info.ip_addresses, {}), ", not ", host);
-    }
-    if (info.dns_names.empty()) {
-      return absl::StrCat("x509: certificate is not valid for any names, but wanted to match ", host);
-    }
-    return absl::StrCat("x509: certificate is valid for ", Join(info.dns_names, {}), ", not ", host);
-  }
+std::string VerifyText(X509* certificate, int result, const std::string& host) {
+  const CertificateInfo info = certificate ? tls_internal::InfoOf(certificate) : CertificateInfo{};
+  const std::string now = GoTime(std::chrono::system_clock::now());
   switch (result) {
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: return MismatchText(info, host);
     case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID: return "x509: certificate has expired or is not yet valid";
+      return absl::StrCat("x509: certificate has expired or is not yet valid: current time ", now, " is after ",
+                          GoTime(info.not_after));
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return absl::StrCat("x509: certificate has expired or is not yet valid: current time ", now, " is before ",
+                          GoTime(info.not_before));
     case X509_V_ERR_INVALID_PURPOSE: return "x509: certificate specifies an incompatible key usage";
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
@@ -120,6 +127,14 @@ std::string VerifyText(SSL* ssl, long result, const std::string& host) {
     case X509_V_ERR_CERT_UNTRUSTED: return "x509: certificate signed by unknown authority";
     default: return absl::StrCat("x509: ", X509_verify_cert_error_string(result));
   }
+}
+
+// The certificate is at hand only here, not after the handshake has failed.
+int OnVerify(int ok, X509_STORE_CTX* store) {
+  if (ok) return ok;
+  auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  if (auto* transport = static_cast<Transport*>(SSL_get_app_data(ssl))) transport->NoteVerifyError(store);
+  return ok;
 }
 
 }  // namespace
@@ -227,15 +242,19 @@ void Transport::ExpireReads() {
   descriptor_.cancel(ignored);
 }
 
+void Transport::NoteVerifyError(X509_STORE_CTX* store) {
+  const int error = X509_STORE_CTX_get_error(store);
+  verify_error_ = VerifyText(X509_STORE_CTX_get_current_cert(store), error, verified_host_);
+}
+
 Task<void> Transport::Yield() {
   unbroken_ = 0;
   co_await asio::post(asio::use_awaitable);
 }
 
 Status Transport::StreamError(int err, const char* operation) {
-  const std::string remote = RemoteAddress(fd());
-  const std::string where = remote.empty() ? "" : absl::StrCat(" tcp ", LocalAddress(fd()), "->", remote);
-  return NetError(err, absl::StrCat(operation, where, ": ", operation));
+  if (remote_.empty()) return NetError(err, operation);
+  return NetError(err, absl::StrCat(operation, " tcp ", LocalAddress(fd()), "->", remote_, ": ", operation));
 }
 
 StatusOr<std::optional<size_t>> Transport::TlsOutcome(int result, const char* operation) {
@@ -394,6 +413,8 @@ Task<Status> Transport::AcceptTls(std::shared_ptr<ssl_ctx_st> context) {
   BIO* bio = NewSocketBio(fd());
   SSL_set_bio(ssl_, bio, bio);
   SSL_set_accept_state(ssl_);
+  SSL_set_app_data(ssl_, this);
+  if ((SSL_get_verify_mode(ssl_) & SSL_VERIFY_PEER) != 0) SSL_set_verify(ssl_, SSL_VERIFY_PEER, OnVerify);
   co_return co_await Handshake();
 }
 
@@ -409,6 +430,8 @@ Task<Status> Transport::ConnectTls(std::shared_ptr<ssl_ctx_st> context, const st
   const bool address = IsAddress(host);
   if (!address && !host.empty()) SSL_set_tlsext_host_name(ssl_, host.c_str());
   if (!insecure) {
+    SSL_set_app_data(ssl_, this);
+    SSL_set_verify(ssl_, SSL_VERIFY_PEER, OnVerify);
     // As Go: the subject's common name is no host name, and a wildcard stands for one whole label.
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     const int ok = address ? X509_VERIFY_PARAM_set1_ip_asc(param, host.c_str())
@@ -421,18 +444,15 @@ Task<Status> Transport::ConnectTls(std::shared_ptr<ssl_ctx_st> context, const st
 Status Transport::HandshakeError(int result) {
   const int err = errno;
   const int kind = SSL_get_error(ssl_, result);
-  const long verify = SSL_get_verify_result(ssl_);
   const unsigned long code = ERR_peek_error();
   if (kind == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
     ERR_clear_error();
-    const std::string why = VerifyText(ssl_, verify, verified_host_);
-    return absl::UnauthenticatedError(absl::StrCat("tls: failed to verify certificate: ", why));
+    return absl::UnauthenticatedError(absl::StrCat("tls: failed to verify certificate: ", verify_error_));
   }
   if (kind == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_HTTP_REQUEST) {
     ERR_clear_error();
-    static constexpr std::string_view kAnswer =
-        "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-    [[maybe_unused]] const ssize_t n = send(fd(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    SSL_free(ssl_);
+    ssl_ = nullptr;
     return InvalidArgument("tls: first record does not look like a TLS handshake");
   }
   if (kind == SSL_ERROR_SSL && ERR_GET_REASON(code) == SSL_R_WRONG_VERSION_NUMBER) {

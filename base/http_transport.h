@@ -19,6 +19,7 @@
 
 struct ssl_st;
 struct ssl_ctx_st;
+struct x509_store_ctx_st;
 
 namespace skiff::http {
 
@@ -39,7 +40,7 @@ class Transport : public std::enable_shared_from_this<Transport> {
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
 
-  // TLS handshakes. A server's failure for want of TLS on the other side answers in plain text, as Go does.
+  // TLS handshakes. kInvalidArgument if the client speaks plain HTTP; the transport is plain then, to answer so.
   Task<Status> AcceptTls(std::shared_ptr<ssl_ctx_st> context);
   // `host` is verified (name or address) unless `insecure`, and sent by SNI when it is a name. Certificate trouble is
   // kUnauthenticated.
@@ -73,6 +74,11 @@ class Transport : public std::enable_shared_from_this<Transport> {
   bool closed() const { return closed_; }
   int fd() { return descriptor_.native_handle(); }
   ssl_st* ssl() { return ssl_; }
+  // Asks the kernel for the peer's address while it is known; errors after a reset still name it.
+  void NoteRemote() { remote_ = RemoteAddress(fd()); }
+  const std::string& remote() const { return remote_; }
+  // For OpenSSL's verification callback.
+  void NoteVerifyError(x509_store_ctx_st* store);
 
  private:
   explicit Transport(asio::any_io_executor executor);
@@ -88,7 +94,9 @@ class Transport : public std::enable_shared_from_this<Transport> {
 
   asio::posix::stream_descriptor descriptor_;
   ssl_st* ssl_ = nullptr;
+  std::string remote_;
   std::string verified_host_;
+  std::string verify_error_;
   uint64_t watch_ = 0;  // generation: a watch of an older one is void
   bool watching_ = false;
   bool closed_ = false;

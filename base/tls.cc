@@ -106,7 +106,8 @@ StatusOr<ContextPtr> ClientContext(const TlsClientConfig::Options& options, cons
 class Reloading {
  public:
   using Make = std::function<StatusOr<ContextPtr>(const std::vector<std::string>& contents)>;
-  Reloading(std::vector<std::string> files, Make make) : files_(std::move(files)), make_(std::move(make)) {}
+  Reloading(std::vector<std::string> files, std::chrono::nanoseconds every, Make make)
+      : files_(std::move(files)), every_(every), make_(std::move(make)) {}
 
   Status Load() {
     const std::lock_guard lock(mutex_);
@@ -116,7 +117,7 @@ class Reloading {
   ContextPtr Get() {
     const std::lock_guard lock(mutex_);
     const auto now = std::chrono::steady_clock::now();
-    if (now - looked_ < kEvery) return context_;
+    if (now - looked_ < every_) return context_;
     looked_ = now;
     if (Stamps() == stamps_) return context_;
     const Status status = LoadLocked();
@@ -125,7 +126,6 @@ class Reloading {
   }
 
  private:
-  static constexpr auto kEvery = std::chrono::seconds(2);
   struct Stamp {
     dev_t device = 0;
     ino_t inode = 0;
@@ -159,6 +159,7 @@ class Reloading {
   }
 
   const std::vector<std::string> files_;
+  const std::chrono::nanoseconds every_;
   const Make make_;
   std::mutex mutex_;
   ContextPtr context_;
@@ -212,9 +213,10 @@ StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::Make(const KeyPair& 
 
 StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::FromFiles(const std::string& cert_file,
                                                                       const std::string& key_file,
-                                                                      const std::string& client_ca_file) {
+                                                                      const std::string& client_ca_file,
+                                                                      std::chrono::nanoseconds reload_interval) {
   auto files = std::make_unique<Reloading>(std::vector<std::string>{cert_file, key_file, client_ca_file},
-                                           [](const std::vector<std::string>& contents) {
+                                           reload_interval, [](const std::vector<std::string>& contents) {
                                              return ServerContext({contents[0], contents[1]}, contents[2]);
                                            });
   RETURN_IF_ERROR(files->Load(), cert_file);
@@ -226,10 +228,11 @@ StatusOr<std::shared_ptr<TlsClientConfig>> TlsClientConfig::Make(Options options
     ASSIGN_OR_RETURN(ContextPtr context, ClientContext(options, options.pair));
     return std::make_shared<ClientConfig>(std::move(options), std::move(context), nullptr);
   }
-  auto files = std::make_unique<Reloading>(std::vector<std::string>{options.cert_file, options.key_file},
-                                           [options](const std::vector<std::string>& contents) {
-                                             return ClientContext(options, {contents[0], contents[1]});
-                                           });
+  auto files =
+      std::make_unique<Reloading>(std::vector<std::string>{options.cert_file, options.key_file},
+                                  options.reload_interval, [options](const std::vector<std::string>& contents) {
+                                    return ClientContext(options, {contents[0], contents[1]});
+                                  });
   RETURN_IF_ERROR(files->Load(), options.cert_file);
   return std::make_shared<ClientConfig>(std::move(options), nullptr, std::move(files));
 }

@@ -27,9 +27,12 @@ class TlsServerConfig {
  public:
   // Errors name what is wrong with the PEM text.
   static StatusOr<std::shared_ptr<TlsServerConfig>> Make(const KeyPair& pair, const std::string& client_ca_pem = "");
-  // From files that are looked at again (mtime) when older than a few seconds, so that rotation needs no restart.
-  static StatusOr<std::shared_ptr<TlsServerConfig>> FromFiles(const std::string& cert_file, const std::string& key_file,
-                                                              const std::string& client_ca_file = "");
+  // From files that are looked at again (identity and mtime) when used, at most once a `reload_interval`, so that
+  // rotation needs no restart. Files that cannot be used then are logged and the old state stays. The client CA's file
+  // may be "". Certificate and key may be one file.
+  static StatusOr<std::shared_ptr<TlsServerConfig>> FromFiles(
+      const std::string& cert_file, const std::string& key_file, const std::string& client_ca_file = "",
+      std::chrono::nanoseconds reload_interval = std::chrono::seconds(2));
   virtual ~TlsServerConfig() = default;
   virtual std::shared_ptr<ssl_ctx_st> Context() = 0;
 };
@@ -37,11 +40,12 @@ class TlsServerConfig {
 class TlsClientConfig {
  public:
   struct Options {
-    std::string ca_pem;          // empty: the system's
-    KeyPair pair;                // empty: no client certificate
+    std::string ca_pem;               // empty: the system's
+    KeyPair pair;                     // empty: no client certificate
     std::string cert_file, key_file;  // alternatively, re-read when changed (the kubelet's rotated certificate)
-    std::string server_name;     // empty: the host that is dialled
+    std::string server_name;          // empty: the host that is dialled
     bool insecure_skip_verify = false;
+    std::chrono::nanoseconds reload_interval = std::chrono::seconds(2);
   };
   static StatusOr<std::shared_ptr<TlsClientConfig>> Make(Options options);
   virtual ~TlsClientConfig() = default;
@@ -73,11 +77,12 @@ StatusOr<CertificateInfo> ReadCertificate(const std::string& pem);  // the first
 // Signatures for service account tokens (RS256 or ES256 by the key's type) and random bytes.
 StatusOr<std::string> GenerateKey(bool rsa2048);  // PEM private key
 StatusOr<std::string> PublicKeyOf(const std::string& private_key_pem);
-StatusOr<std::string> SignJws(const std::string& private_key_pem, std::string_view signing_input);  // raw signature bytes
+StatusOr<std::string> SignJws(const std::string& private_key_pem,
+                              std::string_view signing_input);  // raw signature bytes
 Status VerifyJws(const std::string& public_key_pem, std::string_view signing_input, std::string_view signature);
 std::string RandomBytes(size_t n);
-std::string RandomUuid();  // version 4
-std::string Sha256(std::string_view data);     // 32 raw bytes
+std::string RandomUuid();                   // version 4
+std::string Sha256(std::string_view data);  // 32 raw bytes
 std::string Base64Encode(std::string_view data);
 StatusOr<std::string> Base64Decode(std::string_view text);
 std::string Base64UrlEncode(std::string_view data);  // no padding
