@@ -24,7 +24,7 @@ add_link_options(-Wl,--gc-sections -Wl,--as-needed)
 # release binaries are measured by.
 find_program(SKIFF_MOLD mold)
 if(SKIFF_STATIC)
-  add_link_options(-fuse-ld=lld -Wl,--icf=all -Wl,-O2 -Wl,-s)
+  add_link_options(-fuse-ld=lld -Wl,--icf=safe -Wl,-O2 -Wl,-s)
 elseif(SKIFF_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
