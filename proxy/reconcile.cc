@@ -57,6 +57,7 @@ void Reconciler::Forget() {
   services_.clear();
   owners_.clear();
   waiting_.clear();
+  node_addresses_written_.clear();
   backend_count_ = 0;
   needs_full_ = true;
 }
@@ -73,6 +74,7 @@ StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& change
     status = ChangeService(change, nullptr, &plan);
     if (!status.ok()) break;
   }
+  ChangeNodeAddresses(&plan);
   if (status.ok()) status = Write(plan, &result);
   if (!status.ok()) {
     Forget();
@@ -95,6 +97,7 @@ StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all
     for (const auto& [key, wanted] : found.addresses) {
       if (!wanted) Release(key, 0, &plan);
     }
+    ChangeNodeAddresses(&plan);
     status = Write(plan, &result);
   }
   if (!status.ok()) {
@@ -125,8 +128,10 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
   };
   for (const auto& [key, value] : frontends) {
     if (key.port == 0) {
-      // Entries of node addresses belong to whoever writes these.
-      if (value.flags & SKIFF_FRONTEND_REFUSE) found->addresses.emplace(key, false);
+      if (value.flags & SKIFF_FRONTEND_REFUSE)
+        found->addresses.emplace(key, false);
+      else
+        node_addresses_written_[key.address] = (value.flags & SKIFF_FRONTEND_HOST_ONLY) != 0;
       continue;
     }
     if (value.service == 0) {
@@ -418,6 +423,24 @@ void Reconciler::Release(const FrontendKey& key, uint32_t port, Plan* plan) {
   plan->deleted.insert(key);
   auto [from, to] = waiting_.equal_range(key);
   for (auto w = from; w != to; ++w) plan->try_again.push_back(w->second);
+}
+
+void Reconciler::ChangeNodeAddresses(Plan* plan) {
+  for (const auto& [address, host_only] : node_addresses_) {
+    auto was = node_addresses_written_.find(address);
+    if (was != node_addresses_written_.end() && was->second == host_only) continue;
+    FrontendKey key = AddressKey(address);
+    if (owners_.contains(key)) continue;  // a service's own address
+    skiff_frontend value = {};
+    value.flags = SKIFF_FRONTEND_NODE_ADDRESS | (host_only ? SKIFF_FRONTEND_HOST_ONLY : 0u);
+    plan->frontends[key] = value;
+    plan->deleted.erase(key);
+  }
+  for (const auto& [address, host_only] : node_addresses_written_) {
+    FrontendKey key = AddressKey(address);
+    if (!node_addresses_.contains(address) && !owners_.contains(key)) plan->deleted.insert(key);
+  }
+  node_addresses_written_ = node_addresses_;
 }
 
 Status Reconciler::Write(Plan& plan, ApplyResult* result) {

@@ -40,6 +40,10 @@ class Reconciler {
   // `all` is everything that there is.
   StatusOr<ApplyResult> ApplyAll(const std::vector<ServiceChange>& all);
 
+  // The addresses on which NodePorts answer; true: only for sockets in the node's own network namespace. Takes effect
+  // with the next Apply.
+  void SetNodeAddresses(std::map<Address, bool> addresses) { node_addresses_ = std::move(addresses); }
+
   size_t frontends() const { return owners_.size(); }
   size_t backends() const { return backend_count_; }
 
@@ -80,6 +84,7 @@ class Reconciler {
   void DropPort(Port& port, Plan* plan);
   bool Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port);
   void Release(const FrontendKey& key, uint32_t port, Plan* plan);
+  void ChangeNodeAddresses(Plan* plan);
   Status Write(Plan& plan, ApplyResult* result);
   void Forget();
 
@@ -91,6 +96,7 @@ class Reconciler {
   std::unordered_map<std::string, Service> services_;
   std::unordered_map<FrontendKey, Owner, KeyHash> owners_;
   std::multimap<FrontendKey, std::string> waiting_;
+  std::map<Address, bool> node_addresses_, node_addresses_written_;
 };
 
 }  // namespace skiff::proxy

@@ -1,0 +1,320 @@
+#include "proxy/proxy.h"
+
+#include <malloc.h>
+
+#include <unordered_map>
+
+#include "base/log.h"
+#include "client/informer.h"
+#include "k8s/io/api/core/v1/node.pb.h"
+#include "k8s/io/api/core/v1/service.pb.h"
+#include "k8s/io/api/discovery/v1/generated.pb.h"
+#include "proxy/node_addresses.h"
+#include "proxy/node_health_servers.h"
+#include "proxy/server.h"
+#include "proxy/stale_udp.h"
+#include "proxy/syncer.h"
+
+namespace skiff::proxy {
+
+namespace {
+
+namespace core = ::k8s::io::api::core::v1;
+namespace discovery = ::k8s::io::api::discovery::v1;
+using client::Informer;
+using client::InformerOptions;
+
+constexpr char kZoneLabel[] = "topology.kubernetes.io/zone";
+constexpr char kTriggerAnnotation[] = "endpoints.kubernetes.io/last-change-trigger-time";
+constexpr char kToBeDeletedTaint[] = "ToBeDeletedByClusterAutoscaler";
+constexpr std::chrono::nanoseconds kFirstRetry = std::chrono::milliseconds(100);
+constexpr std::chrono::nanoseconds kLastRetry = std::chrono::seconds(30);
+
+std::optional<WallTime> ParseTrigger(const std::string& text) {
+  // RFC 3339 with optional fraction, always UTC here.
+  tm parts = {};
+  const char* rest = strptime(text.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
+  if (rest == nullptr) return std::nullopt;
+  int64_t ns = 0;
+  if (*rest == '.') {
+    int64_t scale = 100000000;
+    for (++rest; *rest >= '0' && *rest <= '9'; ++rest, scale /= 10) ns += (*rest - '0') * scale;
+  }
+  if (*rest != 'Z') return std::nullopt;
+  auto at = std::chrono::seconds(timegm(&parts)) + std::chrono::nanoseconds(ns);
+  return WallTime(std::chrono::duration_cast<WallTime::duration>(at));
+}
+
+// Informers keep their objects; of ours nothing is needed beyond identity, because the digest is what counts. So each
+// object is digested when it is decoded, and emptied before it is stored.
+template <typename T>
+void Hollow(T& object) {
+  auto* meta = object.mutable_metadata();
+  T hollow;
+  auto* kept = hollow.mutable_metadata();
+  kept->set_name(meta->name());
+  kept->set_namespace_(meta->namespace_());
+  kept->set_resourceversion(meta->resourceversion());
+  kept->set_uid(meta->uid());
+  object = std::move(hollow);
+}
+
+class Proxy {
+ public:
+  Proxy(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, DataPath& data_path, ProxyOptions options)
+      : executor_(executor),
+        rest_(std::move(rest)),
+        data_path_(data_path),
+        options_(std::move(options)),
+        metrics_(registry_),
+        health_(Clock::Real()),
+        syncer_(data_path.maps(), NodeInfo{options_.node_name, ""}, Clock::Real(), metrics_, health_),
+        servers_(executor, options_.config, health_, metrics_, registry_),
+        node_health_(executor, health_, {"0.0.0.0", "[::]"}),
+        wakeup_(executor),
+        udp_wakeup_(executor),
+        group_(executor) {}
+
+  Task<Status> Run();
+
+ private:
+  struct PendingSlice {
+    std::optional<SliceDigest> digest;
+    std::optional<WallTime> trigger;
+  };
+
+  void AddMetrics();
+  void MakeInformers();
+  void OnSlice(const std::string& key);
+  void OnService(const std::string& key);
+  void OnNode(const core::Node* node);
+  void UpdateNodeAddresses();
+  Task<void> WatchNodeAddresses();
+  Task<void> MoveUdp();
+  Task<Status> SyncLoop();
+
+  asio::any_io_executor executor_;
+  std::shared_ptr<client::Rest> rest_;
+  DataPath& data_path_;
+  ProxyOptions options_;
+  metrics::Registry registry_;
+  Metrics metrics_;
+  Health health_;
+  Syncer syncer_;
+  Servers servers_;
+  NodeHealthServers node_health_;
+  Wakeup wakeup_, udp_wakeup_;
+  std::vector<Address> primary_;
+  std::unordered_map<std::string, std::optional<ServiceDigest>> pending_services_;
+  std::unordered_map<std::string, PendingSlice> pending_slices_;
+  std::shared_ptr<Informer<core::Node>> nodes_;
+  std::shared_ptr<Informer<core::Service>> services_;
+  std::shared_ptr<Informer<discovery::EndpointSlice>> slices_;
+  TaskGroup group_;  // last: its coroutines use all of the above
+};
+
+void Proxy::AddMetrics() {
+  registry_.AddProcessMetrics();
+  registry_.Collector("skiff_proxy_datapath_total", "[ALPHA] Decisions of the kernel programs, by outcome", "counter",
+                      [this](const metrics::Emit& emit) {
+                        static constexpr const char* kNames[SKIFF_COUNTERS] = {
+                            "connect", "no_endpoint", "unused_port", "retry", "gave_up", "rebind", "flow_evicted"};
+                        auto counters = data_path_.maps().ReadCounters();
+                        if (!counters.ok()) return;
+                        for (size_t i = 0; i < counters->size(); i++) {
+                          emit({{{"outcome", kNames[i]}}, static_cast<double>((*counters)[i])});
+                        }
+                      });
+  registry_.Collector("skiff_proxy_map_entries", "[ALPHA] Entries of the kernel maps", "gauge",
+                      [this](const metrics::Emit& emit) {
+                        emit({{{"map", "frontends"}}, static_cast<double>(syncer_.reconciler().frontends())});
+                        emit({{{"map", "backends"}}, static_cast<double>(syncer_.reconciler().backends())});
+                      });
+  registry_.Collector("skiff_proxy_map_capacity", "[ALPHA] Most entries that the kernel maps can hold", "gauge",
+                      [](const metrics::Emit& emit) {
+                        emit({{{"map", "frontends"}}, double{SKIFF_MAX_FRONTENDS}});
+                        emit({{{"map", "backends"}}, double{SKIFF_MAX_BACKEND_CHUNKS} * SKIFF_CHUNK_SIZE});
+                      });
+}
+
+void Proxy::MakeInformers() {
+  nodes_ = std::make_shared<Informer<core::Node>>(
+      rest_, InformerOptions{.field_selector = absl::StrCat("metadata.name=", options_.node_name)});
+  nodes_->SetTransform([](core::Node& node) {
+    // Labels, taints and addresses are all that is looked at.
+    auto addresses = node.status().addresses();
+    node.mutable_status()->Clear();
+    *node.mutable_status()->mutable_addresses() = std::move(addresses);
+    node.mutable_metadata()->clear_annotations();
+  });
+  nodes_->AddHandler({.added = [this](const auto& node) { OnNode(node.get()); },
+                      .updated = [this](const auto&, const auto& node) { OnNode(node.get()); },
+                      .deleted = [this](const auto&) { OnNode(nullptr); }});
+
+  services_ = std::make_shared<Informer<core::Service>>(
+      rest_, InformerOptions{.label_selector = "!service.kubernetes.io/service-proxy-name",
+                             .field_selector = "spec.clusterIP!=None"});
+  services_->SetTransform([this](core::Service& service) {
+    auto digest = Digest(service);
+    std::string key = client::KeyOf(service);
+    const ServiceDigest* have = syncer_.FindService(key);
+    if (have == nullptr || digest != *have) pending_services_[key] = std::move(digest);
+    Hollow(service);
+  });
+  services_->AddHandler({.added = [this](const auto& s) { OnService(client::KeyOf(*s)); },
+                         .updated = [this](const auto&, const auto& s) { OnService(client::KeyOf(*s)); },
+                         .deleted =
+                             [this](const auto& s) {
+                               std::string key = client::KeyOf(*s);
+                               pending_services_.erase(key);
+                               if (syncer_.SetService(key, std::nullopt)) wakeup_.Notify();
+                             }});
+
+  slices_ = std::make_shared<Informer<discovery::EndpointSlice>>(
+      rest_, InformerOptions{.label_selector = "!service.kubernetes.io/headless"});
+  slices_->SetTransform([this](discovery::EndpointSlice& slice) {
+    std::string key = client::KeyOf(slice);
+    int refused = 0;
+    PendingSlice pending;
+    pending.digest = Digest(slice, options_.node_name, &refused);
+    if (refused > 0)
+      LOG_WARNING("Ignoring endpoints with invalid addresses", {"endpointSlice", key}, {"count", refused});
+    auto trigger = slice.metadata().annotations().find(kTriggerAnnotation);
+    if (trigger != slice.metadata().annotations().end()) pending.trigger = ParseTrigger(trigger->second);
+    const SliceDigest* have = syncer_.FindSlice(key);
+    if (have == nullptr || !pending.digest || !(*pending.digest == *have)) pending_slices_[key] = std::move(pending);
+    Hollow(slice);
+  });
+  slices_->AddHandler({.added = [this](const auto& s) { OnSlice(client::KeyOf(*s)); },
+                       .updated = [this](const auto&, const auto& s) { OnSlice(client::KeyOf(*s)); },
+                       .deleted =
+                           [this](const auto& s) {
+                             std::string key = client::KeyOf(*s);
+                             pending_slices_.erase(key);
+                             if (syncer_.SetSlice(key, std::nullopt)) wakeup_.Notify();
+                           }});
+}
+
+void Proxy::OnService(const std::string& key) {
+  auto pending = pending_services_.extract(key);
+  if (!pending.empty() && syncer_.SetService(key, std::move(pending.mapped()))) wakeup_.Notify();
+}
+
+void Proxy::OnSlice(const std::string& key) {
+  auto pending = pending_slices_.extract(key);
+  if (pending.empty()) return;
+  if (syncer_.SetSlice(key, std::move(pending.mapped().digest), pending.mapped().trigger)) wakeup_.Notify();
+}
+
+void Proxy::OnNode(const core::Node* node) {
+  bool eligible = node != nullptr && !node->metadata().has_deletiontimestamp();
+  primary_.clear();
+  std::string zone;
+  if (node != nullptr) {
+    for (const auto& taint : node->spec().taints()) eligible &= taint.key() != kToBeDeletedTaint;
+    auto label = node->metadata().labels().find(kZoneLabel);
+    if (label != node->metadata().labels().end()) zone = label->second;
+    for (const auto& address : node->status().addresses()) {
+      auto a = ParseAddress(address.address());
+      if (a && (address.type() == "InternalIP" || address.type() == "ExternalIP")) primary_.push_back(*a);
+    }
+  }
+  health_.SetNode(node != nullptr, eligible);
+  if (syncer_.SetZone(zone)) wakeup_.Notify();
+  const auto& cidrs = options_.config.node_port_addresses;
+  if (!cidrs.empty() && cidrs[0] == "primary") UpdateNodeAddresses();
+}
+
+void Proxy::UpdateNodeAddresses() {
+  auto local = LocalAddresses();
+  if (!local.ok()) {
+    LOG_ERROR(local.status(), "Failed to read the node's addresses");
+    return;
+  }
+  const Config& c = options_.config;
+  syncer_.SetNodeAddresses(NodePortAddresses(*local, c.node_port_addresses, primary_, c.localhost_node_ports));
+  wakeup_.Notify();
+}
+
+Task<void> Proxy::WatchNodeAddresses() {
+  Status status = co_await WatchAddresses(executor_, [this] { UpdateNodeAddresses(); });
+  if (!absl::IsCancelled(status)) LOG_ERROR(status, "The node's addresses are no longer watched");
+}
+
+Task<void> Proxy::MoveUdp() {
+  const std::string& pin = data_path_.stale_udp_pin();
+  if (pin.empty()) co_return;
+  while ((co_await udp_wakeup_.Wait()).ok()) {
+    std::function<StatusOr<StaleUdpResult>()> work = [pin] { return MoveStaleUdp(pin); };
+    auto result = co_await RunBlockingFor<StaleUdpResult>(work);
+    if (!result.ok()) {
+      LOG_ERROR(result.status(), "Failed to look for UDP sockets of removed endpoints");
+      continue;
+    }
+    for (size_t family : {0u, 1u}) {
+      int n = result->moved[family] + result->aborted[family];
+      metrics_.stale_udp.With({std::string(FamilyName(static_cast<Family>(family)))}).Inc(n);
+    }
+  }
+}
+
+Task<Status> Proxy::SyncLoop() {
+  bool attached = false;
+  std::chrono::nanoseconds retry = kFirstRetry;
+  for (;;) {
+    Status problem;
+    if (syncer_.dirty()) {
+      auto result = syncer_.Sync();
+      problem = result.status();
+      if (result.ok()) {
+        node_health_.Update(syncer_.local_health());
+        // At start too: sockets may have lost their endpoint while nobody watched.
+        if (result->udp_backend_removed || !attached) udp_wakeup_.Notify();
+        if (!attached) {
+          CO_RETURN_IF_ERROR(data_path_.Attach());
+          attached = true;
+          malloc_trim(0);  // the first lists were large
+          LOG_INFO("Services are served", {"services", syncer_.services()}, {"endpointSlices", syncer_.slices()},
+                   {"cgroup", data_path_.cgroup()});
+        }
+        retry = kFirstRetry;
+      }
+    }
+    if (!problem.ok()) {
+      LOG_ERROR(problem, "Failed to sync services; trying again", {"after", FormatDuration(retry)});
+      CO_RETURN_IF_ERROR(co_await SleepFor(retry));
+      retry = std::min(retry * 2, kLastRetry);
+      continue;
+    }
+    if (syncer_.dirty()) continue;
+    CO_RETURN_IF_ERROR(co_await wakeup_.Wait());
+  }
+}
+
+Task<Status> Proxy::Run() {
+  AddMetrics();
+  CO_RETURN_IF_ERROR(servers_.Listen());
+  group_.Spawn("listen again", servers_.Retry());
+  MakeInformers();
+  group_.Spawn("watch node", nodes_->Run());
+  CO_RETURN_IF_ERROR(co_await nodes_->WaitForSync());
+  if (nodes_->size() == 0) LOG_WARNING("The node does not exist yet", {"node", options_.node_name});
+  group_.Spawn("watch services", services_->Run());
+  group_.Spawn("watch endpoint slices", slices_->Run());
+  CO_RETURN_IF_ERROR(co_await services_->WaitForSync());
+  CO_RETURN_IF_ERROR(co_await slices_->WaitForSync());
+  UpdateNodeAddresses();
+  group_.Spawn("watch addresses", WatchNodeAddresses());
+  group_.Spawn("move UDP sockets", MoveUdp());
+  co_return co_await SyncLoop();
+}
+
+}  // namespace
+
+Task<Status> RunProxy(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, DataPath& data_path,
+                      ProxyOptions options) {
+  auto proxy = std::make_unique<Proxy>(executor, std::move(rest), data_path, std::move(options));
+  co_return co_await proxy->Run();
+}
+
+}  // namespace skiff::proxy

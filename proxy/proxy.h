@@ -1,0 +1,26 @@
+// The service proxy as a whole: watches Services, EndpointSlices and its Node, keeps the maps in step, serves health
+// and metrics. Loop thread only.
+#ifndef SKIFF_PROXY_PROXY_H_
+#define SKIFF_PROXY_PROXY_H_
+
+#include <memory>
+#include <string>
+
+#include "client/rest.h"
+#include "proxy/config.h"
+#include "proxy/data_path.h"
+
+namespace skiff::proxy {
+
+struct ProxyOptions {
+  Config config;
+  std::string node_name;
+};
+
+// Until cancelled (then kCancelled; the data path goes on) or until something at start fails for good.
+Task<Status> RunProxy(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, DataPath& data_path,
+                      ProxyOptions options);
+
+}  // namespace skiff::proxy
+
+#endif  // SKIFF_PROXY_PROXY_H_
