@@ -31,6 +31,8 @@ class ProbeHost {
     std::string id;  // "containerd://..."
     bool running = false;
     bool terminated = false;
+    bool restarts = true;  // terminated, and its policy starts it again
+    bool started = false;  // the status's `started`: its startup probe passed, or it has none
     std::chrono::system_clock::time_point started_at;
   };
   // The container as the pod's current status has it; nullopt when the pod or the container is not there yet.

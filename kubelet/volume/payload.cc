@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "api/quantity.h"
+#include "base/go_text.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -41,55 +42,7 @@ api::Quantity Resource(const ResourceMap& map, const std::string& name) {
   return found == map.end() ? api::Quantity() : api::Quantity::Of(found->second);
 }
 
-// UTF-8: the length of the valid sequence at `i`, or 0.
-size_t SequenceLength(std::string_view text, size_t i) {
-  const unsigned char c = text[i];
-  size_t n = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-  if (n == 0 || i + n > text.size()) return 0;
-  for (size_t j = 1; j < n; ++j) {
-    if ((static_cast<unsigned char>(text[i + j]) & 0xc0) != 0x80) return 0;
-  }
-  return n;
-}
-
 }  // namespace
-
-std::string GoQuote(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string out = "\"";
-  for (size_t i = 0; i < text.size();) {
-    const unsigned char c = text[i];
-    if (c >= 0x80) {
-      if (const size_t n = SequenceLength(text, i); n > 0) {
-        out.append(text.substr(i, n));
-        i += n;
-      } else {
-        out += {'\\', 'x', kHex[c >> 4], kHex[c & 15]};
-        ++i;
-      }
-      continue;
-    }
-    ++i;
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\a': out += "\\a"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\v': out += "\\v"; break;
-      default:
-        if (c < 0x20 || c == 0x7f) {
-          out += {'\\', 'x', kHex[c >> 4], kHex[c & 15]};
-        } else {
-          out.push_back(static_cast<char>(c));
-        }
-    }
-  }
-  return out + "\"";
-}
 
 Status AddConfigMap(const core::ConfigMap& object, const ItemList& items, mode_t default_mode, bool optional,
                     Payload* out) {

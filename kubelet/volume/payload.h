@@ -51,9 +51,6 @@ int64_t TmpfsSize(const k8s::io::api::core::v1::Pod& pod, int64_t allocatable_me
 // Several errors as one, as upstream joins them: "a", or "[a, b]" without repeats. OK for none.
 Status Aggregate(const std::vector<std::string>& errors);
 
-// Go's strconv.Quote.
-std::string GoQuote(std::string_view text);
-
 }  // namespace skiff::kubelet
 
 #endif  // SKIFF_KUBELET_VOLUME_PAYLOAD_H_

@@ -6,6 +6,7 @@
 
 #include "api/quantity.h"
 #include "base/files.h"
+#include "base/go_text.h"
 #include "base/log.h"
 #include "k8s/io/api/core/v1/volume.pb.h"
 #include "kubelet/volume/async_lock.h"

@@ -1,0 +1,183 @@
+#include "kubelet/probe/probe_action.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include "api/int_or_string.h"
+#include "base/flags.h"
+#include "base/go_text.h"
+
+namespace skiff::kubelet {
+namespace {
+
+namespace core = k8s::io::api::core::v1;
+
+constexpr size_t kOutputLimit = 10 << 10;
+
+// $(NAME) by the container's plain environment values; what is not there stays as it is.
+std::string ExpandStatic(std::string_view text, const core::Container& container) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '$' || i + 1 == text.size()) {
+      out.push_back(text[i]);
+      continue;
+    }
+    if (text[i + 1] == '$') {
+      out.push_back('$');
+      ++i;
+      continue;
+    }
+    const size_t close = text[i + 1] == '(' ? text.find(')', i + 2) : std::string_view::npos;
+    if (close == std::string_view::npos) {
+      out.push_back('$');
+      continue;
+    }
+    const std::string_view name = text.substr(i + 2, close - i - 2);
+    const core::EnvVar* found = nullptr;
+    for (const auto& env : container.env()) {
+      if (env.name() == name && !env.has_valuefrom()) found = &env;
+    }
+    out += found != nullptr ? found->value() : std::string(text.substr(i, close + 1 - i));
+    i = close;
+  }
+  return out;
+}
+
+std::string_view GoCodeName(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kOk: return "OK";
+    case absl::StatusCode::kCancelled: return "Canceled";
+    case absl::StatusCode::kInvalidArgument: return "InvalidArgument";
+    case absl::StatusCode::kDeadlineExceeded: return "DeadlineExceeded";
+    case absl::StatusCode::kNotFound: return "NotFound";
+    case absl::StatusCode::kAlreadyExists: return "AlreadyExists";
+    case absl::StatusCode::kPermissionDenied: return "PermissionDenied";
+    case absl::StatusCode::kResourceExhausted: return "ResourceExhausted";
+    case absl::StatusCode::kFailedPrecondition: return "FailedPrecondition";
+    case absl::StatusCode::kAborted: return "Aborted";
+    case absl::StatusCode::kOutOfRange: return "OutOfRange";
+    case absl::StatusCode::kUnimplemented: return "Unimplemented";
+    case absl::StatusCode::kInternal: return "Internal";
+    case absl::StatusCode::kUnavailable: return "Unavailable";
+    case absl::StatusCode::kDataLoss: return "DataLoss";
+    case absl::StatusCode::kUnauthenticated: return "Unauthenticated";
+    default: return "Unknown";
+  }
+}
+
+// The time limit of a dial: when it is up the socket is closed under the pending connect.
+struct DialLimit {
+  explicit DialLimit(const asio::any_io_executor& executor) : socket(executor), timer(executor) {}
+  asio::ip::tcp::socket socket;
+  asio::steady_timer timer;
+  bool expired = false;
+};
+
+}  // namespace
+
+std::string RpcErrorText(const Status& status) {
+  if (absl::StartsWith(status.message(), "rpc error: ")) return std::string(status.message());
+  return absl::StrCat("rpc error: code = ", GoCodeName(status.code()), " desc = ", status.message());
+}
+
+std::string JoinHostPort(std::string_view host, int port) {
+  return absl::StrContains(host, ':') ? absl::StrCat("[", host, "]:", port) : absl::StrCat(host, ":", port);
+}
+
+StatusOr<int> ResolvePort(const k8s::io::apimachinery::pkg::util::intstr::IntOrString& port,
+                          const core::Container& container) {
+  int number = -1;
+  if (!api::IsString(port)) {
+    number = port.intval();
+  } else {
+    for (const auto& named : container.ports()) {
+      if (named.name() == port.strval()) number = named.containerport();
+    }
+    if (number < 0 && !absl::SimpleAtoi(port.strval(), &number)) {
+      return InvalidArgument("strconv.Atoi: parsing ", GoQuote(port.strval()), ": invalid syntax");
+    }
+  }
+  if (number <= 0 || number > 65535) return InvalidArgument("invalid port number: ", number);
+  return number;
+}
+
+Task<StatusOr<int>> DialReset(std::string host, int port, std::chrono::nanoseconds timeout) {
+  const auto executor = co_await asio::this_coro::executor;
+  const std::string what = absl::StrCat("dial tcp ", JoinHostPort(host, port));
+  boost::system::error_code ec;
+  asio::ip::address address = asio::ip::make_address(host, ec);
+  if (ec) {
+    std::function<StatusOr<std::string>()> look_up = [&host]() -> StatusOr<std::string> {
+      addrinfo hints{}, *found = nullptr;
+      hints.ai_socktype = SOCK_STREAM;
+      char text[NI_MAXHOST];
+      if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) {
+        return Unavailable("dial tcp: lookup ", host, ": no such host");
+      }
+      const int err = getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), nullptr, 0, NI_NUMERICHOST);
+      freeaddrinfo(found);
+      if (err != 0) return Unavailable("dial tcp: lookup ", host, ": no such host");
+      return std::string(text);
+    };
+    CO_ASSIGN_OR_RETURN(const std::string number, co_await RunBlockingFor<std::string>(std::move(look_up)));
+    address = asio::ip::make_address(number, ec);
+    if (ec) co_return Unavailable("dial tcp: lookup ", host, ": no such host");
+  }
+  const auto limit = std::make_shared<DialLimit>(executor);
+  limit->timer.expires_after(timeout);
+  limit->timer.async_wait([weak = std::weak_ptr<DialLimit>(limit)](const boost::system::error_code& error) {
+    const auto self = weak.lock();
+    if (error || self == nullptr) return;
+    self->expired = true;
+    boost::system::error_code ignored;
+    self->socket.close(ignored);
+  });
+  const asio::ip::tcp::endpoint endpoint(address, static_cast<uint16_t>(port));
+  auto [error] = co_await limit->socket.async_connect(endpoint, kAwait);
+  limit->timer.cancel();
+  if (limit->expired) co_return absl::DeadlineExceededError(absl::StrCat(what, ": i/o timeout"));
+  if (error == asio::error::operation_aborted) co_return absl::CancelledError(what);
+  if (error == asio::error::connection_refused) {
+    co_return absl::UnavailableError(absl::StrCat(what, ": connect: connection refused"));
+  }
+  if (error) {
+    std::string text = error.message();
+    if (!text.empty()) text[0] = static_cast<char>(tolower(text[0]));
+    co_return absl::UnavailableError(absl::StrCat(what, ": connect: ", text));
+  }
+  const linger reset{1, 0};
+  setsockopt(limit->socket.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+  const int fd = limit->socket.release(ec);
+  if (ec) co_return Outcome(ec, what);
+  co_return fd;
+}
+
+Task<ProbeOutcome> ProbeTcp(core::TCPSocketAction action, core::Container container, std::string pod_ip,
+                            std::chrono::nanoseconds timeout) {
+  const auto port = ResolvePort(action.port(), container);
+  if (!port.ok()) co_return ProbeOutcome{ProbeOutcome::kError, std::string(port.status().message())};
+  const auto fd = co_await DialReset(action.host().empty() ? pod_ip : action.host(), *port, timeout);
+  if (!fd.ok()) co_return ProbeOutcome{ProbeOutcome::kFailure, std::string(fd.status().message())};
+  close(*fd);
+  co_return ProbeOutcome{};
+}
+
+Task<ProbeOutcome> ProbeExec(ProbeHost& host, std::string container_id, core::Container container,
+                             std::vector<std::string> command, std::chrono::nanoseconds timeout) {
+  for (std::string& part : command) part = ExpandStatic(part, container);
+  auto result = co_await host.ExecSync(container_id, command, timeout);
+  if (absl::IsDeadlineExceeded(result.status())) {
+    co_return ProbeOutcome{ProbeOutcome::kFailure,
+                           absl::StrCat("command timed out: ", GoQuote(absl::StrJoin(command, " ")),
+                                        " timed out after ", FormatDuration(timeout))};
+  }
+  if (!result.ok()) co_return ProbeOutcome{ProbeOutcome::kError, RpcErrorText(result.status())};
+  if (result->output.size() > kOutputLimit) result->output.resize(kOutputLimit);
+  const auto kind = result->exit_code == 0 ? ProbeOutcome::kSuccess : ProbeOutcome::kFailure;
+  co_return ProbeOutcome{kind, std::move(result->output)};
+}
+
+}  // namespace skiff::kubelet
