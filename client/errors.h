@@ -24,14 +24,14 @@ using ApiStatus = ::k8s::io::apimachinery::pkg::apis::meta::v1::Status;
 Status FromApiStatus(const ApiStatus& status);
 std::optional<ApiStatus> ToApiStatus(const Status& status);
 
-std::string ReasonOf(const Status& status);  // "NotFound", "Conflict", ...; "" when unknown
-int HttpCodeOf(const Status& status);        // 404, ...; 0 when the error did not come from a server
+std::string ReasonOf(const Status& status);               // "NotFound", "Conflict", ...; "" when unknown
+int HttpCodeOf(const Status& status);                     // 404, ...; 0 when the error did not come from a server
 std::chrono::seconds RetryAfterOf(const Status& status);  // 0 when the server named none
 
 using absl::IsAlreadyExists;  // 409 AlreadyExists has this code, 404 that one
 using absl::IsNotFound;
-bool IsConflict(const Status& status);   // the object changed meanwhile: read again
-bool IsGone(const Status& status);       // 410, reasons Expired and Gone: list again
+bool IsConflict(const Status& status);  // the object changed meanwhile: read again
+bool IsGone(const Status& status);      // 410, reasons Expired and Gone: list again
 bool IsInvalid(const Status& status);
 bool IsForbidden(const Status& status);
 bool IsUnauthorized(const Status& status);

@@ -1,6 +1,6 @@
 // What becomes of an event that is recorded: a new Event, a patch of one that was written before, or nothing. The same
-// three steps, keys and limits as upstream's correlator (client-go tools/record): aggregation of similar events, counting
-// of equal ones, a token bucket an object. Pure but for the injected clock; loop thread only.
+// three steps, keys and limits as upstream's correlator (client-go tools/record): aggregation of similar events,
+// counting of equal ones, a token bucket an object. Pure but for the injected clock; loop thread only.
 #ifndef SKIFF_CLIENT_EVENT_CORRELATOR_H_
 #define SKIFF_CLIENT_EVENT_CORRELATOR_H_
 

@@ -1,7 +1,7 @@
 // Events about objects (core/v1), as upstream's recorder writes them: equal ones are counted on one Event (patch of
 // count, lastTimestamp and message), many similar ones are aggregated under "(combined from similar events): ..", and
-// each object has a token bucket (burst 25, one more every 5 minutes). Recording never blocks and never fails: the queue
-// is bounded (1,000) and the newest is dropped when it is full. Loop thread only.
+// each object has a token bucket (burst 25, one more every 5 minutes). Recording never blocks and never fails: the
+// queue is bounded (1,000) and the newest is dropped when it is full. Loop thread only.
 #ifndef SKIFF_CLIENT_EVENTS_H_
 #define SKIFF_CLIENT_EVENTS_H_
 

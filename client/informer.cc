@@ -258,7 +258,7 @@ Task<void> InformerBase::Step(std::shared_ptr<State> state, std::chrono::nanosec
 
 Task<void> InformerBase::RunState(std::shared_ptr<State> state) {
   Clock& clock = state->rest->clock();
-  Backoff backoff(milliseconds(800), seconds(30), 2, 0.5);
+  Backoff backoff(milliseconds(200), seconds(30), 2, 0.5);
   std::chrono::nanoseconds wait{0};
   while (!state->abandoned) {
     const bool listed = state->need_list;

@@ -1,6 +1,6 @@
 // A local, always current view of one resource: list, then watch, for ever. Bookmarks move the resume point; a dropped
-// watch is resumed from it after a jittered back-off; 410 lists again; an undecodable event lists again. The store holds
-// one copy of each object, shared with whoever keeps the pointer. Loop thread only.
+// watch is resumed from it after a jittered back-off; 410 lists again; an undecodable event lists again. The store
+// holds one copy of each object, shared with whoever keeps the pointer. Loop thread only.
 //
 //   auto pods = std::make_shared<Informer<core::Pod>>(rest, InformerOptions{.field_selector = "spec.nodeName=n1"});
 //   pods->SetTransform([](core::Pod& pod) { pod.mutable_metadata()->clear_managedfields(); });
@@ -95,7 +95,8 @@ class Informer : public InformerBase {
   void AddHandler(Handler handler) {
     std::function<void(const InformerBase::Ptr&)> added, deleted;
     std::function<void(const InformerBase::Ptr&, const InformerBase::Ptr&)> updated;
-    if (handler.added) added = [f = std::move(handler.added)](const auto& o) { f(std::static_pointer_cast<const T>(o)); };
+    if (handler.added)
+      added = [f = std::move(handler.added)](const auto& o) { f(std::static_pointer_cast<const T>(o)); };
     if (handler.updated) {
       updated = [f = std::move(handler.updated)](const auto& before, const auto& now) {
         f(std::static_pointer_cast<const T>(before), std::static_pointer_cast<const T>(now));

@@ -1,6 +1,5 @@
 #include "client/kubeconfig.h"
 
-
 #include <cstdlib>
 
 #include "absl/strings/ascii.h"
@@ -215,8 +214,7 @@ std::string ToKubeconfig(const Config& config, const std::string& cluster_name, 
       {"kind", "Config"},
       {"clusters", json::array({{{"name", cluster_name}, {"cluster", cluster}}})},
       {"users", json::array({{{"name", user_name}, {"user", user}}})},
-      {"contexts",
-       json::array({{{"name", context}, {"context", {{"cluster", cluster_name}, {"user", user_name}}}}})},
+      {"contexts", json::array({{{"name", context}, {"context", {{"cluster", cluster_name}, {"user", user_name}}}}})},
       {"current-context", context},
   };
   return api::JsonToYaml(document);

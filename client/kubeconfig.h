@@ -16,16 +16,16 @@
 namespace skiff::client {
 
 struct Config {
-  std::string server;                // "https://10.0.0.1:6443", optionally with a path prefix; "http://.." is plain
-  TlsClientConfig::Options tls;      // used with https
-  std::string token;                 // bearer token, or
-  std::string token_file;            // .. read again once a minute, as upstream does
-  std::string username, password;    // basic authentication
-  std::string impersonate_user;      // Impersonate-User
+  std::string server;                  // "https://10.0.0.1:6443", optionally with a path prefix; "http://.." is plain
+  TlsClientConfig::Options tls;        // used with https
+  std::string token;                   // bearer token, or
+  std::string token_file;              // .. read again once a minute, as upstream does
+  std::string username, password;      // basic authentication
+  std::string impersonate_user;        // Impersonate-User
   std::string namespace_ = "default";  // of the context
 
-  std::string user_agent;            // empty: "<program>/v1.36.2 (linux/amd64) skiff"
-  double qps = 50;                   // sustained requests per second; <= 0: unlimited. Watches do not count
+  std::string user_agent;  // empty: "<program>/v1.36.2 (linux/amd64) skiff"
+  double qps = 50;         // sustained requests per second; <= 0: unlimited. Watches do not count
   int burst = 100;
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);  // of a request that is no watch; 0: none
 };

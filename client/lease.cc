@@ -114,8 +114,9 @@ Task<void> RunNodeLease(std::shared_ptr<Rest> rest, NodeLeaseOptions options) {
     const Status status = co_await lease->Sync();
     if (absl::IsCancelled(status) || co_await IsCancelled()) co_return;
     if (!status.ok()) LOG_ERROR(status, "Will retry updating lease");
-    const auto wait = interval + std::chrono::nanoseconds(static_cast<int64_t>(
-                                     static_cast<double>(interval.count()) * 0.04 * RandomFraction()));
+    const auto wait =
+        interval +
+        std::chrono::nanoseconds(static_cast<int64_t>(static_cast<double>(interval.count()) * 0.04 * RandomFraction()));
     if (!(co_await lease->rest->clock().Sleep(wait)).ok()) co_return;
   }
 }

@@ -17,7 +17,7 @@ const google::protobuf::FieldDescriptor* MetadataField(const Message& object) {
   // Every object has its metadata as field 1; lists have a ListMeta there.
   const auto* field = object.GetDescriptor()->FindFieldByNumber(1);
   return field != nullptr && !field->is_repeated() && field->message_type() == meta::ObjectMeta::descriptor() ? field
-                                                                                                            : nullptr;
+                                                                                                              : nullptr;
 }
 
 // "k8s.io.api.discovery.v1" -> {"discovery", "v1"}: packages name groups by their first part.

@@ -1,5 +1,5 @@
-// A token bucket: `qps` tokens a second, at most `burst` saved up. Takers are served in the order of asking. Loop thread
-// only.
+// A token bucket: `qps` tokens a second, at most `burst` saved up. Takers are served in the order of asking. Loop
+// thread only.
 #ifndef SKIFF_CLIENT_RATE_LIMIT_H_
 #define SKIFF_CLIENT_RATE_LIMIT_H_
 

@@ -21,8 +21,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr int kMaxRetryAfter = 10;         // upstream's maximum for answers that name a Retry-After
-constexpr int kMaxReadRetries = 3;         // for reads that failed without one
+constexpr int kMaxRetryAfter = 10;  // upstream's maximum for answers that name a Retry-After
+constexpr int kMaxReadRetries = 3;  // for reads that failed without one
 constexpr seconds kTokenLifetime{60};
 constexpr size_t kMaxFrame = 64 * 1024 * 1024;
 
@@ -57,9 +57,7 @@ StatusOr<Origin> ParseServer(const std::string& server) {
   return out;
 }
 
-std::string DefaultUserAgent() {
-  return absl::StrCat(program_invocation_short_name, "/v1.36.2 (linux/amd64) skiff");
-}
+std::string DefaultUserAgent() { return absl::StrCat(program_invocation_short_name, "/v1.36.2 (linux/amd64) skiff"); }
 
 std::string PathOf(const api::Resource& resource, const std::string& ns, const std::string& name,
                    const std::string& subresource) {

@@ -115,8 +115,8 @@ class Rest : public std::enable_shared_from_this<Rest> {
   template <typename T>
   Task<Status> DeleteCollection(std::string ns, ListOptions list = {}, meta::DeleteOptions options = {});
 
-  // Subresources of T with bodies of other types: CreateSub<core::Pod, core::Binding, meta::Status>(ns, name, "binding",
-  // b), CreateSub<core::ServiceAccount, authn::TokenRequest>(ns, name, "token", request).
+  // Subresources of T with bodies of other types: CreateSub<core::Pod, core::Binding, meta::Status>(ns, name,
+  // "binding", b), CreateSub<core::ServiceAccount, authn::TokenRequest>(ns, name, "token", request).
   template <typename T, typename Body, typename Out = Body>
   Task<StatusOr<Out>> CreateSub(std::string ns, std::string name, std::string subresource, Body body);
   template <typename T, typename Out>
@@ -162,8 +162,8 @@ class Rest : public std::enable_shared_from_this<Rest> {
                                 std::string subresource, const Message* body);
   static Call PatchCall(const Message& prototype, std::string ns, std::string name, std::string patch,
                         const PatchOptions& options);
-  static StatusOr<Call> DeleteCall(const Message& prototype, std::string ns, std::string name,
-                                   const ListOptions& list, const meta::DeleteOptions& options);
+  static StatusOr<Call> DeleteCall(const Message& prototype, std::string ns, std::string name, const ListOptions& list,
+                                   const meta::DeleteOptions& options);
 
  private:
   template <typename Out>
@@ -194,7 +194,9 @@ template <typename T>
 Task<StatusOr<ObjectList<T>>> Rest::List(std::string ns, ListOptions options) {
   auto self = shared_from_this();
   ObjectList<T> out;
-  auto add = [&out](std::shared_ptr<Message> item) { out.items.push_back(std::static_pointer_cast<T>(std::move(item))); };
+  auto add = [&out](std::shared_ptr<Message> item) {
+    out.items.push_back(std::static_pointer_cast<T>(std::move(item)));
+  };
   std::function<void(std::shared_ptr<Message>)> item = add;
   auto list = co_await self->RunList(T::default_instance(), std::move(ns), std::move(options), std::move(item));
   if (!list.ok()) co_return list.status();

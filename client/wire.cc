@@ -51,8 +51,8 @@ Status WalkFields(std::string_view bytes, const std::function<Status(int, std::s
 
 Status CheckKind(const api::GroupVersionKind& found, const Message& wanted) {
   if (found.kind.empty() || found.kind == wanted.GetDescriptor()->name()) return absl::OkStatus();
-  return DataLoss(absl::StrCat("the server answered a ", found.kind, " where a ", wanted.GetDescriptor()->name(),
-                               " was expected"));
+  return DataLoss(
+      absl::StrCat("the server answered a ", found.kind, " where a ", wanted.GetDescriptor()->name(), " was expected"));
 }
 
 std::string ReasonFor(int code) {
@@ -113,7 +113,8 @@ StatusOr<Rest::RawList> DecodeList(std::string_view content_type, std::string_vi
     // Item by item: a list message would hold everything twice for a moment.
     RETURN_IF_ERROR(WalkFields(envelope->raw, [&](int number, std::string_view bytes) -> Status {
       if (number == 1) {
-        if (!metadata.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return DataLoss("bad list metadata");
+        if (!metadata.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+          return DataLoss("bad list metadata");
       } else if (number == 2) {
         std::shared_ptr<Message> object(prototype.New());
         if (!object->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
@@ -166,7 +167,8 @@ Status DecodeError(int http_status, std::string_view content_type, std::string_v
     } else if (http_status == 503) {
       status.set_message("the server is currently unable to handle the request");
     } else if (http_status >= 500) {
-      status.set_message(absl::StrCat("an error on the server (\"", text, "\") has prevented the request from succeeding"));
+      status.set_message(
+          absl::StrCat("an error on the server (\"", text, "\") has prevented the request from succeeding"));
     } else {
       status.set_message(absl::StrCat("the server responded with the status code ", http_status, " to a ", method,
                                       text.empty() ? "" : ": ", text));

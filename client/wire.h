@@ -1,5 +1,5 @@
-// Bodies as the API server sends them: objects, lists and watch frames as protobuf (or JSON, where a server answers that).
-// Pure; no thread affinity.
+// Bodies as the API server sends them: objects, lists and watch frames as protobuf (or JSON, where a server answers
+// that). Pure; no thread affinity.
 #ifndef SKIFF_CLIENT_WIRE_H_
 #define SKIFF_CLIENT_WIRE_H_
 

@@ -17,7 +17,8 @@ StatusOr<Cidr> Parse(std::string_view text) {
   const size_t slash = text.find('/');
   in_addr address;
   Cidr out;
-  if (slash == std::string_view::npos || inet_pton(AF_INET, std::string(text.substr(0, slash)).c_str(), &address) != 1 ||
+  if (slash == std::string_view::npos ||
+      inet_pton(AF_INET, std::string(text.substr(0, slash)).c_str(), &address) != 1 ||
       !absl::SimpleAtoi(text.substr(slash + 1), &out.mask) || out.mask < 0 || out.mask > 32) {
     return InvalidArgument("invalid CIDR address: ", text);
   }

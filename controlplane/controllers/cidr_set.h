@@ -13,7 +13,8 @@ namespace skiff::controlplane {
 
 class CidrSet {
  public:
-  // "10.244.0.0/16" and 24. Errors name the value: not IPv4, mask not within the node mask, more than 16 bits of blocks.
+  // "10.244.0.0/16" and 24. Errors name the value: not IPv4, mask not within the node mask, more than 16 bits of
+  // blocks.
   static StatusOr<CidrSet> Make(std::string_view cluster_cidr, int node_mask);
 
   // The lowest free block after the one given last (as upstream: addresses are not used again at once).

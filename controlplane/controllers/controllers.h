@@ -22,13 +22,13 @@ class Informers;
 struct ControllerOptions {
   // As --controllers: "*" is all, "name" adds one, "-name" takes one away.
   std::vector<std::string> controllers{"*"};
-  std::string root_ca_pem;                   // what kube-root-ca.crt holds; empty: the publisher does not run
-  bool allocate_node_cidrs = true;           // --allocate-node-cidrs
-  std::string cluster_cidr = "10.244.0.0/16";  // --cluster-cidr
-  int node_cidr_mask_size = 24;              // --node-cidr-mask-size
+  std::string root_ca_pem;                             // what kube-root-ca.crt holds; empty: the publisher does not run
+  bool allocate_node_cidrs = true;                     // --allocate-node-cidrs
+  std::string cluster_cidr = "10.244.0.0/16";          // --cluster-cidr
+  int node_cidr_mask_size = 24;                        // --node-cidr-mask-size
   std::chrono::seconds node_monitor_grace_period{50};  // --node-monitor-grace-period
   std::chrono::seconds node_monitor_period{5};         // --node-monitor-period
-  int terminated_pod_gc_threshold = 12500;   // --terminated-pod-gc-threshold
+  int terminated_pod_gc_threshold = 12500;             // --terminated-pod-gc-threshold
 };
 
 // Until cancelled; an error only when an option is unusable. `informers` may be shared with the scheduler: then the

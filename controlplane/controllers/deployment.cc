@@ -94,8 +94,7 @@ class DeploymentController final : public Controller {
         references = {api::ToJsonValue(client::ControllerReference(d))};
       }
       if (IsBeingDeleted(d.metadata())) continue;
-      const nlohmann::json patch = {
-          {"metadata", {{"uid", set->metadata().uid()}, {"ownerReferences", references}}}};
+      const nlohmann::json patch = {{"metadata", {{"uid", set->metadata().uid()}, {"ownerReferences", references}}}};
       auto patched = co_await context_.rest->Patch<apps::ReplicaSet>(set->metadata().namespace_(),
                                                                      set->metadata().name(), patch.dump());
       if (absl::IsNotFound(patched.status())) continue;
@@ -113,8 +112,7 @@ class DeploymentController final : public Controller {
   }
 
   Task<Status> WriteStatusIfChanged(apps::Deployment* d, apps::DeploymentStatus status, bool* changed = nullptr) {
-    if (api::Equal(d->status(), status) &&
-        d->status().has_terminatingreplicas() == status.has_terminatingreplicas()) {
+    if (api::Equal(d->status(), status) && d->status().has_terminatingreplicas() == status.has_terminatingreplicas()) {
       co_return absl::OkStatus();
     }
     if (changed != nullptr) *changed = true;

@@ -327,8 +327,8 @@ void RemoveCondition(apps::DeploymentStatus* status, std::string_view type) {
   }
 }
 
-void SetCondition(apps::DeploymentStatus* status, std::string_view type, std::string_view value, std::string_view reason,
-                  std::string_view message, WallTime now) {
+void SetCondition(apps::DeploymentStatus* status, std::string_view type, std::string_view value,
+                  std::string_view reason, std::string_view message, WallTime now) {
   apps::DeploymentCondition condition;
   condition.set_type(std::string(type));
   condition.set_status(std::string(value));

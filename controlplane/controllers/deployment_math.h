@@ -64,8 +64,8 @@ bool SetReplicasAnnotations(const apps::Deployment& d, apps::ReplicaSet* set);
 
 // Conditions.
 const apps::DeploymentCondition* FindCondition(const apps::DeploymentStatus& status, std::string_view type);
-void SetCondition(apps::DeploymentStatus* status, std::string_view type, std::string_view value, std::string_view reason,
-                  std::string_view message, WallTime now);
+void SetCondition(apps::DeploymentStatus* status, std::string_view type, std::string_view value,
+                  std::string_view reason, std::string_view message, WallTime now);
 void RemoveCondition(apps::DeploymentStatus* status, std::string_view type);
 bool IsComplete(const apps::Deployment& d, const apps::DeploymentStatus& status);
 bool HasProgressed(const apps::Deployment& d, const apps::DeploymentStatus& status);

@@ -143,7 +143,8 @@ class EndpointSliceController final : public Controller {
       const std::string name = slice.metadata().name();
       auto updated = co_await context_.rest->Update(std::move(slice));
       if (!updated.ok()) {
-        co_return Annotate(updated.status(), absl::StrCat("failed to update ", name, " EndpointSlice for Service ", key));
+        co_return Annotate(updated.status(),
+                           absl::StrCat("failed to update ", name, " EndpointSlice for Service ", key));
       }
       Remember(key, *updated);
     }
@@ -151,8 +152,8 @@ class EndpointSliceController final : public Controller {
       const Status status = co_await context_.rest->Delete<discovery::EndpointSlice>(slice->metadata().namespace_(),
                                                                                      slice->metadata().name());
       if (!status.ok() && !absl::IsNotFound(status)) {
-        co_return Annotate(status, absl::StrCat("failed to delete ", slice->metadata().name(),
-                                                " EndpointSlice for Service ", key));
+        co_return Annotate(
+            status, absl::StrCat("failed to delete ", slice->metadata().name(), " EndpointSlice for Service ", key));
       }
     }
     co_return absl::OkStatus();

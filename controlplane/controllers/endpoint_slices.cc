@@ -225,8 +225,8 @@ void ReconcileFamily(const core::Service& service, const std::vector<PodPtr>& po
     group.ports = ports;
     const NodePtr node = node_of(pod->spec().nodename());
     if (node == nullptr && !service.spec().publishnotreadyaddresses()) {
-      *problem = NotFound("skipping Pod ", pod->metadata().name(), " for Service ", service.metadata().namespace_(), "/",
-                          service.metadata().name(), ": Node ", pod->spec().nodename(), " Not Found");
+      *problem = NotFound("skipping Pod ", pod->metadata().name(), " for Service ", service.metadata().namespace_(),
+                          "/", service.metadata().name(), ": Node ", pod->spec().nodename(), " Not Found");
       continue;
     }
     Endpoint endpoint = EndpointOf(service, *pod, node.get(), v6);

@@ -1,5 +1,5 @@
-// Which EndpointSlices a service should have: pure, with upstream's results (k8s.io/endpointslice): at most 100 endpoints
-// a slice, one group of slices per set of ports and address family, few writes rather than perfect packing.
+// Which EndpointSlices a service should have: pure, with upstream's results (k8s.io/endpointslice): at most 100
+// endpoints a slice, one group of slices per set of ports and address family, few writes rather than perfect packing.
 #ifndef SKIFF_CONTROLPLANE_CONTROLLERS_ENDPOINT_SLICES_H_
 #define SKIFF_CONTROLPLANE_CONTROLLERS_ENDPOINT_SLICES_H_
 
@@ -26,8 +26,8 @@ struct SliceChanges {
   bool empty() const { return create.empty() && update.empty() && remove.empty(); }
 };
 
-// `pods` match the service's selector, `existing` are the slices this controller manages for it. `node_of` may give null.
-// A pod on an unknown node is left out and reported in `problem`.
+// `pods` match the service's selector, `existing` are the slices this controller manages for it. `node_of` may give
+// null. A pod on an unknown node is left out and reported in `problem`.
 SliceChanges ComputeSlices(const core::Service& service, const std::vector<PodPtr>& pods,
                            const std::vector<SlicePtr>& existing,
                            const std::function<NodePtr(const std::string& name)>& node_of, Status* problem);

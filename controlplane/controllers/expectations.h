@@ -1,5 +1,5 @@
-// What a controller has done and not yet seen in its cache, by owner key: as long as something is outstanding, the owner's
-// children are not counted again. Forgotten after 5 minutes, as upstream. Loop thread only.
+// What a controller has done and not yet seen in its cache, by owner key: as long as something is outstanding, the
+// owner's children are not counted again. Forgotten after 5 minutes, as upstream. Loop thread only.
 #ifndef SKIFF_CONTROLPLANE_CONTROLLERS_EXPECTATIONS_H_
 #define SKIFF_CONTROLPLANE_CONTROLLERS_EXPECTATIONS_H_
 

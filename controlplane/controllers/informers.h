@@ -1,5 +1,5 @@
-// The one set of caches that the controllers and the scheduler share. What none of them reads is dropped from the cached
-// pods and nodes. Made before and run beside the controllers; loop thread only.
+// The one set of caches that the controllers and the scheduler share. What none of them reads is dropped from the
+// cached pods and nodes. Made before and run beside the controllers; loop thread only.
 #ifndef SKIFF_CONTROLPLANE_CONTROLLERS_INFORMERS_H_
 #define SKIFF_CONTROLPLANE_CONTROLLERS_INFORMERS_H_
 

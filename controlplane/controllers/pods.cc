@@ -73,8 +73,8 @@ std::chrono::seconds NextAvailability(const std::vector<PodPtr>& pods, int32_t m
   std::chrono::seconds next{0};
   for (const PodPtr& pod : pods) {
     if (!IsPodReady(*pod) || IsPodAvailable(*pod, min_ready_seconds, now)) continue;
-    const WallTime at = api::FromTime(FindPodCondition(*pod, "Ready")->lasttransitiontime()) +
-                        std::chrono::seconds(min_ready_seconds);
+    const WallTime at =
+        api::FromTime(FindPodCondition(*pod, "Ready")->lasttransitiontime()) + std::chrono::seconds(min_ready_seconds);
     const auto wait = std::max(std::chrono::ceil<std::chrono::seconds>(at - now), std::chrono::seconds(1));
     if (next.count() == 0 || wait < next) next = wait;
   }
@@ -156,7 +156,8 @@ Task<Status> CreatePod(std::shared_ptr<client::Rest> rest, client::EventSink* ev
   if (pod.metadata().labels().empty()) co_return InvalidArgument("unable to create pods, no labels");
   auto created = co_await rest->Create(std::move(pod));
   if (created.ok()) {
-    events->Record(owner, client::kNormal, "SuccessfulCreate", absl::StrCat("Created pod: ", created->metadata().name()));
+    events->Record(owner, client::kNormal, "SuccessfulCreate",
+                   absl::StrCat("Created pod: ", created->metadata().name()));
     co_return absl::OkStatus();
   }
   if (!client::IsNamespaceTerminating(created.status()) && !absl::IsCancelled(created.status())) {

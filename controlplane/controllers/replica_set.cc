@@ -34,8 +34,8 @@ apps::ReplicaSetStatus ReplicaSetStatusOf(const apps::ReplicaSet& set, const std
   status.set_observedgeneration(set.metadata().generation());
 
   auto* conditions = status.mutable_conditions();
-  const auto failure = std::find_if(conditions->begin(), conditions->end(),
-                                    [](const auto& c) { return c.type() == "ReplicaFailure"; });
+  const auto failure =
+      std::find_if(conditions->begin(), conditions->end(), [](const auto& c) { return c.type() == "ReplicaFailure"; });
   if (manage.ok()) {
     if (failure != conditions->end()) conditions->erase(failure);
   } else if (failure == conditions->end()) {
@@ -52,7 +52,7 @@ apps::ReplicaSetStatus ReplicaSetStatusOf(const apps::ReplicaSet& set, const std
 
 namespace {
 
-constexpr int kBurst = 500;         // pods made or deleted in one sync
+constexpr int kBurst = 500;  // pods made or deleted in one sync
 constexpr size_t kWorkers = 5;
 
 class ReplicaSetController final : public Controller {
@@ -140,9 +140,9 @@ class ReplicaSetController final : public Controller {
       if (matches) {
         active->push_back(pod);
       } else if (!IsBeingDeleted(set->metadata())) {
-        const nlohmann::json patch = {{"metadata",
-                                       {{"uid", pod->metadata().uid()},
-                                        {"ownerReferences", {{{"$patch", "delete"}, {"uid", uid}}}}}}};
+        const nlohmann::json patch = {
+            {"metadata",
+             {{"uid", pod->metadata().uid()}, {"ownerReferences", {{{"$patch", "delete"}, {"uid", uid}}}}}}};
         const auto released = co_await context_.rest->Patch<core::Pod>(pod->metadata().namespace_(),
                                                                        pod->metadata().name(), patch.dump());
         if (!released.ok() && !absl::IsNotFound(released.status())) failed = released.status();
@@ -153,11 +153,10 @@ class ReplicaSetController final : public Controller {
       if (client::ControllerOf(pod->metadata()) != nullptr || !IsPodActive(*pod)) continue;
       if (!selector.Matches(pod->metadata().labels())) continue;
       const auto reference = client::ControllerReference(*set);
-      const nlohmann::json patch = {{"metadata",
-                                     {{"uid", pod->metadata().uid()},
-                                      {"ownerReferences", {api::ToJsonValue(reference)}}}}};
-      const auto adopted = co_await context_.rest->Patch<core::Pod>(pod->metadata().namespace_(), pod->metadata().name(),
-                                                                    patch.dump());
+      const nlohmann::json patch = {
+          {"metadata", {{"uid", pod->metadata().uid()}, {"ownerReferences", {api::ToJsonValue(reference)}}}}};
+      const auto adopted =
+          co_await context_.rest->Patch<core::Pod>(pod->metadata().namespace_(), pod->metadata().name(), patch.dump());
       if (adopted.ok()) {
         active->push_back(pod);
       } else if (!absl::IsNotFound(adopted.status())) {
@@ -187,8 +186,8 @@ class ReplicaSetController final : public Controller {
 
   Task<void> MakeOne(std::shared_ptr<const apps::ReplicaSet> set, client::ObjectReference reference, std::string key,
                      Status* failed) {
-    const Status status =
-        co_await CreatePod(context_.rest, &events_, PodFromTemplate(set->spec().template_(), *set), std::move(reference));
+    const Status status = co_await CreatePod(context_.rest, &events_, PodFromTemplate(set->spec().template_(), *set),
+                                             std::move(reference));
     if (status.ok()) co_return;
     expectations_.CreationObserved(key);
     if (!client::IsNamespaceTerminating(status)) *failed = status;

@@ -1,5 +1,5 @@
-// Calls back with the keys of the services that a change of a pod, service or node may concern. For the controllers that
-// keep endpoints.
+// Calls back with the keys of the services that a change of a pod, service or node may concern. For the controllers
+// that keep endpoints.
 #ifndef SKIFF_CONTROLPLANE_CONTROLLERS_SERVICES_OF_PODS_H_
 #define SKIFF_CONTROLPLANE_CONTROLLERS_SERVICES_OF_PODS_H_
 

@@ -95,8 +95,8 @@ Task<void> WorkQueue::Run() {
     if (later_.empty()) {
       status = co_await wakeup_.Wait();
     } else {
-      status = co_await wakeup_.WaitFor(std::max<std::chrono::nanoseconds>(later_.begin()->first - clock_.Steady(),
-                                                                           std::chrono::milliseconds(1)));
+      status = co_await wakeup_.WaitFor(
+          std::max<std::chrono::nanoseconds>(later_.begin()->first - clock_.Steady(), std::chrono::milliseconds(1)));
     }
     if (!status.ok() && !absl::IsDeadlineExceeded(status)) break;
   }

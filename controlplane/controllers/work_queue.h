@@ -1,6 +1,6 @@
 // Keys waiting to be worked on: each key at most once in the queue, never worked on twice at the same time, again after
-// a growing wait when its work failed (5 ms doubling to 1,000 s, as upstream's controllers). Workers are coroutines that
-// are started when there is work; an idle queue costs no timer. Loop thread only.
+// a growing wait when its work failed (5 ms doubling to 1,000 s, as upstream's controllers). Workers are coroutines
+// that are started when there is work; an idle queue costs no timer. Loop thread only.
 #ifndef SKIFF_CONTROLPLANE_CONTROLLERS_WORK_QUEUE_H_
 #define SKIFF_CONTROLPLANE_CONTROLLERS_WORK_QUEUE_H_
 

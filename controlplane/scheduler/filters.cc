@@ -79,7 +79,8 @@ bool AnyPod(const ClusterState& cluster, F f) {
 // "" or the reason.
 std::string BetweenPods(const core::Pod& pod, const core::Node& node, const ClusterState& cluster) {
   const bool hit_by_others = AnyPod(cluster, [&](const core::Node& where, const core::Pod& other) {
-    for (const auto& term : other.spec().affinity().podantiaffinity().requiredduringschedulingignoredduringexecution()) {
+    for (const auto& term :
+         other.spec().affinity().podantiaffinity().requiredduringschedulingignoredduringexecution()) {
       if (SameTopology(where, node, term.topologykey()) && TermSelects(term, other, pod)) return true;
     }
     return false;
@@ -110,7 +111,8 @@ std::string Spread(const core::Pod& pod, const core::Node& node, const ClusterSt
     if (constraint.whenunsatisfiable() != "DoNotSchedule") continue;
     const std::string* here = Find(node.metadata().labels(), constraint.topologykey());
     if (here == nullptr) return "node(s) didn't match pod topology spread constraints (missing required label)";
-    const auto selector = api::LabelSelector::From(constraint.has_labelselector() ? &constraint.labelselector() : nullptr);
+    const auto selector =
+        api::LabelSelector::From(constraint.has_labelselector() ? &constraint.labelselector() : nullptr);
     if (!selector.ok()) continue;
     std::map<std::string, int> counts;
     for (const auto& [name, info] : cluster.nodes()) {
@@ -130,7 +132,8 @@ std::string Spread(const core::Pod& pod, const core::Node& node, const ClusterSt
     for (const auto& [domain, count] : counts) least = std::min(least, count);
     if (static_cast<int>(counts.size()) < constraint.mindomains()) least = 0;
     const int self = selector->Matches(pod.metadata().labels()) ? 1 : 0;
-    if (counts[*here] + self - least > constraint.maxskew()) return "node(s) didn't match pod topology spread constraints";
+    if (counts[*here] + self - least > constraint.maxskew())
+      return "node(s) didn't match pod topology spread constraints";
   }
   return "";
 }
@@ -260,14 +263,13 @@ int64_t BalancedAllocation(const Amounts& used, const Amounts& request, const Am
 }
 
 int64_t Score(const core::Pod& pod, const PodNeeds& needs, const NodeInfo& info, int same, int most_same) {
-  int64_t score = LeastAllocated(info.scored_cpu + needs.scored_cpu, info.scored_memory + needs.scored_memory,
-                                 info.allocatable);
+  int64_t score =
+      LeastAllocated(info.scored_cpu + needs.scored_cpu, info.scored_memory + needs.scored_memory, info.allocatable);
   score += BalancedAllocation(info.used, needs.request, info.allocatable);
   // Equal pods apart: twice the weight of the resources, as upstream's topology spreading.
   if (most_same > 0) score += 2 * (100 * (most_same - same) / most_same);
   int64_t wanted = 0, possible = 0;
-  for (const auto& term :
-       pod.spec().affinity().nodeaffinity().preferredduringschedulingignoredduringexecution()) {
+  for (const auto& term : pod.spec().affinity().nodeaffinity().preferredduringschedulingignoredduringexecution()) {
     possible += term.weight();
     if (MatchesNodeTerm(term.preference(), *info.node)) wanted += term.weight();
   }

@@ -1,7 +1,7 @@
 // May a pod go to a node, and how good a place is it. Pure functions with upstream's rules, reasons and scores
 // (pkg/scheduler/framework/plugins): NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts,
-// NodeResourcesFit, PodTopologySpread, InterPodAffinity as filters; least allocated, balanced allocation, preferred node
-// affinity, PreferNoSchedule taints and spreading of equal pods as scores.
+// NodeResourcesFit, PodTopologySpread, InterPodAffinity as filters; least allocated, balanced allocation, preferred
+// node affinity, PreferNoSchedule taints and spreading of equal pods as scores.
 #ifndef SKIFF_CONTROLPLANE_SCHEDULER_FILTERS_H_
 #define SKIFF_CONTROLPLANE_SCHEDULER_FILTERS_H_
 

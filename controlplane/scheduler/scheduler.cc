@@ -114,7 +114,8 @@ class Scheduler {
   };
 
   static bool Before(const Waiting& a, const Waiting& b) {
-    if (a.pod->spec().priority() != b.pod->spec().priority()) return a.pod->spec().priority() > b.pod->spec().priority();
+    if (a.pod->spec().priority() != b.pod->spec().priority())
+      return a.pod->spec().priority() > b.pod->spec().priority();
     return std::pair(a.pod->metadata().creationtimestamp().seconds(), a.pod->metadata().uid()) <
            std::pair(b.pod->metadata().creationtimestamp().seconds(), b.pod->metadata().uid());
   }
@@ -267,7 +268,8 @@ class Scheduler {
       events_.Record(client::ReferenceTo(*pod), client::kNormal, "Scheduled", "Binding",
                      absl::StrCat("Successfully assigned ", key, " to ", node));
       const auto found = waiting_.find(key);
-      if (found != waiting_.end() && found->second.pod->metadata().uid() == pod->metadata().uid()) waiting_.erase(found);
+      if (found != waiting_.end() && found->second.pod->metadata().uid() == pod->metadata().uid())
+        waiting_.erase(found);
       co_return;
     }
     if (co_await IsCancelled()) co_return;
@@ -303,14 +305,11 @@ class Scheduler {
       return;
     }
     const bool was_false = condition != nullptr && condition->status() == "False";
-    nlohmann::json changed = {{"type", "PodScheduled"},
-                              {"status", "False"},
-                              {"reason", reason},
-                              {"message", message},
-                              {"lastProbeTime", nullptr},
-                              {"observedGeneration", waiting.pod->metadata().generation()}};
-    changed["lastTransitionTime"] = was_false ? api::FormatTime(condition->lasttransitiontime())
-                                              : api::FormatTime(rest_->clock().Now());
+    nlohmann::json changed = {{"type", "PodScheduled"},   {"status", "False"},
+                              {"reason", reason},         {"message", message},
+                              {"lastProbeTime", nullptr}, {"observedGeneration", waiting.pod->metadata().generation()}};
+    changed["lastTransitionTime"] =
+        was_false ? api::FormatTime(condition->lasttransitiontime()) : api::FormatTime(rest_->clock().Now());
     const nlohmann::json patch = {{"metadata", {{"uid", waiting.pod->metadata().uid()}}},
                                   {"status", {{"conditions", {changed}}}}};
     group_.Spawn("pod condition", WriteCondition(waiting.pod, patch.dump()));

@@ -1,6 +1,6 @@
-// kube-scheduler in small: one pod at a time, oldest first within a priority, onto the feasible node with the best score.
-// Filters and scores are upstream's default ones that matter to a small cluster (filters.h, scores.h); their words in
-// events and in the PodScheduled condition are upstream's. No preemption. Loop thread only.
+// kube-scheduler in small: one pod at a time, oldest first within a priority, onto the feasible node with the best
+// score. Filters and scores are upstream's default ones that matter to a small cluster (filters.h, scores.h); their
+// words in events and in the PodScheduled condition are upstream's. No preemption. Loop thread only.
 #ifndef SKIFF_CONTROLPLANE_SCHEDULER_SCHEDULER_H_
 #define SKIFF_CONTROLPLANE_SCHEDULER_SCHEDULER_H_
 

@@ -1,0 +1,152 @@
+#include "client/events.h"
+
+#include <gtest/gtest.h>
+
+#include "base/async_testing.h"
+#include "client/event_correlator.h"
+#include "client/fake_api_server.h"
+#include "client/informer.h"
+#include "client/testing.h"
+#include "k8s/io/api/core/v1/event.pb.h"
+
+namespace skiff::client {
+namespace {
+
+namespace core = ::k8s::io::api::core::v1;
+
+core::Pod Pod(const std::string& name) {
+  core::Pod pod;
+  pod.mutable_metadata()->set_namespace_("ns");
+  pod.mutable_metadata()->set_name(name);
+  pod.mutable_metadata()->set_uid("uid-" + name);
+  pod.mutable_metadata()->set_resourceversion("7");
+  return pod;
+}
+
+class EventsTest : public testing::Test {
+ protected:
+  ~EventsTest() override {
+    group_.Cancel();
+    RunUntil(loop_, [this] { return group_.size() == 0; });
+  }
+  asio::io_context loop_;
+  FakeApiServer server_{loop_.get_executor()};
+  std::shared_ptr<Rest> rest_ = server_.NewRest();
+  TaskGroup group_{loop_.get_executor()};
+};
+
+TEST_F(EventsTest, CountsEqualEventsOnOneObject) {
+  EventRecorder recorder(rest_, "kubelet", "n1");
+  group_.Spawn("events", recorder.Run());
+  for (int i = 0; i < 3; ++i) {
+    recorder.Record(ReferenceTo(Pod("p"), "spec.containers{c}"), kNormal, "Pulled", "Container image present");
+  }
+  ASSERT_TRUE(RunUntil(loop_, [&] {
+    const auto events = server_.List<core::Event>();
+    return events.size() == 1 && events[0]->count() == 3;
+  }));
+  const core::Event event = *server_.List<core::Event>()[0];
+  EXPECT_EQ(event.metadata().namespace_(), "ns");
+  EXPECT_TRUE(event.metadata().name().starts_with("p."));
+  EXPECT_EQ(event.involvedobject().kind(), "Pod");
+  EXPECT_EQ(event.involvedobject().apiversion(), "v1");
+  EXPECT_EQ(event.involvedobject().uid(), "uid-p");
+  EXPECT_EQ(event.involvedobject().resourceversion(), "7");
+  EXPECT_EQ(event.involvedobject().fieldpath(), "spec.containers{c}");
+  EXPECT_EQ(event.source().component(), "kubelet");
+  EXPECT_EQ(event.source().host(), "n1");
+  EXPECT_EQ(event.reportingcomponent(), "kubelet");
+  EXPECT_EQ(event.reportinginstance(), "n1");
+  EXPECT_EQ(event.type(), "Normal");
+  EXPECT_EQ(event.reason(), "Pulled");
+  EXPECT_FALSE(event.has_eventtime());
+  EXPECT_EQ(server_.CountRequests("POST"), 1u);
+  EXPECT_EQ(server_.CountRequests("PATCH"), 2u);
+}
+
+TEST_F(EventsTest, MakesAnEventAgainThatExpired) {
+  EventRecorder recorder(rest_, "kubelet", "n1");
+  group_.Spawn("events", recorder.Run());
+  recorder.Record(Pod("p"), kWarning, "BackOff", "again");
+  ASSERT_TRUE(RunUntil(loop_, [&] { return server_.List<core::Event>().size() == 1; }));
+  server_.Remove(core::Event(), KeyOf(*server_.List<core::Event>()[0]));
+  recorder.Record(Pod("p"), kWarning, "BackOff", "again");
+  ASSERT_TRUE(RunUntil(loop_, [&] { return server_.List<core::Event>().size() == 1; }));
+  EXPECT_EQ(server_.List<core::Event>()[0]->count(), 2);
+}
+
+TEST_F(EventsTest, TheQueueIsBounded) {
+  EventRecorder recorder(rest_, "kubelet", "n1");
+  for (int i = 0; i < 1500; ++i) recorder.Record(Pod(absl::StrCat("p", i)), kNormal, "R", "m");
+  EXPECT_EQ(recorder.dropped(), 500u);
+}
+
+TEST_F(EventsTest, SchedulerEventsBecomeASeries) {
+  SeriesRecorder recorder(rest_, "default-scheduler", "host");
+  group_.Spawn("events", recorder.Run());
+  const auto reference = ReferenceTo(Pod("p"));
+  for (int i = 0; i < 4; ++i) recorder.Record(reference, kWarning, "FailedScheduling", "Scheduling", "no room");
+  ASSERT_TRUE(RunUntil(loop_, [&] {
+    const auto events = server_.List<core::Event>();
+    return events.size() == 1 && events[0]->has_series();
+  }));
+  const core::Event event = *server_.List<core::Event>()[0];
+  EXPECT_TRUE(event.has_eventtime());
+  EXPECT_EQ(event.action(), "Scheduling");
+  EXPECT_EQ(event.reportingcomponent(), "default-scheduler");
+  EXPECT_EQ(event.reportinginstance(), "default-scheduler-host");
+  EXPECT_FALSE(event.has_source());
+  EXPECT_FALSE(event.has_firsttimestamp());
+  EXPECT_EQ(event.count(), 0);
+}
+
+core::Event Sample(const std::string& message, const std::string& reason = "R") {
+  core::Event event;
+  event.mutable_metadata()->set_name("e." + message);
+  event.mutable_involvedobject()->set_name("p");
+  event.set_type("Normal");
+  event.set_reason(reason);
+  event.set_message(message);
+  event.set_count(1);
+  return event;
+}
+
+TEST(EventCorrelatorTest, AggregatesTenDifferentMessages) {
+  FakeClock clock;
+  EventCorrelator correlator(clock);
+  for (int i = 0; i < 9; ++i) {
+    auto event = Sample(absl::StrCat("m", i));
+    EXPECT_EQ(correlator.Correlate(&event), EventCorrelator::Action::kCreate);
+    EXPECT_EQ(event.message(), absl::StrCat("m", i));
+  }
+  auto tenth = Sample("m9");
+  EXPECT_EQ(correlator.Correlate(&tenth), EventCorrelator::Action::kCreate);
+  EXPECT_EQ(tenth.message(), "(combined from similar events): m9");
+  auto next = Sample("m10");
+  EXPECT_EQ(correlator.Correlate(&next), EventCorrelator::Action::kPatch);
+  EXPECT_EQ(next.message(), "(combined from similar events): m10");
+  EXPECT_EQ(next.metadata().name(), tenth.metadata().name());
+  EXPECT_EQ(next.count(), 2);
+  auto other = Sample("x", "Other");
+  EXPECT_EQ(correlator.Correlate(&other), EventCorrelator::Action::kCreate);
+  EXPECT_EQ(other.message(), "x");
+}
+
+TEST(EventCorrelatorTest, SkipsWhatIsBeyondTheBudgetOfAnObject) {
+  FakeClock clock;
+  asio::io_context loop;
+  EventCorrelator correlator(clock);
+  int sent = 0;
+  for (int i = 0; i < 40; ++i) {
+    auto event = Sample("same");
+    if (correlator.Correlate(&event) != EventCorrelator::Action::kSkip) ++sent;
+  }
+  EXPECT_EQ(sent, 25);
+  clock.Advance(std::chrono::minutes(5) + std::chrono::seconds(1), loop);
+  auto event = Sample("same");
+  EXPECT_EQ(correlator.Correlate(&event), EventCorrelator::Action::kPatch);
+  EXPECT_EQ(event.count(), 41);
+}
+
+}  // namespace
+}  // namespace skiff::client
