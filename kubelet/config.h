@@ -1,0 +1,85 @@
+// The kubelet's settings: command-line flags over the configuration file over defaults, all of upstream's 1.36 flags
+// and fields accepted. Read once at start; plain values. Upstream:
+// kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1.
+#ifndef SKIFF_KUBELET_CONFIG_H_
+#define SKIFF_KUBELET_CONFIG_H_
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "base/flags.h"
+#include "base/status.h"
+
+namespace skiff::kubelet {
+
+using Nanos = std::chrono::nanoseconds;
+
+// What the kubelet acts on, by the names of the fields (or flags) that set them.
+struct Config {
+  // Flags only.
+  std::string kubeconfig, bootstrap_kubeconfig, hostname_override, node_ip, cert_dir = "/var/lib/kubelet/pki";
+  std::string root_dir = "/var/lib/kubelet", cloud_provider, lock_file;
+  std::map<std::string, std::string> node_labels;
+  bool exit_on_lock_contention = false;
+  int maximum_dead_containers = -1, maximum_dead_containers_per_container = 1;
+  Nanos minimum_container_ttl{0};
+  std::string boot_id_file = "/proc/sys/kernel/random/boot_id";
+  std::string machine_id_files = "/etc/machine-id,/var/lib/dbus/machine-id";
+  std::string config_file;
+
+  // Where containers' logs get links for log collectors. (Upstream's constant; tests have another.)
+  std::string container_logs_dir = "/var/log/containers";
+
+  // Fields of KubeletConfiguration.
+  std::string container_runtime_endpoint, image_service_endpoint;
+  std::string static_pod_path, pod_logs_dir, address, tls_cert_file, tls_private_key_file, client_ca_file;
+  std::string authorization_mode, healthz_bind_address, cluster_domain, cgroup_root, cgroup_driver, resolv_conf;
+  std::string pod_cidr, provider_id, logging_format, cpu_manager_policy, memory_swap_behavior, content_type;
+  std::string system_reserved_cgroup, kube_reserved_cgroup, reserved_system_cpus;
+  std::vector<std::string> cluster_dns, allowed_unsafe_sysctls, enforce_node_allocatable;
+  std::map<std::string, std::string> system_reserved, kube_reserved, eviction_hard;
+  std::map<std::string, bool> feature_gates;
+  std::string register_with_taints_json;  // JSON list of core/v1 Taint
+  bool enable_server = true, anonymous_auth = false, webhook_auth = true, register_node = true, cgroups_per_qos = true;
+  bool cpu_cfs_quota = true, serialize_image_pulls = true, seccomp_default = false, fail_swap_on = true;
+  bool fail_cgroup_v1 = true, enable_debugging_handlers = true, enable_system_log_handler = true;
+  bool enable_profiling_handler = true, enable_debug_flags_handler = true, enable_controller_attach_detach = true;
+  bool local_storage_capacity_isolation = true, protect_kernel_defaults = false, single_process_oom_kill = false;
+  int64_t port = 10250, read_only_port = 0, healthz_port = 10248, max_pods = 110, pods_per_core = 0,
+          pod_pids_limit = -1;
+  int64_t oom_score_adj = -999, node_status_max_images = 50, node_lease_duration_seconds = 40;
+  int64_t kube_api_qps = 50, kube_api_burst = 100, event_qps = 50, event_burst = 100, registry_qps = 5,
+          registry_burst = 10;
+  int64_t max_parallel_image_pulls = 0;
+  Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};
+  Nanos node_status_report_frequency{0}, runtime_request_timeout{0}, cpu_cfs_quota_period{0}, webhook_cache_ttl{0};
+  Nanos authorized_ttl{0}, unauthorized_ttl{0}, max_container_restart_period{0};
+  int verbosity = 0;
+
+  std::string json;  // the KubeletConfiguration in effect, for /configz
+};
+
+// Parses the command line and the file it names. kCancelled carries the text to print for --help and --version. Errors
+// name the flag, or file and field: `/etc/k.yaml: evictionHard: must be a map of strings`.
+StatusOr<Config> LoadConfig(int argc, const char* const* argv);
+
+// The configuration file's text alone, over the defaults: a JSON object. Unknown fields are dropped with a warning, as
+// upstream's lenient decoding does; wrong types, kinds and versions are errors.
+StatusOr<nlohmann::json> ParseConfigFile(std::string_view text, const std::string& origin);
+
+// Fills the typed fields and checks what upstream's validation checks. Errors join all findings, as upstream does:
+// "invalid configuration: maxPods (--max-pods) 0 must be ...".
+Status ApplyConfig(const nlohmann::json& document, Config* config);
+
+// Defaults as the file has them; `without_file` uses those of a kubelet started without --config.
+nlohmann::json DefaultConfig(bool without_file);
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_CONFIG_H_

@@ -1,0 +1,505 @@
+#include "kubelet/pod/pod_workers.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/files.h"
+#include "base/log.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kRetry = seconds(10);  // after a step that failed
+
+}  // namespace
+
+struct PodWorkers::Worker {
+  explicit Worker(asio::any_io_executor executor) : wakeup(executor) {}
+
+  PodPtr pod;
+  std::string uid;
+  Wakeup wakeup;
+  std::shared_ptr<Interrupt> interrupt = std::make_shared<Interrupt>();
+  bool admitted = false;
+  bool rejected = false;
+  bool terminate = false;  // begin, or go on, to end it
+  bool stopped = false;    // no container runs any more, and none will
+  bool finished = false;   // nothing is held any more
+  bool gone = false;       // its source does not know it any more
+  bool unknown = false;    // only the runtime knows it
+  bool looked = false;     // its state was read from the runtime in this life
+  std::optional<int64_t> grace;
+  std::string failed_reason, failed_message;  // why the kubelet ends it (deadline)
+  std::map<std::string, WaitReason> reasons;
+  std::map<std::string, WaitReason> later;  // shown at the next look
+  int errors = 0;
+
+  bool syncing() const { return !terminate; }
+};
+
+PodWorkers::PodWorkers(asio::any_io_executor executor, Clock& clock, RuntimeCache& cache, PodRuntime& runtime,
+                       StatusManager& statuses, ProbeManager& probes, VolumeManager& volumes, ObjectSource& objects,
+                       Cgroups& cgroups, client::EventSink& events, PodWorkersOptions options, PodWorkersHooks hooks)
+    : executor_(executor),
+      clock_(clock),
+      cache_(cache),
+      runtime_(runtime),
+      statuses_(statuses),
+      probes_(probes),
+      volumes_(volumes),
+      objects_(objects),
+      cgroups_(cgroups),
+      events_(events),
+      options_(std::move(options)),
+      hooks_(std::move(hooks)),
+      group_(executor) {}
+
+PodWorkers::~PodWorkers() = default;
+
+Task<void> PodWorkers::Shutdown() {
+  group_.Cancel();
+  co_await group_.Join();
+}
+
+void PodWorkers::Update(PodPtr pod) {
+  const std::string uid = pod->metadata().uid();
+  auto it = workers_.find(uid);
+  if (it == workers_.end()) {
+    auto w = std::make_shared<Worker>(executor_);
+    w->uid = uid;
+    w->pod = pod;
+    if (pod->metadata().has_deletiontimestamp()) w->terminate = true;
+    workers_.emplace(uid, w);
+    VLOG(2, "SyncLoop ADD", {"pod", PodKey(*pod)}, {"podUID", uid});
+    group_.Spawn(absl::StrCat("pod ", PodKey(*pod)), Run(w));
+    return;
+  }
+  auto& w = it->second;
+  const Pod& before = *w->pod;
+  const bool spec_changed = before.metadata().generation() != pod->metadata().generation() ||
+                            before.metadata().resourceversion() != pod->metadata().resourceversion();
+  const bool deleted_now = !before.metadata().has_deletiontimestamp() && pod->metadata().has_deletiontimestamp();
+  const bool shorter = before.metadata().has_deletiongraceperiodseconds() &&
+                       pod->metadata().deletiongraceperiodseconds() < before.metadata().deletiongraceperiodseconds();
+  // Only a status write of ours: nothing to do.
+  bool only_status = before.metadata().generation() == pod->metadata().generation() && !deleted_now && !shorter &&
+                     before.metadata().labels_size() == pod->metadata().labels_size();
+  if (only_status) {
+    for (const auto& [key, value] : pod->metadata().labels()) {
+      auto found = before.metadata().labels().find(key);
+      if (found == before.metadata().labels().end() || found->second != value) only_status = false;
+    }
+    auto annotations = [](const Pod& p) {
+      return std::map<std::string, std::string>(p.metadata().annotations().begin(), p.metadata().annotations().end());
+    };
+    if (annotations(before) != annotations(*pod)) only_status = false;
+    // Readiness gates are conditions that others write.
+    if (pod->spec().readinessgates_size() > 0) only_status = false;
+  }
+  w->pod = pod;
+  if (w->finished) {
+    if (deleted_now || pod->metadata().has_deletiontimestamp()) statuses_.Nudge(uid);
+    return;
+  }
+  if (!spec_changed || only_status) return;
+  volumes_.UpdatePod(pod);
+  if (deleted_now && w->syncing()) {
+    w->terminate = true;
+    w->interrupt->Stop();
+  } else if (shorter) {
+    w->interrupt->Stop();
+  }
+  w->wakeup.Notify();
+}
+
+void PodWorkers::Remove(const std::string& uid) {
+  auto it = workers_.find(uid);
+  if (it == workers_.end()) return;
+  auto& w = it->second;
+  w->gone = true;
+  if (w->syncing()) {
+    w->terminate = true;
+    w->interrupt->Stop();
+  }
+  w->wakeup.Notify();
+}
+
+void PodWorkers::Wake(const std::string& uid) {
+  auto it = workers_.find(uid);
+  if (it != workers_.end() && !it->second->finished) it->second->wakeup.Notify();
+}
+
+void PodWorkers::WakeAll() {
+  for (auto& [uid, w] : workers_) {
+    if (!w->finished) w->wakeup.Notify();
+  }
+}
+
+void PodWorkers::EndUnknown() {
+  for (const auto& state : cache_.All()) {
+    if (workers_.contains(state->uid) || (state->sandboxes.empty() && state->containers.empty())) continue;
+    auto pod = std::make_shared<Pod>();
+    pod->mutable_metadata()->set_name(state->name);
+    pod->mutable_metadata()->set_namespace_(state->ns);
+    pod->mutable_metadata()->set_uid(state->uid);
+    auto w = std::make_shared<Worker>(executor_);
+    w->uid = state->uid;
+    w->pod = pod;
+    w->terminate = w->gone = w->unknown = true;
+    w->grace = 1;
+    workers_.emplace(state->uid, w);
+    LOG_INFO("Ending a pod that is not known any more", {"pod", PodKey(*pod)}, {"podUID", state->uid});
+    group_.Spawn(absl::StrCat("pod ", PodKey(*pod)), Run(w));
+  }
+}
+
+std::vector<PodPtr> PodWorkers::Pods() const {
+  std::vector<PodPtr> out;
+  for (const auto& [uid, w] : workers_) {
+    if (!w->unknown && !w->gone) out.push_back(statuses_.WithStatus(w->pod));
+  }
+  return out;
+}
+
+PodPtr PodWorkers::Find(const std::string& uid) const {
+  auto it = workers_.find(uid);
+  return it == workers_.end() || it->second->unknown ? nullptr : it->second->pod;
+}
+
+PodPtr PodWorkers::FindByName(const std::string& ns, const std::string& name) const {
+  for (const auto& [uid, w] : workers_) {
+    if (!w->unknown && w->pod->metadata().name() == name && w->pod->metadata().namespace_() == ns) {
+      return statuses_.WithStatus(w->pod);
+    }
+  }
+  return nullptr;
+}
+
+std::vector<PodPtr> PodWorkers::Active() const {
+  std::vector<PodPtr> out;
+  for (const auto& [uid, w] : workers_) {
+    if (!w->rejected && !w->stopped && w->admitted) out.push_back(w->pod);
+  }
+  return out;
+}
+
+bool PodWorkers::MayRun(const std::string& uid) const {
+  auto it = workers_.find(uid);
+  return it != workers_.end() && !it->second->stopped;
+}
+
+bool PodWorkers::Terminating(const std::string& uid) const {
+  auto it = workers_.find(uid);
+  return it != workers_.end() && it->second->terminate;
+}
+
+std::set<std::string> PodWorkers::Known() const {
+  std::set<std::string> out;
+  for (const auto& [uid, w] : workers_) out.insert(uid);
+  return out;
+}
+
+core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal) {
+  StatusInputs in;
+  in.pod = &pod;
+  const core::PodStatus* old = statuses_.Get(w.uid);
+  in.old_status = old != nullptr ? old : &pod.status();
+  in.state = &state;
+  in.terminal = terminal;
+  in.reasons = &w.reasons;
+  if (hooks_.host_ips) in.host_ips = hooks_.host_ips();
+  in.runtime_name = options_.runtime_name;
+  in.recursive_read_only = options_.recursive_read_only;
+  in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
+  core::PodStatus status = GenerateStatus(in);
+  if (!w.failed_reason.empty()) {
+    status.set_phase("Failed");
+    status.set_reason(w.failed_reason);
+    status.set_message(w.failed_message);
+    for (auto& c : *status.mutable_conditions()) {
+      if (c.type() == "Ready" || c.type() == "ContainersReady") {
+        c.set_status("False");
+        c.set_reason("PodFailed");
+        c.clear_message();
+      }
+    }
+  }
+  return status;
+}
+
+void PodWorkers::SandboxReady(const Pod& pod, const PodState& state) {
+  auto it = workers_.find(pod.metadata().uid());
+  if (it == workers_.end()) return;
+  statuses_.Set(pod, Generate(*it->second, pod, state, false));
+}
+
+bool PodWorkers::Overdue(const Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const {
+  if (!pod.spec().has_activedeadlineseconds()) return false;
+  const core::PodStatus* status = statuses_.Get(w.uid);
+  const meta::Time& started = status != nullptr ? status->starttime() : pod.status().starttime();
+  if (started.seconds() == 0) return false;
+  WallTime end = WallTime(seconds(started.seconds() + pod.spec().activedeadlineseconds()));
+  if (clock_.Now() >= end) return true;
+  *left = end - clock_.Now();
+  return false;
+}
+
+Status PodWorkers::Prepare(const Pod& pod) {
+  if (!cgroups_.PodExists(pod)) {
+    if (Status s = cgroups_.MakePod(pod); !s.ok()) {
+      events_.Record(pod, client::kWarning, "FailedCreatePodContainer",
+                     absl::StrCat("unable to ensure pod container exists: ", s.message()));
+      return s;
+    }
+  }
+  std::string dir = PodDir(options_.root_dir, pod.metadata().uid());
+  for (const char* part : {"", "/volumes", "/plugins"}) {
+    if (Status s = MakeDirs(dir + part, 0750); !s.ok()) {
+      events_.Record(pod, client::kWarning, "Failed", absl::StrCat("error making pod data directories: ", s.message()));
+      return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
+  Step out;
+  PodPtr pod = w->pod;
+  if (!w->looked) {
+    auto fresh = co_await cache_.Refresh(w->uid);
+    if (!fresh.ok()) {
+      LOG_ERROR(fresh.status(), "Cannot read the pod's state from the runtime", {"pod", PodKey(*pod)});
+      out.wait = seconds(1);
+      co_return out;
+    }
+    w->looked = true;
+  }
+  PodStatePtr state = cache_.Get(w->uid);
+
+  if (!w->admitted) {
+    // What runs already was admitted in an earlier life.
+    const bool ran = !state->containers.empty() || IsTerminalPhase(pod->status().phase());
+    std::optional<Rejection> rejection;
+    if (!ran && hooks_.admit) rejection = hooks_.admit(*pod, Active());
+    if (rejection) {
+      w->rejected = w->stopped = true;
+      core::PodStatus status;
+      if (pod->metadata().generation() != 0) status.set_observedgeneration(pod->metadata().generation());
+      status.set_phase("Failed");
+      status.set_reason(rejection->reason);
+      status.set_message("Pod was rejected: " + rejection->message);
+      status.set_qosclass(std::string(QosClass(*pod)));
+      events_.Record(*pod, client::kWarning, rejection->reason, rejection->message);
+      for (const auto& c : pod->status().conditions()) {
+        if (c.type() != "PodScheduled") *status.add_conditions() = c;
+      }
+      statuses_.Set(*pod, std::move(status));
+      out.terminal = true;
+      co_return out;
+    }
+    w->admitted = true;
+    if (hooks_.pods_changed) hooks_.pods_changed();
+  }
+
+  std::chrono::nanoseconds deadline_left{0};
+  if (Overdue(*w, *pod, &deadline_left)) {
+    w->failed_reason = "DeadlineExceeded";
+    w->failed_message = "Pod was active on the node longer than the specified deadline";
+    events_.Record(*pod, client::kNormal, w->failed_reason, w->failed_message);
+  }
+  // What runs waits for nothing.
+  for (const auto& c : state->containers) {
+    if (c.state == ContainerState::State::kRunning) w->reasons.erase(c.name);
+  }
+  core::PodStatus status = Generate(*w, *pod, *state, false);
+  const bool terminal = IsTerminalPhase(status.phase());
+  statuses_.Set(*pod, std::move(status));
+  if (terminal) {
+    out.terminal = true;
+    co_return out;
+  }
+
+  if (hooks_.network_ready && !IsHostNetwork(*pod)) {
+    if (Status s = hooks_.network_ready(); !s.ok()) {
+      events_.Record(*pod, client::kWarning, "NetworkNotReady", absl::StrCat("network is not ready: ", s.message()));
+      out.wait = seconds(2);
+      co_return out;
+    }
+  }
+  objects_.RegisterPod(*pod);
+  if (Status s = Prepare(*pod); !s.ok()) {
+    LOG_ERROR(s, "Cannot prepare pod", {"pod", PodKey(*pod)});
+    out.wait = kRetry;
+    co_return out;
+  }
+  Status mounted = co_await Interrupt::Run(w->interrupt, volumes_.WaitForMounts(pod));
+  if (w->interrupt->stopped()) co_return out;
+  if (!mounted.ok()) {
+    events_.Record(*pod, client::kWarning, "FailedMount",
+                   absl::StrCat("Unable to attach or mount volumes: ", mounted.message()));
+    LOG_ERROR(mounted, "Unable to attach or mount volumes for pod; skipping pod", {"pod", PodKey(*pod)});
+    out.wait = seconds(1);
+    co_return out;
+  }
+  probes_.AddPod(pod);
+
+  auto result = co_await runtime_.Sync(pod, state, w->interrupt);
+  for (const auto& name : result.started) w->reasons.erase(name);
+  bool show = false, crash_loop = false, pull_failed = false;
+  for (auto& [name, reason] : result.failures) {
+    if (reason.reason == "ContainerCreating") continue;
+    crash_loop = crash_loop || reason.reason == "CrashLoopBackOff";
+    pull_failed = pull_failed || reason.reason == "ErrImagePull";
+    auto it = w->reasons.find(name);
+    if (it == w->reasons.end() || it->second.reason != reason.reason || it->second.message != reason.message) {
+      // A crash is first seen as what it was; that the kubelet waits shows a moment later.
+      if (reason.reason != "CrashLoopBackOff") show = true;
+      w->reasons[name] = std::move(reason);
+    }
+  }
+  if (result.changed) {
+    w->looked = false;
+    out.again = !w->interrupt->stopped();
+    co_return out;
+  }
+  if (show) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
+  if (!result.status.ok()) {
+    if (!absl::IsCancelled(result.status)) {
+      VLOG(2, "Error syncing pod, skipping", {"pod", PodKey(*pod)}, {"err", result.status});
+    }
+    out.wait = kRetry;
+    if (pull_failed) out.wait = seconds(1);
+    if (crash_loop) out.wait = std::min<std::chrono::nanoseconds>(out.wait, seconds(1));
+    if (result.retry_after.count() > 0) {
+      // Shown after a second, tried again when the time has come.
+      const core::PodStatus* shown = statuses_.Get(w->uid);
+      bool pending = false;
+      for (const auto& [name, reason] : w->reasons) {
+        const auto* s = shown == nullptr ? nullptr : FindStatus(*shown, name);
+        pending = pending || (s != nullptr && s->state().waiting().reason() != reason.reason);
+      }
+      out.wait = result.retry_after + milliseconds(1);
+      if (pending) out.wait = std::min<std::chrono::nanoseconds>(out.wait, seconds(1));
+    }
+  }
+  if (deadline_left.count() > 0 && (out.wait.count() == 0 || deadline_left < out.wait)) {
+    out.wait = deadline_left + milliseconds(1);
+  }
+  co_return out;
+}
+
+Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
+  PodPtr pod = w->pod;
+  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
+  if (!w->unknown && !w->rejected) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
+  probes_.StopLivenessAndStartup(w->uid);
+  Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, w->grace));
+  if (!killed.ok()) {
+    if (!absl::IsCancelled(killed)) {
+      events_.Record(*pod, client::kWarning, "FailedKillPod", absl::StrCat("error killing pod: ", killed.message()));
+    }
+    co_return killed;
+  }
+  probes_.RemovePod(w->uid);
+  CO_ASSIGN_OR_RETURN(state, co_await cache_.Refresh(w->uid));
+  if (state->AnyRunning()) co_return Internal("detected running containers after a successful KillPod");
+  w->stopped = true;
+  if (!w->unknown && !w->rejected) {
+    core::PodStatus status = Generate(*w, *pod, *state, true);
+    statuses_.Set(*pod, std::move(status));
+  }
+  if (hooks_.pods_changed) hooks_.pods_changed();
+  co_return absl::OkStatus();
+}
+
+Task<Status> PodWorkers::ReleaseOnce(std::shared_ptr<Worker> w) {
+  CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, false), "tear down volumes");
+  objects_.UnregisterPod(w->uid);
+  CO_RETURN_IF_ERROR(cgroups_.RemovePod(w->uid), "remove cgroup");
+  runtime_.Forget(w->uid);
+  co_return absl::OkStatus();
+}
+
+Task<Status> PodWorkers::EraseOnce(std::shared_ptr<Worker> w) {
+  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
+  auto named = std::make_shared<PodState>(*state);
+  named->name = w->pod->metadata().name();
+  named->ns = w->pod->metadata().namespace_();
+  CO_RETURN_IF_ERROR(co_await runtime_.Remove(named));
+  CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, true));
+  cache_.Forget(w->uid);
+  co_return absl::OkStatus();
+}
+
+Task<void> PodWorkers::Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait) {
+  (void)co_await w->wakeup.WaitFor(wait);
+}
+
+Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
+  while (!w->terminate) {
+    Step step = co_await SyncOnce(w);
+    if (co_await IsCancelled()) co_return;  // the kubelet stops; what runs goes on
+    if (step.terminal) {
+      w->terminate = true;
+      break;
+    }
+    if (w->terminate || step.again) continue;
+    if (step.wait.count() == 0) {
+      // Nothing to do: look again from time to time, not all pods at once.
+      uint64_t spread = std::hash<std::string>()(w->uid) % 500;
+      step.wait = options_.sync_frequency + options_.sync_frequency * spread / 1000;
+      PodStatePtr state = cache_.Get(w->uid);
+      if (state->containers.size() > static_cast<size_t>(w->pod->spec().containers_size()) ||
+          state->sandboxes.size() > 1) {
+        Status s = co_await runtime_.CollectGarbage(state, options_.dead_containers_per_container);
+        if (!s.ok()) VLOG(2, "Failed to remove dead containers", {"pod", PodKey(*w->pod)}, {"err", s});
+      }
+    }
+    co_await Pause(w, step.wait);
+    if (co_await IsCancelled()) co_return;
+  }
+  auto delay = [&] {
+    return std::min<std::chrono::nanoseconds>(milliseconds(100) * (1 << std::min(w->errors++, 7)), kRetry);
+  };
+  for (;;) {
+    w->interrupt->Reset();
+    Status s = co_await TerminateOnce(w);
+    if (co_await IsCancelled()) co_return;
+    if (s.ok()) break;
+    if (absl::IsCancelled(s)) continue;  // a shorter grace period
+    LOG_ERROR(s, "Error killing pod", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
+    co_await Pause(w, delay());
+    if (co_await IsCancelled()) co_return;
+  }
+  w->errors = 0;
+  for (;;) {
+    Status s = co_await ReleaseOnce(w);
+    if (co_await IsCancelled()) co_return;
+    if (s.ok()) break;
+    VLOG(2, "Pod's resources are not released yet", {"pod", PodKey(*w->pod)}, {"err", s});
+    (void)co_await clock_.Sleep(delay());
+    if (co_await IsCancelled()) co_return;
+  }
+  w->finished = true;
+  if (!w->unknown) statuses_.Terminate(*w->pod);
+  VLOG(2, "Pod is terminated", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
+  while (!w->gone) {
+    (void)co_await w->wakeup.Wait();
+    if (co_await IsCancelled()) co_return;
+  }
+  w->errors = 0;
+  for (;;) {
+    Status s = co_await EraseOnce(w);
+    if (co_await IsCancelled()) co_return;
+    if (s.ok()) break;
+    VLOG(2, "Cannot remove what a pod left", {"pod", PodKey(*w->pod)}, {"err", s});
+    (void)co_await clock_.Sleep(delay());
+    if (co_await IsCancelled()) co_return;
+  }
+  statuses_.Forget(w->uid);
+  auto it = workers_.find(w->uid);
+  if (it != workers_.end() && it->second == w) workers_.erase(it);
+}
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,118 @@
+// One coroutine a pod, from the first sight of it to its last trace: syncing (make it run), terminating (end its
+// containers), terminated (give back what it held), gone. It looks again when the spec, the runtime or a probe changed,
+// or when a delay has passed. Loop only.
+#ifndef SKIFF_KUBELET_POD_POD_WORKERS_H_
+#define SKIFF_KUBELET_POD_POD_WORKERS_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "base/clock.h"
+#include "client/events.h"
+#include "kubelet/pod/interrupt.h"
+#include "kubelet/pod/status.h"
+#include "kubelet/pod/status_manager.h"
+#include "kubelet/probe/prober.h"
+#include "kubelet/resources/cgroups.h"
+#include "kubelet/runtime/pod_runtime.h"
+#include "kubelet/runtime/runtime_cache.h"
+#include "kubelet/volume/object_source.h"
+#include "kubelet/volume/volume_manager.h"
+
+namespace skiff::kubelet {
+
+struct Rejection {
+  std::string reason, message;
+};
+
+struct PodWorkersOptions {
+  std::string root_dir;
+  std::chrono::nanoseconds sync_frequency = std::chrono::minutes(1);
+  std::string runtime_name = "containerd";
+  bool recursive_read_only = false;
+  int dead_containers_per_container = 1;
+};
+
+struct PodWorkersHooks {
+  // Whether a new pod fits beside those that are there. Empty: it does.
+  std::function<std::optional<Rejection>(const Pod& pod, const std::vector<PodPtr>& others)> admit;
+  std::function<std::vector<std::string>()> host_ips;
+  std::function<Status()> network_ready;
+  std::function<void()> pods_changed;  // requests of active pods may have changed
+};
+
+class PodWorkers {
+ public:
+  PodWorkers(asio::any_io_executor executor, Clock& clock, RuntimeCache& cache, PodRuntime& runtime,
+             StatusManager& statuses, ProbeManager& probes, VolumeManager& volumes, ObjectSource& objects,
+             Cgroups& cgroups, client::EventSink& events, PodWorkersOptions options, PodWorkersHooks hooks);
+  ~PodWorkers();
+
+  // The pod appeared or changed (a deletion timestamp included).
+  void Update(PodPtr pod);
+  // It is gone from its source: end it, and forget it when nothing of it is left.
+  void Remove(const std::string& uid);
+  // Something about it changed elsewhere.
+  void Wake(const std::string& uid);
+  void WakeAll();
+  // Ends what the runtime still has of pods that no source knows (call once all sources have spoken, and from time to
+  // time after that).
+  void EndUnknown();
+
+  std::vector<PodPtr> Pods() const;           // all known ones, with the status as last computed
+  PodPtr Find(const std::string& uid) const;  // as the source has it; null if unknown
+  PodPtr FindByName(const std::string& ns, const std::string& name) const;
+  // Pods that hold resources: not finished and not rejected.
+  std::vector<PodPtr> Active() const;
+  // Containers may still run.
+  bool MayRun(const std::string& uid) const;
+  bool Terminating(const std::string& uid) const;
+  // Every pod's uid that still has something on this node.
+  std::set<std::string> Known() const;
+  size_t size() const { return workers_.size(); }
+  void SandboxReady(const Pod& pod, const PodState& state);
+
+  // Stops all workers without touching what runs.
+  Task<void> Shutdown();
+
+ private:
+  struct Worker;
+  struct Step {
+    bool terminal = false, again = false;
+    std::chrono::nanoseconds wait{0};
+  };
+  Task<void> Run(std::shared_ptr<Worker> w);
+  Task<Step> SyncOnce(std::shared_ptr<Worker> w);
+  Task<Status> TerminateOnce(std::shared_ptr<Worker> w);
+  Task<Status> ReleaseOnce(std::shared_ptr<Worker> w);
+  Task<Status> EraseOnce(std::shared_ptr<Worker> w);
+  Task<void> Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait);
+  core::PodStatus Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal);
+  Status Prepare(const Pod& pod);
+  bool Overdue(const Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const;
+
+  asio::any_io_executor executor_;
+  Clock& clock_;
+  RuntimeCache& cache_;
+  PodRuntime& runtime_;
+  StatusManager& statuses_;
+  ProbeManager& probes_;
+  VolumeManager& volumes_;
+  ObjectSource& objects_;
+  Cgroups& cgroups_;
+  client::EventSink& events_;
+  PodWorkersOptions options_;
+  PodWorkersHooks hooks_;
+  std::map<std::string, std::shared_ptr<Worker>> workers_;
+  TaskGroup group_;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_POD_POD_WORKERS_H_

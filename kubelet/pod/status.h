@@ -1,0 +1,52 @@
+// The pod's status as the API shows it, computed from spec, earlier status and what the runtime says. Pure functions;
+// words and order are upstream's.
+#ifndef SKIFF_KUBELET_POD_STATUS_H_
+#define SKIFF_KUBELET_POD_STATUS_H_
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "kubelet/pod/types.h"
+#include "kubelet/runtime/pod_state.h"
+
+namespace skiff::kubelet {
+
+// Why a container could not be started at the last try: the reason and message of its waiting state.
+struct WaitReason {
+  std::string reason, message;
+};
+
+struct StatusInputs {
+  const Pod* pod = nullptr;
+  const core::PodStatus* old_status = nullptr;  // as last computed here, else the API's
+  const PodState* state = nullptr;
+  bool terminal = false;                                       // all containers have ended and none will start
+  const std::map<std::string, WaitReason>* reasons = nullptr;  // by container
+  std::vector<std::string> host_ips;
+  std::string runtime_name = "containerd";                      // the scheme of container ids
+  bool recursive_read_only = false;                             // the runtime supports it
+  std::function<void(const Pod&, core::PodStatus*)> set_ready;  // fills ready and started (the prober)
+};
+
+core::PodStatus GenerateStatus(const StatusInputs& in);
+
+// The phase alone. `started` says that a main container of the current sandbox exists.
+std::string_view ComputePhase(const Pod& pod, const core::PodStatus& status, bool terminal, bool started);
+
+// What a status becomes when it is taken over from the one before: transition times kept where nothing changed, the
+// start time set once, ready conditions marked when the pod has failed.
+void CarryOver(const Pod& pod, const core::PodStatus& before, WallTime now, core::PodStatus* status);
+
+// The status of a pod that is over for good: containers that never ended get ContainerStatusUnknown, the phase becomes
+// final.
+void Finalize(const Pod& pod, core::PodStatus* status);
+
+// Times truncated to seconds and field order made stable, so that statuses compare by their bytes.
+std::string Fingerprint(const core::PodStatus& status);
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_POD_STATUS_H_

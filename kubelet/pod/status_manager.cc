@@ -1,0 +1,248 @@
+#include "kubelet/pod/status_manager.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "base/log.h"
+#include "kubelet/pod/status.h"
+
+namespace skiff::kubelet {
+namespace {
+
+constexpr int kWriters = 4;  // writes under way at once
+
+uint64_t VersionOf(const Pod& pod) {
+  uint64_t v = 0;
+  (void)absl::SimpleAtoi(pod.metadata().resourceversion(), &v);
+  return v;
+}
+
+bool OwnCondition(std::string_view type) {
+  for (std::string_view own :
+       {"PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers"}) {
+    if (type == own) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+StatusManager::StatusManager(asio::any_io_executor executor, StatusSink* sink, Clock& clock)
+    : executor_(executor), sink_(sink), clock_(clock), wakeup_(executor) {}
+
+const core::PodStatus* StatusManager::Get(const std::string& uid) const {
+  auto it = entries_.find(uid);
+  return it == entries_.end() ? nullptr : &it->second.status;
+}
+
+PodPtr StatusManager::WithStatus(PodPtr pod) const {
+  const core::PodStatus* status = Get(pod->metadata().uid());
+  if (status == nullptr) return pod;
+  auto copy = std::make_shared<Pod>(*pod);
+  *copy->mutable_status() = *status;
+  return copy;
+}
+
+void StatusManager::Store(const Pod& pod, core::PodStatus status) {
+  const std::string& uid = pod.metadata().uid();
+  auto [it, added] = entries_.try_emplace(uid);
+  Entry& e = it->second;
+  e.ns = pod.metadata().namespace_();
+  e.name = pod.metadata().name();
+  e.is_static = IsStatic(pod);
+  CarryOver(pod, added ? pod.status() : e.status, clock_.Now(), &status);
+  std::string fingerprint = Fingerprint(status);
+  if (!added && fingerprint == e.fingerprint) return;
+  e.status = std::move(status);
+  e.fingerprint = std::move(fingerprint);
+  ++e.version;
+  Enqueue(uid);
+}
+
+void StatusManager::Set(const Pod& pod, core::PodStatus status) { Store(pod, std::move(status)); }
+
+void StatusManager::Terminate(const Pod& pod) {
+  const std::string& uid = pod.metadata().uid();
+  auto it = entries_.find(uid);
+  core::PodStatus status = it == entries_.end() ? pod.status() : it->second.status;
+  Finalize(pod, &status);
+  Store(pod, std::move(status));
+  Entry& e = entries_[uid];
+  e.finished = true;
+  Enqueue(uid);
+}
+
+void StatusManager::Nudge(const std::string& uid) {
+  if (entries_.contains(uid)) Enqueue(uid);
+}
+
+void StatusManager::Forget(const std::string& uid) {
+  entries_.erase(uid);
+  written_.erase(uid);
+}
+
+void StatusManager::Enqueue(const std::string& uid) {
+  if (sink_ == nullptr) return;
+  if (queued_.insert(uid).second) queue_.push_back(uid);
+  wakeup_.Notify();
+}
+
+core::PodStatus StatusManager::Merge(const Pod& pod, const core::PodStatus& api, core::PodStatus status) const {
+  // Conditions of others are kept as the API has them.
+  core::PodStatus merged = status;
+  merged.clear_conditions();
+  for (const auto& c : status.conditions()) {
+    if (OwnCondition(c.type()) || c.type() == "DisruptionTarget") *merged.add_conditions() = c;
+  }
+  for (const auto& c : api.conditions()) {
+    if (!OwnCondition(c.type()) && FindCondition(merged, c.type()) == nullptr) *merged.add_conditions() = c;
+  }
+  // The kubelet's own come in the order that is written; upstream keeps the API's foreign ones before them.
+  std::stable_partition(merged.mutable_conditions()->begin(), merged.mutable_conditions()->end(),
+                        [](const auto& c) { return !OwnCondition(c.type()); });
+  // A final phase is shown only when nothing runs any more; until then the pod is just not ready.
+  if (!IsTerminalPhase(api.phase()) && IsTerminalPhase(merged.phase())) {
+    std::string reason = merged.phase() == "Failed" ? "PodFailed" : "PodCompleted";
+    const bool may_run = may_run_ && may_run_(pod.metadata().uid());
+    if (may_run) {
+      merged.set_phase(api.phase());
+      if (api.reason().empty()) {
+        merged.clear_reason();
+      } else {
+        merged.set_reason(api.reason());
+      }
+      if (api.message().empty()) {
+        merged.clear_message();
+      } else {
+        merged.set_message(api.message());
+      }
+    }
+    for (auto& c : *merged.mutable_conditions()) {
+      if ((c.type() == "Ready" || c.type() == "ContainersReady") && c.status() != "False") {
+        c.set_status("False");
+        c.set_reason(reason);
+        c.clear_message();
+      }
+    }
+  }
+  return merged;
+}
+
+Task<Status> StatusManager::Deliver(std::string uid) {
+  auto it = entries_.find(uid);
+  if (it == entries_.end() || it->second.is_static) co_return absl::OkStatus();
+  const std::string ns = it->second.ns, name = it->second.name;
+  Pod pod;
+  bool read = false;
+  PodPtr latest = latest_ ? latest_(uid) : nullptr;
+  auto written = written_.find(uid);
+  if (written != written_.end() && (latest == nullptr || VersionOf(written->second) > VersionOf(*latest))) {
+    pod = written->second;
+  } else if (latest != nullptr) {
+    pod = *latest;
+    if (written != written_.end()) written_.erase(written);
+  } else {
+    read = true;
+  }
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    if (read) {
+      auto got = co_await sink_->Get(ns, name);
+      if (absl::IsNotFound(got.status())) {
+        written_.erase(uid);
+        co_return absl::OkStatus();  // deleted; the informer tells
+      }
+      if (!got.ok()) co_return got.status();
+      pod = *std::move(got);
+      if (pod.metadata().uid() != uid) {
+        Forget(uid);
+        co_return absl::OkStatus();  // another pod has the name by now
+      }
+    }
+    it = entries_.find(uid);
+    if (it == entries_.end()) co_return absl::OkStatus();
+    const uint64_t version = it->second.version;
+    core::PodStatus merged = Merge(pod, pod.status(), it->second.status);
+    if (Fingerprint(merged) != Fingerprint(pod.status())) {
+      Pod update = pod;
+      *update.mutable_status() = std::move(merged);
+      auto answer = co_await sink_->UpdateStatus(std::move(update));
+      if (absl::IsAborted(answer.status())) {  // changed meanwhile
+        read = true;
+        continue;
+      }
+      if (absl::IsNotFound(answer.status())) {
+        written_.erase(uid);
+        co_return absl::OkStatus();
+      }
+      if (!answer.ok()) co_return answer.status();
+      pod = *std::move(answer);
+    }
+    it = entries_.find(uid);
+    if (it == entries_.end()) co_return absl::OkStatus();
+    it->second.delivered = std::max(it->second.delivered, version);
+    it->second.failures = 0;
+    const bool finished = it->second.finished && it->second.version == version;
+    if (pod.metadata().has_deletiontimestamp() && !IsMirror(pod) && IsTerminalPhase(pod.status().phase()) && finished) {
+      Status deleted = co_await sink_->Delete(ns, name, uid);
+      if (!deleted.ok() && !absl::IsNotFound(deleted)) co_return deleted;
+      co_return absl::OkStatus();
+    }
+    if (entries_.contains(uid)) written_[uid] = std::move(pod);
+    co_return absl::OkStatus();
+  }
+  co_return absl::AbortedError("the pod keeps changing");
+}
+
+Task<void> StatusManager::Run() {
+  struct Writer {
+    static Task<void> One(StatusManager* self, std::string uid, std::shared_ptr<std::set<std::string>> running) {
+      Status status = co_await self->Deliver(uid);
+      running->erase(uid);
+      if (!status.ok() && !absl::IsCancelled(status)) {
+        auto it = self->entries_.find(uid);
+        if (it != self->entries_.end()) {
+          int failures = std::min(++it->second.failures, 6);
+          LOG_ERROR(status, "Failed to update status for pod",
+                    {"pod", absl::StrCat(it->second.ns, "/", it->second.name)});
+          auto wait = std::min(std::chrono::milliseconds(250) * (1 << failures), std::chrono::milliseconds(10000));
+          self->retries_.emplace(self->clock_.Steady() + wait, uid);
+        }
+      }
+      self->wakeup_.Notify();
+    }
+  };
+  auto running = std::make_shared<std::set<std::string>>();
+  TaskGroup group(executor_);
+  while (!co_await IsCancelled()) {
+    for (auto it = retries_.begin(); it != retries_.end() && it->first <= clock_.Steady();) {
+      if (entries_.contains(it->second) && queued_.insert(it->second).second) queue_.push_back(it->second);
+      it = retries_.erase(it);
+    }
+    size_t postponed = 0;
+    while (!queue_.empty() && running->size() < kWriters && postponed < queue_.size()) {
+      std::string uid = std::move(queue_.front());
+      queue_.pop_front();
+      if (running->contains(uid)) {  // one write a pod at a time
+        queue_.push_back(std::move(uid));
+        ++postponed;
+        continue;
+      }
+      queued_.erase(uid);
+      running->insert(uid);
+      group.Spawn("write status", Writer::One(this, uid, running));
+    }
+    busy_ = !running->empty();
+    Status waited;
+    if (retries_.empty()) {
+      waited = co_await wakeup_.Wait();
+    } else {
+      auto left = retries_.begin()->first - clock_.Steady();
+      waited = co_await wakeup_.WaitFor(std::max<std::chrono::nanoseconds>(left, std::chrono::milliseconds(1)));
+    }
+    if (absl::IsCancelled(waited)) break;
+  }
+  group.Cancel();
+  co_await group.Join();
+}
+
+}  // namespace skiff::kubelet

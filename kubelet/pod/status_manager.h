@@ -1,0 +1,88 @@
+// The pods' statuses as this kubelet knows them, and their way to the API server: one queue, newest state only, retried
+// until it is there. A pod that is over and marked for deletion is deleted for good once its last status is there.
+// Loop only.
+#ifndef SKIFF_KUBELET_POD_STATUS_MANAGER_H_
+#define SKIFF_KUBELET_POD_STATUS_MANAGER_H_
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "base/async.h"
+#include "base/clock.h"
+#include "kubelet/pod/types.h"
+
+namespace skiff::kubelet {
+
+// Where statuses go: the API server, or a fake.
+class StatusSink {
+ public:
+  virtual ~StatusSink() = default;
+  // The pod as the API has it; kNotFound when it is gone.
+  virtual Task<StatusOr<Pod>> Get(std::string ns, std::string name) = 0;
+  // Writes the status of `pod`, which carries the resourceVersion it was read at; kAborted when that is old. The pod as
+  // stored comes back.
+  virtual Task<StatusOr<Pod>> UpdateStatus(Pod pod) = 0;
+  // Deletes at once (grace 0), only if the uid still fits.
+  virtual Task<Status> Delete(std::string ns, std::string name, std::string uid) = 0;
+};
+
+class StatusManager {
+ public:
+  StatusManager(asio::any_io_executor executor, StatusSink* sink, Clock& clock);
+
+  // The pod as the API server last told, for writes without reading first.
+  void SetLatest(std::function<PodPtr(const std::string& uid)> latest) { latest_ = std::move(latest); }
+  // True while containers of the pod may still run: its phase must not be final before.
+  void SetMayRun(std::function<bool(const std::string& uid)> may_run) { may_run_ = std::move(may_run); }
+
+  // The last status set, null if none.
+  const core::PodStatus* Get(const std::string& uid) const;
+  // Keeps transition times; queues a write when something changed.
+  void Set(const Pod& pod, core::PodStatus status);
+  // The pod is over: makes the status final, and lets the pod be deleted.
+  void Terminate(const Pod& pod);
+  // A deletion may have come after the pod was over: look again. Also after a change in the API that must be undone.
+  void Nudge(const std::string& uid);
+  void Forget(const std::string& uid);
+
+  // Delivers until cancelled.
+  Task<void> Run();
+  bool idle() const { return queue_.empty() && !busy_; }
+  // The status that a read-only view of the pod should show.
+  PodPtr WithStatus(PodPtr pod) const;
+
+ private:
+  struct Entry {
+    std::string ns, name;
+    core::PodStatus status;
+    std::string fingerprint;
+    uint64_t version = 0, delivered = 0;
+    bool finished = false, is_static = false;
+    int failures = 0;
+  };
+  void Store(const Pod& pod, core::PodStatus status);
+  void Enqueue(const std::string& uid);
+  Task<Status> Deliver(std::string uid);
+  core::PodStatus Merge(const Pod& pod, const core::PodStatus& api, core::PodStatus status) const;
+
+  asio::any_io_executor executor_;
+  StatusSink* sink_;
+  Clock& clock_;
+  std::function<PodPtr(const std::string&)> latest_;
+  std::function<bool(const std::string&)> may_run_;
+  std::map<std::string, Entry> entries_;
+  std::map<std::string, Pod> written_;  // the answer to our last write, newer than the informer for a moment
+  std::deque<std::string> queue_;
+  std::set<std::string> queued_;
+  std::multimap<SteadyTime, std::string> retries_;
+  Wakeup wakeup_;
+  bool busy_ = false;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_POD_STATUS_MANAGER_H_

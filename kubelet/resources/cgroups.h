@@ -1,0 +1,56 @@
+// The cgroups of pods and QoS classes, on v1 (one hierarchy a controller) and v2. Behind a door: the mount point is
+// given, so that tests have a tree of their own. Blocking file writes, small; loop only.
+#ifndef SKIFF_KUBELET_RESOURCES_CGROUPS_H_
+#define SKIFF_KUBELET_RESOURCES_CGROUPS_H_
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "kubelet/resources/cgroup_names.h"
+#include "kubelet/resources/pod_resources.h"
+
+namespace skiff::kubelet {
+
+class Cgroups {
+ public:
+  struct Options {
+    std::string mount = "/sys/fs/cgroup";
+    CgroupNames names{"", false};
+    bool enabled = true;  // --cgroups-per-qos; off: pods go below the root, nothing is made
+    bool cfs_quota = true;
+    int64_t period_micros = 100000;
+    int64_t pids_limit = -1;
+  };
+  // Finds out the version by looking at the mount.
+  explicit Cgroups(Options options);
+
+  bool v2() const { return v2_; }
+  // kubepods and the two class cgroups, kubepods limited to what pods may have in total.
+  Status MakeRoots(int64_t allocatable_milli_cpu, int64_t allocatable_memory, int64_t pids);
+  Status MakePod(const Pod& pod);  // makes or brings up to date
+  bool PodExists(const Pod& pod) const;
+  // Removes a pod's cgroups of whatever class; kills what is left in them first. Idempotent.
+  Status RemovePod(std::string_view uid);
+  std::set<std::string> PodsOnDisk() const;
+  // The share of the Burstable class: the sum of its pods' requests.
+  Status SetBurstableMilliCpu(int64_t milli);
+  const CgroupNames& names() const { return options_.names; }
+  bool enabled() const { return options_.enabled; }
+
+ private:
+  std::vector<std::string> Hierarchies() const;  // v1: controllers' directories; v2: the mount
+  std::string HierarchyFor(std::string_view controller) const;
+  Status Make(const std::string& path, const CgroupResources& resources);
+  Status Apply(const std::string& path, const CgroupResources& resources);
+  Status Remove(const std::string& directory);
+
+  Options options_;
+  bool v2_ = false;
+  std::vector<std::string> v1_;  // "cpu,cpuacct", "memory", ...
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_RESOURCES_CGROUPS_H_

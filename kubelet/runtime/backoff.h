@@ -1,0 +1,68 @@
+// Growing delays by key: 10 s, doubled at every use, up to a limit, forgotten after twice the limit without trouble.
+// Upstream's rules for crash loops and image pulls. Loop only.
+#ifndef SKIFF_KUBELET_RUNTIME_BACKOFF_H_
+#define SKIFF_KUBELET_RUNTIME_BACKOFF_H_
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+
+namespace skiff::kubelet {
+
+class Backoff {
+ public:
+  using Nanos = std::chrono::nanoseconds;
+  Backoff(Clock& clock, Nanos first, Nanos longest) : clock_(clock), first_(first), longest_(longest) {}
+
+  // How much of the delay is left, counted from `event` (a container's end); 0: go ahead.
+  Nanos LeftSince(const std::string& key, WallTime event) const {
+    auto it = entries_.find(key);
+    if (it == entries_.end() || event - it->second.updated > 2 * longest_) return Nanos(0);
+    return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(event + it->second.delay - clock_.Now()));
+  }
+  // The same, counted from the last Next.
+  Nanos LeftSinceUpdate(const std::string& key) const {
+    auto it = entries_.find(key);
+    if (it == entries_.end() || clock_.Now() - it->second.updated > 2 * longest_) return Nanos(0);
+    return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(it->second.updated + it->second.delay - clock_.Now()));
+  }
+  // Starts or doubles the delay. `event` as above; an event long after the last use starts anew.
+  void Next(const std::string& key, WallTime event) {
+    auto [it, added] = entries_.try_emplace(key);
+    Entry& e = it->second;
+    if (added || event - e.updated > 2 * longest_) {
+      e.delay = first_;
+    } else {
+      e.delay = std::min(2 * e.delay, longest_);
+    }
+    e.delay = std::min(e.delay, longest_);
+    e.updated = clock_.Now();
+  }
+  Nanos Delay(const std::string& key) const {
+    auto it = entries_.find(key);
+    return it == entries_.end() ? Nanos(0) : it->second.delay;
+  }
+  // All keys that begin so (a pod's).
+  void Forget(std::string_view prefix) {
+    for (auto it = entries_.lower_bound(prefix); it != entries_.end() && it->first.starts_with(prefix);) {
+      it = entries_.erase(it);
+    }
+  }
+
+ private:
+  struct Entry {
+    Nanos delay{0};
+    WallTime updated;
+  };
+  Clock& clock_;
+  Nanos first_, longest_;
+  std::map<std::string, Entry, std::less<>> entries_;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_RUNTIME_BACKOFF_H_

@@ -1,0 +1,171 @@
+#include "kubelet/runtime/dns.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/files.h"
+
+namespace skiff::kubelet {
+namespace {
+
+std::vector<std::string> Unique(const std::vector<std::string>& in) {
+  std::vector<std::string> out;
+  for (const auto& s : in) {
+    if (std::find(out.begin(), out.end(), s) == out.end()) out.push_back(s);
+  }
+  return out;
+}
+
+// Options of the pod replace those of the same name.
+std::vector<std::string> MergeOptions(const std::vector<std::string>& base, const core::PodDNSConfig& config) {
+  std::vector<std::string> out;
+  auto name_of = [](std::string_view option) { return option.substr(0, option.find(':')); };
+  auto overridden = [&](std::string_view name) {
+    return std::any_of(config.options().begin(), config.options().end(),
+                       [&](const auto& o) { return o.name() == name; });
+  };
+  for (const auto& option : base) {
+    if (!overridden(name_of(option))) out.push_back(option);
+  }
+  for (const auto& option : config.options()) {
+    out.push_back(option.value().empty() ? option.name() : absl::StrCat(option.name(), ":", option.value()));
+  }
+  return Unique(out);
+}
+
+constexpr size_t kMaxServers = 3, kMaxSearches = 32, kMaxSearchChars = 2048, kMaxDomain = 253;
+
+StatusOr<std::string> Truncated(const Pod& pod, const std::string& name) {
+  constexpr size_t kLongest = 63;
+  if (name.size() <= kLongest) return name;
+  std::string cut = name.substr(0, kLongest);
+  while (!cut.empty() && (cut.back() == '-' || cut.back() == '.')) cut.pop_back();
+  if (cut.empty())
+    return InvalidArgument("hostname for pod \"", pod.metadata().name(), "\" was invalid: \"", name, "\"");
+  return cut;
+}
+
+}  // namespace
+
+Resolver ParseResolvConf(std::string_view text) {
+  Resolver out;
+  for (std::string_view line : absl::StrSplit(text, '\n')) {
+    if (size_t hash = line.find_first_of("#;"); hash == 0) continue;
+    std::vector<std::string> fields = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
+    if (fields.empty()) continue;
+    if (fields[0] == "nameserver" && fields.size() >= 2) {
+      out.servers.push_back(fields[1]);
+    } else if (fields[0] == "search") {
+      out.searches.assign(fields.begin() + 1, fields.end());
+      for (auto& s : out.searches) {
+        if (s.size() > 1 && s.back() == '.') s.pop_back();
+      }
+    } else if (fields[0] == "options") {
+      out.options.assign(fields.begin() + 1, fields.end());
+    }
+  }
+  return out;
+}
+
+StatusOr<Resolver> PodResolver(const Pod& pod, const DnsSettings& settings,
+                               std::vector<std::pair<std::string, std::string>>* warnings) {
+  Resolver r;
+  if (!settings.resolv_conf.empty()) {
+    ASSIGN_OR_RETURN(std::string text, ReadFile(settings.resolv_conf, 1 << 20), "could not open resolv conf file ",
+                     settings.resolv_conf);
+    r = ParseResolvConf(text);
+  }
+  const std::string& policy = pod.spec().dnspolicy();
+  bool cluster =
+      policy == "ClusterFirstWithHostNet" || (policy != "Default" && policy != "None" && !IsHostNetwork(pod));
+  bool host = policy == "Default" || (policy == "ClusterFirst" && IsHostNetwork(pod));
+  if (policy == "None") {
+    r = Resolver();
+  } else if (cluster && !settings.cluster_dns.empty()) {
+    r.servers = settings.cluster_dns;
+    if (!settings.cluster_domain.empty()) {
+      std::vector<std::string> searches = {absl::StrCat(pod.metadata().namespace_(), ".svc.", settings.cluster_domain),
+                                           absl::StrCat("svc.", settings.cluster_domain), settings.cluster_domain};
+      searches.insert(searches.end(), r.searches.begin(), r.searches.end());
+      r.searches = Unique(searches);
+    }
+    r.options = {"ndots:5"};
+  } else {
+    if (cluster && warnings != nullptr) {
+      warnings->emplace_back(
+          "MissingClusterDNS",
+          absl::StrCat(
+              "pod: \"", FormatPod(pod),
+              "\". kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" "
+              "policy. Falling back to \"Default\" policy."));
+      host = true;
+    }
+    if ((host || cluster) && settings.resolv_conf.empty()) {
+      for (const auto& ip : settings.node_ips)
+        r.servers.push_back(ip.find(':') != std::string::npos ? "::1" : "127.0.0.1");
+      if (r.servers.empty()) r.servers.emplace_back("127.0.0.1");
+      r.searches = {"."};
+    }
+  }
+  if (pod.spec().has_dnsconfig()) {
+    const auto& config = pod.spec().dnsconfig();
+    r.servers.insert(r.servers.end(), config.nameservers().begin(), config.nameservers().end());
+    r.searches.insert(r.searches.end(), config.searches().begin(), config.searches().end());
+    r.servers = Unique(r.servers);
+    r.searches = Unique(r.searches);
+    r.options = MergeOptions(r.options, config);
+  }
+  // What resolvers can take.
+  if (r.servers.size() > kMaxServers) {
+    r.servers.resize(kMaxServers);
+    if (warnings != nullptr) {
+      warnings->emplace_back("DNSConfigForming",
+                             absl::StrCat("Nameserver limits were exceeded, some nameservers have been omitted, the "
+                                          "applied nameserver line is: ",
+                                          absl::StrJoin(r.servers, " ")));
+    }
+  }
+  bool cut = r.searches.size() > kMaxSearches;
+  if (cut) r.searches.resize(kMaxSearches);
+  if (std::erase_if(r.searches, [](const auto& s) { return s.size() > kMaxDomain; }) > 0) cut = true;
+  while (absl::StrJoin(r.searches, " ").size() > kMaxSearchChars) {
+    r.searches.pop_back();
+    cut = true;
+  }
+  if (cut && warnings != nullptr) {
+    warnings->emplace_back("DNSConfigForming",
+                           absl::StrCat("Search Line limits were exceeded, some search paths have been omitted, the "
+                                        "applied search line is: ",
+                                        absl::StrJoin(r.searches, " ")));
+  }
+  return r;
+}
+
+StatusOr<PodHostname> HostnameOf(const Pod& pod, const std::string& cluster_domain) {
+  PodHostname out;
+  if (pod.spec().has_hostnameoverride()) {
+    ASSIGN_OR_RETURN(out.name, Truncated(pod, pod.spec().hostnameoverride()));
+    return out;
+  }
+  ASSIGN_OR_RETURN(out.name,
+                   Truncated(pod, pod.spec().hostname().empty() ? pod.metadata().name() : pod.spec().hostname()));
+  if (!pod.spec().subdomain().empty()) {
+    out.domain = absl::StrCat(pod.spec().subdomain(), ".", pod.metadata().namespace_(), ".svc.", cluster_domain);
+  }
+  return out;
+}
+
+StatusOr<std::string> KernelHostname(const Pod& pod, const PodHostname& hostname) {
+  if (!pod.spec().sethostnameasfqdn() || hostname.domain.empty()) return hostname.name;
+  std::string full = absl::StrCat(hostname.name, ".", hostname.domain);
+  if (full.size() > 64) {
+    return InvalidArgument("failed to construct FQDN from pod hostname and cluster domain, FQDN ", full,
+                           " is too long (64 characters is the max, ", full.size(), " characters requested)");
+  }
+  return full;
+}
+
+}  // namespace skiff::kubelet

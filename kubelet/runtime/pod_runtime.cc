@@ -1,0 +1,383 @@
+#include "kubelet/runtime/pod_runtime.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/files.h"
+#include "base/flags.h"
+#include "base/log.h"
+#include "kubelet/runtime/labels.h"
+#include "kubelet/volume/hosts_file.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using State = ContainerState::State;
+
+std::string BackoffKey(const Pod& pod, const core::Container& c) {
+  return absl::StrCat(pod.metadata().uid(), "/", c.name(), "/", HashContainer(c));
+}
+
+// A fresh empty file that the container may write whatever its user.
+StatusOr<std::string> MakeTerminationLog(const std::string& pod_dir, const std::string& container) {
+  std::string dir = absl::StrCat(pod_dir, "/containers/", container);
+  RETURN_IF_ERROR(MakeDirs(dir, 0750));
+  static uint64_t counter = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+  std::string path = absl::StrCat(dir, "/", absl::Hex(static_cast<uint32_t>(++counter), absl::kZeroPad8));
+  int fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0666);
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("create termination log ", path));
+  ::fchmod(fd, 0666);
+  ::close(fd);
+  return path;
+}
+
+}  // namespace
+
+PodRuntime::PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, RuntimeCache& cache, Clock& clock,
+                       ObjectSource& objects, VolumeManager& volumes, client::EventSink& events,
+                       PodRuntimeOptions options, PodRuntimeHooks hooks)
+    : executor_(executor),
+      runtime_(runtime),
+      cache_(cache),
+      clock_(clock),
+      objects_(objects),
+      volumes_(volumes),
+      events_(events),
+      options_(std::move(options)),
+      hooks_(std::move(hooks)),
+      images_(executor, runtime, clock, events, objects, options_.parallel_pulls),
+      starts_(std::make_shared<StartQueue>(executor, options_.start_slots)),
+      crashes_(clock, std::chrono::seconds(10), options_.longest_backoff) {}
+
+std::pair<int64_t, std::string> PodRuntime::Age(const Pod& pod) const {
+  return {pod.metadata().creationtimestamp().seconds(), PodKey(pod)};
+}
+
+std::string PodRuntime::CgroupParent(const Pod& pod) const {
+  if (!options_.cgroups_per_qos) return options_.cgroup_root;
+  return options_.cgroups.ForRuntime(QosClass(pod), pod.metadata().uid());
+}
+
+client::ObjectReference PodRuntime::ContainerReference(const Pod& pod, std::string_view container) const {
+  std::string_view list = "containers";
+  if (IsInitContainer(pod, container)) list = "initContainers";
+  if (FindEphemeral(pod, container) != nullptr) list = "ephemeralContainers";
+  return client::ReferenceTo(pod, absl::StrCat("spec.", list, "{", container, "}"));
+}
+
+void PodRuntime::Forget(const std::string& uid) {
+  crashes_.Forget(uid + "/");
+  images_.ForgetPod(uid);
+}
+
+Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report) {
+  SandboxInputs in;
+  in.attempt = attempt;
+  in.cgroup_parent = CgroupParent(*pod);
+  std::vector<std::pair<std::string, std::string>> warnings;
+  CO_ASSIGN_OR_RETURN(in.resolver, PodResolver(*pod, options_.dns, &warnings));
+  if (report) {
+    for (const auto& [reason, message] : warnings) events_.Record(*pod, client::kWarning, reason, message);
+  }
+  CO_ASSIGN_OR_RETURN(PodHostname hostname, HostnameOf(*pod, options_.dns.cluster_domain));
+  CO_ASSIGN_OR_RETURN(in.hostname, KernelHostname(*pod, hostname));
+  co_return SandboxConfig(*pod, in, options_.node);
+}
+
+Task<Status> PodRuntime::StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config) {
+  auto fail = [&](const Status& why, const std::string& text) {
+    events_.Record(*pod, client::kWarning, "FailedCreatePodSandBox",
+                   absl::StrCat("Failed to create pod sandbox: ", text));
+    return why;
+  };
+  cri_v1::RunPodSandboxRequest request;
+  auto made = co_await MakeSandboxConfig(pod, actions->attempt, true);
+  if (!made.ok()) co_return fail(made.status(), std::string(made.status().message()));
+  *config = *made;
+  *request.mutable_config() = *std::move(made);
+  if (hooks_.runtime_handler) {
+    auto handler = hooks_.runtime_handler(*pod);
+    if (!handler.ok()) co_return fail(handler.status(), std::string(handler.status().message()));
+    request.set_runtime_handler(*handler);
+  }
+  if (Status s = MakeDirs(config->log_directory()); !s.ok()) co_return fail(s, std::string(s.message()));
+  CO_ASSIGN_OR_RETURN(auto slot, co_await starts_->Acquire(Age(*pod)));
+  // Setting up a network may take long; upstream gives it twice the usual time.
+  auto answer = co_await runtime_.RunPodSandbox(std::move(request), {.timeout = 2 * options_.request_timeout});
+  slot.Release();
+  if (absl::IsCancelled(answer.status())) co_return answer.status();
+  if (!answer.ok()) co_return fail(answer.status(), GrpcErrorText(answer.status()));
+  actions->sandbox_id = answer->pod_sandbox_id();
+  co_return absl::OkStatus();
+}
+
+Task<StatusOr<ImageUser>> PodRuntime::UserOf(std::string image_ref) {
+  cri_v1::ImageStatusRequest request;
+  request.mutable_image()->set_image(std::move(image_ref));
+  CO_ASSIGN_OR_RETURN(auto answer, co_await runtime_.ImageStatus(std::move(request)));
+  ImageUser out;
+  if (answer.image().has_uid()) {
+    out.uid = answer.image().uid().value();
+  } else if (!answer.image().username().empty()) {
+    out.name = answer.image().username();
+  } else {
+    out.uid = 0;
+  }
+  co_return out;
+}
+
+Task<StatusOr<ContainerInputs>> PodRuntime::Inputs(PodPtr pod, core::Container container, int restarts,
+                                                   std::vector<std::string> ips) {
+  ContainerInputs in;
+  in.restart_count = restarts;
+  EnvFacts facts = hooks_.env_facts ? hooks_.env_facts() : EnvFacts();
+  if (IsHostNetwork(*pod) && ips.empty()) ips = facts.host_ips;
+  facts.pod_ips = ips;
+  facts.pod_ip = ips.empty() ? "" : ips.front();
+  std::vector<std::string> invalid;
+  auto services = hooks_.services ? hooks_.services() : std::vector<std::shared_ptr<const core::Service>>();
+  CO_ASSIGN_OR_RETURN(in.env, co_await MakeEnv(*pod, container, facts, services, objects_, &invalid));
+  for (const auto& message : invalid) {
+    events_.Record(*pod, client::kWarning, "InvalidEnvironmentVariableNames", message);
+  }
+  std::map<std::string, std::string> env(in.env.begin(), in.env.end());
+  CO_ASSIGN_OR_RETURN(in.mounts, co_await volumes_.ContainerMounts(pod, container.name(), env));
+  bool hosts_mounted = false;
+  for (const auto& mount : in.mounts) hosts_mounted = hosts_mounted || mount.container_path == "/etc/hosts";
+  if (!hosts_mounted && (!ips.empty() || IsHostNetwork(*pod))) {
+    CO_ASSIGN_OR_RETURN(PodHostname hostname, HostnameOf(*pod, options_.dns.cluster_domain));
+    CO_ASSIGN_OR_RETURN(in.hosts_file, WriteHostsFile(options_.root_dir, *pod, ips, hostname.name, hostname.domain));
+  }
+  if (!container.terminationmessagepath().empty()) {
+    CO_ASSIGN_OR_RETURN(in.termination_log,
+                        MakeTerminationLog(PodDir(options_.root_dir, pod->metadata().uid()), container.name()));
+  }
+  co_return in;
+}
+
+Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
+                                cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, std::string pid_target,
+                                std::shared_ptr<Interrupt> interrupt, SyncResult* result) {
+  const std::string& name = container.name();
+  client::ObjectReference about = ContainerReference(*pod, name);
+  auto fail = [&](std::string_view reason, std::string message, Status status) {
+    result->failures[name] = {std::string(reason), std::move(message)};
+    if (result->status.ok()) result->status = std::move(status);
+    return false;
+  };
+  auto report = [&](std::string_view reason, const Status& status) {
+    events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", status.message()));
+    return fail(reason, std::string(status.message()), status);
+  };
+
+  // Crash loop: wait from the end of the last run.
+  const ContainerState* last = nullptr;
+  for (const auto& c : state->containers) {
+    if (c.name == name && c.state == State::kExited) {
+      last = &c;
+      break;
+    }
+  }
+  if (last != nullptr) {
+    std::string key = BackoffKey(*pod, container);
+    WallTime ended{std::chrono::duration_cast<WallTime::duration>(std::chrono::nanoseconds(last->finished_at))};
+    if (auto left = crashes_.LeftSince(key, ended); left.count() > 0) {
+      events_.Record(about, client::kWarning, "BackOff",
+                     absl::StrCat("Back-off restarting failed container ", name, " in pod ", FormatPod(*pod)));
+      std::string message = absl::StrCat("back-off ", FormatDuration(crashes_.Delay(key)),
+                                         " restarting failed container=", name, " pod=", FormatPod(*pod));
+      if (result->retry_after.count() == 0 || left < result->retry_after) result->retry_after = left;
+      co_return fail("CrashLoopBackOff", message, absl::UnavailableError(message));
+    }
+    crashes_.Next(key, ended);
+  }
+
+  auto image = co_await Interrupt::Run(interrupt, images_.Ensure(pod, container, sandbox, about));
+  if (interrupt->stopped()) co_return fail("ContainerCreating", "", absl::CancelledError("pod is being ended"));
+  if (!image.reason.empty()) {
+    events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", image.reason));
+    if (image.retry_after.count() > 0 &&
+        (result->retry_after.count() == 0 || image.retry_after < result->retry_after)) {
+      result->retry_after = image.retry_after;
+    }
+    co_return fail(image.reason, image.message, absl::UnavailableError(image.reason));
+  }
+
+  int restarts = 0;
+  if (const ContainerState* newest = state->Find(name)) {
+    restarts = newest->restart_count + 1;
+  } else {
+    restarts = RestartCountFromLogs(JoinPath(sandbox.log_directory(), name));
+  }
+  auto inputs = co_await Inputs(pod, container, restarts, ips);
+  if (!inputs.ok()) co_return report("CreateContainerConfigError", inputs.status());
+  inputs->image_ref = image.image_ref;
+  inputs->pid_target = pid_target;
+  auto user = co_await UserOf(image.image_ref);
+  if (!user.ok()) co_return report("CreateContainerConfigError", user.status());
+  inputs->image_user = *user;
+  auto config = MakeContainerConfig(*pod, container, *inputs, options_.node);
+  if (!config.ok()) co_return report("CreateContainerConfigError", config.status());
+  if (Status s = MakeDirs(JoinPath(sandbox.log_directory(), name)); !s.ok()) {
+    co_return report("CreateContainerConfigError", s);
+  }
+  std::string log_path = JoinPath(sandbox.log_directory(), config->log_path());
+
+  auto slot = co_await starts_->Acquire(Age(*pod));
+  if (!slot.ok()) co_return fail("ContainerCreating", "", slot.status());
+  cri_v1::CreateContainerRequest create;
+  create.set_pod_sandbox_id(sandbox_id);
+  *create.mutable_config() = *std::move(config);
+  *create.mutable_sandbox_config() = sandbox;
+  auto created = co_await runtime_.CreateContainer(std::move(create), {.timeout = options_.request_timeout});
+  if (!created.ok()) co_return report("CreateContainerError", created.status());
+  result->changed = true;
+  const std::string id = created->container_id();
+  events_.Record(about, client::kNormal, "Created", "Container created");
+  cri_v1::StartContainerRequest start;
+  start.set_container_id(id);
+  auto started = co_await runtime_.StartContainer(std::move(start), {.timeout = options_.request_timeout});
+  slot->Release();
+  if (!started.ok()) co_return report("RunContainerError", started.status());
+  events_.Record(about, client::kNormal, "Started", "Container started");
+  result->started.push_back(name);
+
+  std::string link = JoinPath(options_.container_logs_dir,
+                              LogLinkName(pod->metadata().name(), pod->metadata().namespace_(), name, id));
+  if (Exists(log_path)) {
+    if (::symlink(log_path.c_str(), link.c_str()) != 0 && errno != EEXIST) {
+      VLOG(3, "Cannot link container log", {"link", link}, {"err", ErrnoStatus(errno, "symlink")});
+    }
+  }
+  if (container.lifecycle().has_poststart()) {
+    HookTarget target{pod, container, id, ips.empty() ? "" : ips.front()};
+    Status hook =
+        co_await Interrupt::Run(interrupt, RunHook(runtime_, clock_, target, container.lifecycle().poststart()));
+    if (absl::IsCancelled(hook)) co_return fail("PostStartHookError", "cancelled", hook);
+    if (!hook.ok()) {
+      events_.Record(about, client::kWarning, "FailedPostStartHook", "PostStartHook failed");
+      Status killed = co_await KillContainer(pod, id, container, target.pod_ip, "FailedPostStartHook",
+                                             KillReason::kPostStartHook, std::nullopt, nullptr);
+      if (!killed.ok()) LOG_ERROR(killed, "Failed to kill container", {"pod", PodKey(*pod)}, {"container", name});
+      std::erase(result->started, name);
+      co_return fail("PostStartHookError", std::string(hook.message()), hook);
+    }
+  }
+  co_return true;
+}
+
+Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt) {
+  SyncResult result;
+  PodActions actions = ComputeActions(*pod, *state, hooks_.probes);
+  if (actions.empty()) co_return result;
+  auto stop = [&](Status status) {
+    if (result.status.ok()) result.status = std::move(status);
+  };
+  std::vector<std::string> ips = state->ips;
+
+  if (actions.kill_pod) {
+    if (actions.create_sandbox && !actions.sandbox_id.empty()) {
+      events_.Record(*pod, client::kNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+    }
+    bool anything = state->AnyRunning();
+    for (const auto& s : state->sandboxes) anything = anything || s.ready;
+    if (anything || (actions.create_sandbox && !actions.sandbox_id.empty())) {
+      result.changed = true;
+      if (Status s = co_await Kill(pod, state, std::nullopt); !s.ok()) {
+        stop(s);
+        co_return result;
+      }
+    }
+    // Init containers of the old sandbox must not be taken for those of the new one.
+    if (actions.create_sandbox) {
+      for (const auto& c : state->containers) {
+        if (!IsInitContainer(*pod, c.name)) continue;
+        if (Status s = co_await RemoveContainer(*state, c); !s.ok()) {
+          stop(s);
+          co_return result;
+        }
+      }
+    }
+  } else {
+    for (const auto& kill : actions.to_kill) {
+      const core::Container* container = FindContainer(*pod, kill.name);
+      if (container == nullptr) continue;
+      result.changed = true;
+      Status s = co_await KillContainer(pod, kill.id, *container, ips.empty() ? "" : ips.front(), kill.message,
+                                        kill.reason, std::nullopt, nullptr);
+      if (!s.ok()) {
+        stop(s);
+        co_return result;
+      }
+    }
+    if (!actions.to_kill.empty()) {
+      // The crash-loop rules look at how the killed ones ended.
+      auto fresh = co_await cache_.Refresh(pod->metadata().uid());
+      if (!fresh.ok()) {
+        stop(fresh.status());
+        co_return result;
+      }
+      state = *fresh;
+    }
+  }
+
+  cri_v1::PodSandboxConfig config;
+  if (actions.create_sandbox) {
+    Status s = co_await StartSandbox(pod, &actions, &config);
+    if (!s.ok()) {
+      stop(s);
+      co_return result;
+    }
+    result.changed = true;
+    auto fresh = co_await cache_.Refresh(pod->metadata().uid());
+    if (!fresh.ok()) {
+      events_.Record(*pod, client::kWarning, "FailedPodSandBoxStatus",
+                     absl::StrCat("Unable to get pod sandbox status: ", fresh.status().message()));
+      stop(fresh.status());
+      co_return result;
+    }
+    state = *fresh;
+    ips = state->ips;
+    if (hooks_.sandbox_ready) hooks_.sandbox_ready(*pod, *state);
+  } else if (!actions.init_to_start.empty() || !actions.to_start.empty() || !actions.ephemeral_to_start.empty()) {
+    auto made = co_await MakeSandboxConfig(pod, actions.attempt, false);
+    if (!made.ok()) {
+      stop(made.status());
+      co_return result;
+    }
+    config = *std::move(made);
+  }
+
+  for (int i : actions.ephemeral_to_start) {
+    const auto& ephemeral = pod->spec().ephemeralcontainers(i);
+    std::string target;
+    if (!ephemeral.targetcontainername().empty()) {
+      const ContainerState* c = state->Find(ephemeral.targetcontainername());
+      if (c == nullptr) continue;  // tried again when it is there
+      target = c->id;
+    }
+    co_await StartOne(pod, AsContainer(ephemeral), state, actions.sandbox_id, config, ips, target, interrupt, &result);
+  }
+  for (int i : actions.init_to_start) {
+    const core::Container& c = pod->spec().initcontainers(i);
+    if (interrupt->stopped()) {
+      stop(absl::CancelledError("pod is being ended"));
+      co_return result;
+    }
+    bool ok = co_await StartOne(pod, c, state, actions.sandbox_id, config, ips, "", interrupt, &result);
+    if (!ok && !IsSidecar(c)) co_return result;
+  }
+  for (int i : actions.to_start) {
+    if (interrupt->stopped()) {
+      stop(absl::CancelledError("pod is being ended"));
+      co_return result;
+    }
+    co_await StartOne(pod, pod->spec().containers(i), state, actions.sandbox_id, config, ips, "", interrupt, &result);
+  }
+  co_return result;
+}
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,112 @@
+// Carries out what ComputeActions decided for one pod: sandboxes, containers, hooks, kills. Holds the back-offs of
+// crash loops; everything else it knows comes from the runtime. Loop only.
+#ifndef SKIFF_KUBELET_RUNTIME_POD_RUNTIME_H_
+#define SKIFF_KUBELET_RUNTIME_POD_RUNTIME_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/events.h"
+#include "cri/runtime.h"
+#include "kubelet/pod/actions.h"
+#include "kubelet/pod/interrupt.h"
+#include "kubelet/pod/status.h"
+#include "kubelet/resources/cgroup_names.h"
+#include "kubelet/runtime/backoff.h"
+#include "kubelet/runtime/container_config.h"
+#include "kubelet/runtime/hooks.h"
+#include "kubelet/runtime/image_puller.h"
+#include "kubelet/runtime/runtime_cache.h"
+#include "kubelet/runtime/start_queue.h"
+
+namespace skiff::kubelet {
+
+struct PodRuntimeOptions {
+  std::string root_dir, container_logs_dir;
+  NodeSettings node;
+  DnsSettings dns;
+  CgroupNames cgroups{"", false};
+  bool cgroups_per_qos = true;
+  std::string cgroup_root;  // the parent of pods when cgroups_per_qos is off
+  std::chrono::nanoseconds longest_backoff = std::chrono::minutes(5);
+  int start_slots = 4;
+  int parallel_pulls = 1;
+  std::chrono::nanoseconds request_timeout = std::chrono::minutes(2);
+};
+
+// What the rest of the kubelet gives.
+struct PodRuntimeHooks {
+  std::function<EnvFacts()> env_facts;
+  std::function<std::vector<std::shared_ptr<const core::Service>>()> services;
+  std::function<StatusOr<std::string>(const Pod&)> runtime_handler;        // of the pod's RuntimeClass
+  std::function<void(const Pod&, const PodState&)> sandbox_ready;          // report the condition right away
+  std::function<void(const std::string& container_id)> container_stopped;  // forget probe results
+  ProbeResults probes;
+};
+
+class PodRuntime {
+ public:
+  PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, RuntimeCache& cache, Clock& clock,
+             ObjectSource& objects, VolumeManager& volumes, client::EventSink& events, PodRuntimeOptions options,
+             PodRuntimeHooks hooks);
+
+  struct SyncResult {
+    Status status;                               // the first thing that went wrong
+    std::map<std::string, WaitReason> failures;  // containers that could not be started
+    std::vector<std::string> started;            // containers that were
+    bool changed = false;                        // look at the pod again at once
+    std::chrono::nanoseconds retry_after{0};     // when to try again; 0: the usual time
+  };
+  // One step towards what the spec wants. Interrupted: image pulls and hooks end, calls to the runtime are completed.
+  Task<SyncResult> Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt);
+
+  // Ends all containers (sidecars after the others, in reverse order) and stops the sandboxes. `grace` overrides the
+  // pod's. When cancelled it returns early; calling again with a shorter grace goes on from there.
+  Task<Status> Kill(PodPtr pod, PodStatePtr state, std::optional<int64_t> grace);
+
+  // Removes what a pod has left in the runtime: containers, then sandboxes, then its logs.
+  Task<Status> Remove(PodStatePtr state);
+  // Removes dead containers but the newest `keep` of each name, and old sandboxes without containers.
+  Task<Status> CollectGarbage(PodStatePtr state, int keep);
+
+  void Forget(const std::string& uid);  // the pod is over: its back-offs
+  client::ObjectReference ContainerReference(const Pod& pod, std::string_view container) const;
+
+ private:
+  struct Ordering;
+  Task<Status> StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config);
+  Task<StatusOr<cri_v1::PodSandboxConfig>> MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report);
+  Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
+                      cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, std::string pid_target,
+                      std::shared_ptr<Interrupt> interrupt, SyncResult* result);
+  Task<Status> KillContainer(PodPtr pod, std::string id, core::Container container, std::string pod_ip,
+                             std::string message, KillReason reason, std::optional<int64_t> grace,
+                             std::shared_ptr<Ordering> ordering);
+  Task<StatusOr<ImageUser>> UserOf(std::string image_ref);
+  Task<StatusOr<ContainerInputs>> Inputs(PodPtr pod, core::Container container, int restarts,
+                                         std::vector<std::string> ips);
+  std::string CgroupParent(const Pod& pod) const;
+  Task<Status> RemoveContainer(const PodState& state, ContainerState container);
+  std::pair<int64_t, std::string> Age(const Pod& pod) const;
+
+  asio::any_io_executor executor_;
+  cri::Runtime& runtime_;
+  RuntimeCache& cache_;
+  Clock& clock_;
+  ObjectSource& objects_;
+  VolumeManager& volumes_;
+  client::EventSink& events_;
+  PodRuntimeOptions options_;
+  PodRuntimeHooks hooks_;
+  ImagePuller images_;
+  std::shared_ptr<StartQueue> starts_;
+  Backoff crashes_;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_RUNTIME_POD_RUNTIME_H_

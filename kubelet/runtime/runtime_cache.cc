@@ -1,0 +1,181 @@
+#include "kubelet/runtime/runtime_cache.h"
+
+#include "base/log.h"
+#include "kubelet/logs/container_log.h"
+#include "kubelet/runtime/labels.h"
+
+namespace skiff::kubelet {
+namespace {
+
+std::string Value(const StringMap& map, const char* key) {
+  auto it = map.find(key);
+  return it == map.end() ? "" : it->second;
+}
+
+}  // namespace
+
+RuntimeCache::RuntimeCache(cri::Runtime& runtime, Clock& clock, std::string logs_dir)
+    : runtime_(runtime), clock_(clock), logs_dir_(std::move(logs_dir)), last_relist_(clock.Steady()) {}
+
+Task<StatusOr<std::map<std::string, RuntimeCache::Listed>>> RuntimeCache::List(std::string uid) {
+  std::map<std::string, Listed> out;
+  cri_v1::ListPodSandboxRequest sandboxes;
+  cri_v1::ListContainersRequest containers;
+  if (!uid.empty()) {
+    (*sandboxes.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
+    (*containers.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
+  }
+  CO_ASSIGN_OR_RETURN(auto sandbox_list, co_await runtime_.ListPodSandbox(std::move(sandboxes)), "list pod sandboxes");
+  for (const auto& item : sandbox_list.items()) {
+    std::string pod_uid = Value(item.labels(), kPodUidLabel);
+    if (pod_uid.empty()) continue;  // not a kubelet's
+    Listed& l = out[pod_uid];
+    l.uid = pod_uid;
+    l.name = Value(item.labels(), kPodNameLabel);
+    l.ns = Value(item.labels(), kPodNamespaceLabel);
+    l.sandboxes[item.id()] = item.state();
+  }
+  CO_ASSIGN_OR_RETURN(auto container_list, co_await runtime_.ListContainers(std::move(containers)), "list containers");
+  for (const auto& item : container_list.containers()) {
+    std::string pod_uid = Value(item.labels(), kPodUidLabel);
+    if (pod_uid.empty()) continue;
+    Listed& l = out[pod_uid];
+    l.uid = pod_uid;
+    if (l.name.empty()) {
+      l.name = Value(item.labels(), kPodNameLabel);
+      l.ns = Value(item.labels(), kPodNamespaceLabel);
+    }
+    l.containers[item.id()] = {item.state(), item.pod_sandbox_id()};
+  }
+  co_return out;
+}
+
+void RuntimeCache::ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out) {
+  std::string path = Value(status.annotations(), kMessagePathAnnotation);
+  if (path.empty()) return;
+  std::string host_path;
+  for (const auto& mount : status.mounts()) {
+    if (mount.container_path() == path) host_path = mount.host_path();
+  }
+  bool fall_back = Value(status.annotations(), kMessagePolicyAnnotation) == "FallbackToLogsOnError" &&
+                   out->exit_code != 0 && out->reason != "ContainerCannotRun";
+  std::string text = kubelet::ReadTerminationMessage(host_path, fall_back, logs_dir_, status.log_path());
+  if (text.empty()) return;
+  out->message = out->message.empty() ? text : absl::StrCat(out->message, ": ", text);
+}
+
+Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
+  auto it = pods_.find(listed.uid);
+  PodStatePtr before = it == pods_.end() ? nullptr : it->second.state;
+  auto state = std::make_shared<PodState>();
+  state->uid = listed.uid;
+  state->name = listed.name;
+  state->ns = listed.ns;
+  for (const auto& [id, sandbox_state] : listed.sandboxes) {
+    const SandboxState* known = nullptr;
+    if (before != nullptr) {
+      for (const auto& s : before->sandboxes) {
+        if (s.id == id && !s.ready && sandbox_state == cri_v1::SANDBOX_NOTREADY) known = &s;
+      }
+    }
+    if (known != nullptr) {  // over for good: nothing changes any more
+      state->sandboxes.push_back(*known);
+      continue;
+    }
+    cri_v1::PodSandboxStatusRequest request;
+    request.set_pod_sandbox_id(id);
+    auto answer = co_await runtime_.PodSandboxStatus(std::move(request));
+    if (absl::IsNotFound(answer.status())) continue;
+    CO_RETURN_IF_ERROR(answer.status(), "sandbox ", id);
+    state->sandboxes.push_back(ToSandboxState(answer->status()));
+  }
+  for (const auto& [id, info] : listed.containers) {
+    const ContainerState* known = before == nullptr ? nullptr : before->FindId(id);
+    if (known != nullptr && known->state == ContainerState::State::kExited && info.first == cri_v1::CONTAINER_EXITED) {
+      state->containers.push_back(*known);
+      continue;
+    }
+    cri_v1::ContainerStatusRequest request;
+    request.set_container_id(id);
+    auto answer = co_await runtime_.ContainerStatus(std::move(request));
+    if (absl::IsNotFound(answer.status())) continue;
+    CO_RETURN_IF_ERROR(answer.status(), "container ", id);
+    ContainerState c = ToContainerState(answer->status(), info.second);
+    if (c.state == ContainerState::State::kExited) ReadTerminationMessage(answer->status(), &c);
+    state->containers.push_back(std::move(c));
+  }
+  if (before != nullptr) state->ips = before->ips;  // a stopped sandbox has none, its pod had
+  Sort(state.get());
+  co_return PodStatePtr(state);
+}
+
+Task<StatusOr<PodStatePtr>> RuntimeCache::Refresh(std::string uid) {
+  CO_ASSIGN_OR_RETURN(auto listed, co_await List(uid));
+  auto it = listed.find(uid);
+  if (it == listed.end()) {
+    auto known = pods_.find(uid);
+    auto empty = std::make_shared<PodState>();
+    empty->uid = uid;
+    if (known != pods_.end()) empty->ips = known->second.state->ips;
+    Listed none;
+    none.uid = uid;
+    pods_[uid] = {std::move(none), empty, ++refreshes_};
+    co_return PodStatePtr(empty);
+  }
+  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await Inspect(it->second));
+  pods_[uid] = {std::move(it->second), state, ++refreshes_};
+  co_return state;
+}
+
+Task<Status> RuntimeCache::Relist() {
+  const uint64_t began = refreshes_;
+  CO_ASSIGN_OR_RETURN(auto listed, co_await List(""));
+  std::vector<std::string> changed;
+  for (auto& [uid, l] : listed) {
+    auto it = pods_.find(uid);
+    if (it != pods_.end() && it->second.listed == l) continue;
+    auto state = co_await Inspect(l);
+    if (!state.ok()) {
+      if (absl::IsCancelled(state.status()) || absl::IsUnavailable(state.status())) co_return state.status();
+      LOG_ERROR(state.status(), "Cannot read a pod's state from the runtime", {"podUID", uid});
+      continue;
+    }
+    it = pods_.find(uid);
+    if (it != pods_.end() && it->second.refreshed > began) continue;
+    pods_[uid] = {l, *state, 0};
+    changed.push_back(uid);
+  }
+  std::vector<std::string> gone;
+  for (const auto& [uid, entry] : pods_) {
+    if (!listed.contains(uid) && entry.refreshed <= began) gone.push_back(uid);
+  }
+  for (const auto& uid : gone) {
+    auto it = pods_.find(uid);
+    const Listed& last = it->second.listed;
+    if (!last.sandboxes.empty() || !last.containers.empty()) changed.push_back(uid);
+    pods_.erase(it);
+  }
+  synced_ = true;
+  last_relist_ = clock_.Steady();
+  if (on_change_) {
+    for (const auto& uid : changed) on_change_(uid);
+  }
+  co_return absl::OkStatus();
+}
+
+PodStatePtr RuntimeCache::Get(const std::string& uid) const {
+  auto it = pods_.find(uid);
+  if (it != pods_.end()) return it->second.state;
+  auto empty = std::make_shared<PodState>();
+  empty->uid = uid;
+  return empty;
+}
+
+std::vector<PodStatePtr> RuntimeCache::All() const {
+  std::vector<PodStatePtr> out;
+  out.reserve(pods_.size());
+  for (const auto& [uid, entry] : pods_) out.push_back(entry.state);
+  return out;
+}
+
+}  // namespace skiff::kubelet
