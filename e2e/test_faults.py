@@ -1,0 +1,121 @@
+"""Things are killed while pods run and requests flow: nothing restarts, nothing breaks, nothing acknowledged is lost."""
+
+import http.client
+import threading
+import time
+import unittest
+
+import lib
+
+SLOW = """
+spec:
+  template:
+    spec:
+      containers:
+      - name: server
+        env: [{{name: VERSION, value: "{version}"}}]
+"""
+
+
+def hello():
+    """(uid, container id, restarts) of every hello pod."""
+    return sorted((p["metadata"]["uid"], p["status"]["containerStatuses"][0]["containerID"], p["status"]["containerStatuses"][0]["restartCount"])
+                  for p in lib.get("pods", "-l", "app=hello")["items"])
+
+
+class Held:
+    """A connection through the Service that must stay: the server writes a line a second on it."""
+
+    def __init__(self, ip):
+        self.connection = http.client.HTTPConnection(ip, 80, timeout=5)
+        self.connection.request("GET", "/hold")
+        self.answer = self.connection.getresponse()
+
+    def lines(self, n):
+        return [self.answer.fp.readline() for _ in range(n)]
+
+
+class FaultsTest(lib.ClusterTest):
+    def setUp(self):
+        self.ip = lib.get("service", "hello")["spec"]["clusterIP"]
+        lib.wait("three ready replicas", lambda: lib.get("deployment", "hello")["status"].get("readyReplicas") == 3)
+
+    def killed(self, process):
+        before = hello()
+        held = Held(self.ip)
+        with lib.Load(self.ip, 80) as load:
+            held.lines(1)
+            old = lib.kill(process)
+            held.lines(2)
+            lib.restart()
+            self.assertNotEqual(lib.pid_of(process), old)
+            held.lines(2)
+            # The cluster still converges: a new pod runs and answers.
+            lib.kubectl("scale", "deployment/hello", "--replicas=4")
+            lib.wait("the fourth replica", lambda: lib.get("deployment", "hello")["status"].get("readyReplicas") == 4)
+            lib.kubectl("scale", "deployment/hello", "--replicas=3")
+            lib.wait("three replicas again", lambda: len(lib.get("pods", "-l", "app=hello")["items"]) == 3)
+        self.assertEqual(load.failures, [], f"{len(load.failures)} of {load.requests} requests failed")
+        self.assertGreater(load.requests, 50)
+        survivors = hello()
+        self.assertGreaterEqual(len(set(before) & set(survivors)), 2, f"containers restarted: {before} {survivors}")
+        self.assertTrue(all(restarts == 0 for _, _, restarts in survivors))
+
+    def test_kubelet_killed(self):
+        self.killed("kubelet-n1")
+
+    def test_proxy_killed(self):
+        self.killed("proxy-n1")
+
+    def test_cni_agent_killed(self):
+        self.killed("cni-n1")
+
+    def test_control_plane_killed(self):
+        self.killed("controlplane")
+
+    def test_control_plane_killed_in_mid_write_loses_nothing_acknowledged(self):
+        acknowledged, stop = [], threading.Event()
+
+        def write(worker):
+            n = 0
+            while not stop.is_set():
+                name = f"w{worker}-{n}"
+                if lib.kubectl("create", "configmap", name, "--from-literal=n=" + str(n), check=False).returncode == 0:
+                    acknowledged.append(name)
+                n += 1
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(3)]
+        for t in threads:
+            t.start()
+        for _ in range(2):
+            time.sleep(2)
+            lib.kill("controlplane")
+            lib.restart()
+        stop.set()
+        for t in threads:
+            t.join()
+        names = {c["metadata"]["name"] for c in lib.get("configmaps")["items"]}
+        self.assertGreater(len(acknowledged), 10)
+        self.assertEqual(set(acknowledged) - names, set(), "acknowledged and gone")
+
+    def test_rolling_update_under_load_loses_no_request(self):
+        with lib.Load(self.ip, 80, threads=3, rate=90) as load:
+            for version in ("2", "3"):
+                lib.kubectl("patch", "deployment", "hello", "-p", SLOW.format(version=version))
+                lib.kubectl("rollout", "status", "deployment/hello", "--timeout=90s")
+        self.assertEqual(load.failures, [], f"{len(load.failures)} of {load.requests} requests failed")
+        self.assertGreater(load.requests, 100)
+        self.assertGreaterEqual(len(load.answers), 6, "old and new replicas answered")
+
+    def test_containerd_killed(self):
+        before = hello()
+        held = Held(self.ip)
+        lib.kill("containerd-n1")
+        lib.wait("the node to be not Ready", lambda: [c for c in lib.get("node", "n1")["status"]["conditions"] if c["type"] == "Ready" and c["status"] != "True"], 60)
+        held.lines(2)
+        lib.restart()
+        self.assertEqual(hello(), before)
+
+
+if __name__ == "__main__":
+    lib.main()
