@@ -22,6 +22,7 @@ Object& Object::operator=(Object&& other) noexcept {
   return *this;
 }
 
+Object::Object() = default;
 Object::~Object() = default;
 
 Object::Object(const TypeOps& type, std::unique_ptr<google::protobuf::Message> message)

@@ -25,7 +25,7 @@ using ListMeta = k8s::io::apimachinery::pkg::apis::meta::v1::ListMeta;
 
 class Object {
  public:
-  Object() = default;
+  Object();
   Object(Object&&) noexcept;
   Object& operator=(Object&&) noexcept;
   ~Object();
