@@ -101,7 +101,7 @@ void Client::Impl::GiveBack(std::unique_ptr<Link> link) {
     Finish(std::move(link));
     return;
   }
-  link->in = std::string();
+  ReleaseMemory(&link->in);
   link->idle_since = std::chrono::steady_clock::now();
   idle.push_back(std::move(link));
   if (idle.size() == 1) Reap();

@@ -257,6 +257,7 @@ TEST_F(ClientTest, ParallelRequestsAndAClientThatGoesFirst) {
 Task<void> WhoAmI(Exchange& exchange) {
   const Peer& peer = exchange.request().peer;
   std::string text = peer.has_certificate ? peer.common_name : "anonymous";
+  if (!peer.certificate_error.empty()) text = peer.certificate_error;
   for (const std::string& group : peer.organizations) absl::StrAppend(&text, ",", group);
   (void)co_await exchange.Respond(200, {}, text);
 }
@@ -281,6 +282,20 @@ TEST_F(ClientTest, TlsClientCertificateOfAStrangerFailsTheHandshake) {
   request.server_auth = true;
   const KeyPair server_only = *Sign(ca, request);
   EXPECT_FALSE(Run(Client(executor(), authority(), ClientTls(server_only)).Do({})).ok());
+}
+
+TEST_F(ClientTest, TlsClientCertificateOfAStrangerIsReportedWhereAskedFor) {
+  ServeTls(WhoAmI);
+  Serve(WhoAmI, {}, "127.0.0.1:0", *TlsServerConfig::Make(server_pair, ca.cert_pem, Unverified::kReport));
+  CertificateRequest request;
+  request.common_name = "ca";
+  request.is_ca = true;
+  const KeyPair stranger = *SelfSigned(request);
+  const auto response = Run(Client(executor(), authority(), ClientTls(ClientPair(stranger, "admin"))).Do({}));
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->body, "x509: certificate signed by unknown authority");
+  EXPECT_EQ(Run(Client(executor(), authority(), ClientTls(ClientPair(ca, "admin"))).Do({}))->body, "admin");
+  EXPECT_EQ(Run(Client(executor(), authority(), ClientTls()).Do({}))->body, "anonymous");
 }
 
 TEST_F(ClientTest, TlsServerIsVerifiedByNameAndAddress) {

@@ -90,7 +90,7 @@ void Connection::OnWatched() {
     in_.resize(some ? before + **got : before);
     if (some) continue;
     if (got.ok() && !*got) {
-      if (in_.empty()) in_ = std::string();
+      if (in_.empty()) ReleaseMemory(&in_);
       Watch();
       return;
     }
@@ -106,6 +106,7 @@ void Connection::FillPeer(bool tls) {
   peer_.tls = tls;
   if (!tls) return;
   peer_.has_certificate = ReadPeerNames(transport_->ssl(), &peer_.common_name, &peer_.organizations);
+  peer_.certificate_error = transport_->verify_error();
 }
 
 Task<void> Connection::Run(std::shared_ptr<Connection> self, std::shared_ptr<TlsServerConfig> tls) {
@@ -159,7 +160,7 @@ Task<std::unique_ptr<Parser>> Connection::ReadHead() {
     if (!more.ok() || !*more) co_return nullptr;
   }
   ClearDeadline();
-  if (in_.empty()) in_ = std::string();
+  if (in_.empty()) ReleaseMemory(&in_);
   co_return parser;
 }
 
@@ -219,7 +220,7 @@ Task<void> Connection::Refuse(int status, std::string_view detail) {
 }
 
 Task<void> Connection::Linger() {
-  in_ = std::string();
+  ReleaseMemory(&in_);
   transport_->AllowReads();
   transport_->CloseWrite();
   SetDeadline(Deadline::kLinger);

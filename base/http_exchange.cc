@@ -63,7 +63,7 @@ Task<StatusOr<size_t>> ServerExchange::ReadMore(std::span<char> buffer, bool hol
     connection_.in_.erase(0, used);
     if (parser_->done()) connection_.SetDeadline(Deadline::kWatch);  // replaces the body's
     if (produced > 0 || parser_->done()) {
-      if (connection_.in_.empty()) connection_.in_ = std::string();
+      if (connection_.in_.empty()) ReleaseMemory(&connection_.in_);
       co_return produced;
     }
     if (result == Parser::Result::kMalformed) {

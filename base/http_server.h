@@ -21,6 +21,9 @@ struct Peer {
   bool has_certificate = false;
   std::string common_name;
   std::vector<std::string> organizations;
+  // One was sent and did not verify, on a listener with Unverified::kReport: "x509: certificate signed by unknown
+  // authority". Whoever authenticates must not take such a peer for an anonymous one.
+  std::string certificate_error;
 };
 
 struct Request {

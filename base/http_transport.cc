@@ -134,7 +134,7 @@ int OnVerify(int ok, X509_STORE_CTX* store) {
   if (ok) return ok;
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   if (auto* transport = static_cast<Transport*>(SSL_get_app_data(ssl))) transport->NoteVerifyError(store);
-  return ok;
+  return SSL_is_server(ssl) && tls_internal::ReportsUnverified(ssl) ? 1 : 0;
 }
 
 }  // namespace
@@ -243,6 +243,7 @@ void Transport::ExpireReads() {
 }
 
 void Transport::NoteVerifyError(X509_STORE_CTX* store) {
+  if (!verify_error_.empty()) return;  // the first says it
   const int error = X509_STORE_CTX_get_error(store);
   verify_error_ = VerifyText(X509_STORE_CTX_get_current_cert(store), error, verified_host_);
 }
@@ -326,7 +327,7 @@ Task<StatusOr<bool>> Transport::ReadInto(std::string* buffer, size_t room) {
     buffer->resize(got.ok() ? before + got->value_or(0) : before);
     if (!got.ok()) co_return got.status();
     if (*got) co_return **got > 0;
-    if (before == 0) *buffer = std::string();
+    if (before == 0) ReleaseMemory(buffer);
     CO_RETURN_IF_ERROR(co_await Wait(asio::posix::descriptor_base::wait_read));
   }
 }
@@ -545,7 +546,7 @@ class TransportStream final : public Stream {
     const size_t n = std::min(buffer.size(), ahead_.size());
     memcpy(buffer.data(), ahead_.data(), n);
     ahead_.erase(0, n);
-    if (ahead_.empty()) ahead_ = std::string();
+    if (ahead_.empty()) ReleaseMemory(&ahead_);
     co_return n;
   }
 

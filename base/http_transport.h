@@ -29,6 +29,9 @@ Status NetError(int err, std::string_view context);
 std::string LocalAddress(int fd);
 std::string RemoteAddress(int fd);
 
+// Assigning an empty string would keep the old one's memory.
+inline void ReleaseMemory(std::string* text) { std::string().swap(*text); }
+
 // No delay, and keep-alive probes that find a vanished peer within about two minutes, as Go's defaults.
 void TuneTcp(int fd);
 
@@ -79,6 +82,7 @@ class Transport : public std::enable_shared_from_this<Transport> {
   const std::string& remote() const { return remote_; }
   // For OpenSSL's verification callback.
   void NoteVerifyError(x509_store_ctx_st* store);
+  const std::string& verify_error() const { return verify_error_; }
 
  private:
   explicit Transport(asio::any_io_executor executor);

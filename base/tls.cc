@@ -71,7 +71,7 @@ int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_size, const u
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
-StatusOr<ContextPtr> ServerContext(const KeyPair& pair, const std::string& client_ca_pem) {
+StatusOr<ContextPtr> ServerContext(const KeyPair& pair, const std::string& client_ca_pem, Unverified unverified) {
   ASSIGN_OR_RETURN(ContextPtr context, NewContext(TLS_server_method()));
   RETURN_IF_ERROR(UsePair(context.get(), pair));
   SSL_CTX_set_alpn_select_cb(context.get(), SelectAlpn, nullptr);
@@ -79,6 +79,7 @@ StatusOr<ContextPtr> ServerContext(const KeyPair& pair, const std::string& clien
   if (!client_ca_pem.empty()) {
     RETURN_IF_ERROR(Trust(context.get(), client_ca_pem, true), "client CA");
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    tls_internal::SetReportsUnverified(context.get(), unverified == Unverified::kReport);
   }
   return context;
 }
@@ -205,19 +206,20 @@ class ClientConfig final : public TlsClientConfig {
 
 }  // namespace
 
-StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::Make(const KeyPair& pair,
-                                                                 const std::string& client_ca_pem) {
-  ASSIGN_OR_RETURN(ContextPtr context, ServerContext(pair, client_ca_pem));
+StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::Make(const KeyPair& pair, const std::string& client_ca_pem,
+                                                                 Unverified unverified) {
+  ASSIGN_OR_RETURN(ContextPtr context, ServerContext(pair, client_ca_pem, unverified));
   return std::make_shared<FixedServerConfig>(std::move(context));
 }
 
 StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::FromFiles(const std::string& cert_file,
                                                                       const std::string& key_file,
                                                                       const std::string& client_ca_file,
-                                                                      std::chrono::nanoseconds reload_interval) {
+                                                                      std::chrono::nanoseconds reload_interval,
+                                                                      Unverified unverified) {
   auto files = std::make_unique<Reloading>(std::vector<std::string>{cert_file, key_file, client_ca_file},
-                                           reload_interval, [](const std::vector<std::string>& contents) {
-                                             return ServerContext({contents[0], contents[1]}, contents[2]);
+                                           reload_interval, [unverified](const std::vector<std::string>& contents) {
+                                             return ServerContext({contents[0], contents[1]}, contents[2], unverified);
                                            });
   RETURN_IF_ERROR(files->Load(), cert_file);
   return std::make_shared<FileServerConfig>(std::move(files));

@@ -21,18 +21,23 @@ struct KeyPair {
   std::string key_pem;
 };
 
+// What a server does with a client certificate that does not verify: fail the handshake, or let the handler see no
+// certificate but why (Peer::certificate_error), which is how upstream's servers come to answer 401.
+enum class Unverified { kRefuse, kReport };
+
 // A server's certificate and, optionally, the CAs that client certificates are verified against. Client certificates
-// are requested, never required: authentication is the handler's matter; one that does not verify fails the handshake.
+// are requested, never required: authentication is the handler's matter.
 class TlsServerConfig {
  public:
   // Errors name what is wrong with the PEM text.
-  static StatusOr<std::shared_ptr<TlsServerConfig>> Make(const KeyPair& pair, const std::string& client_ca_pem = "");
+  static StatusOr<std::shared_ptr<TlsServerConfig>> Make(const KeyPair& pair, const std::string& client_ca_pem = "",
+                                                         Unverified unverified = Unverified::kRefuse);
   // From files that are looked at again (identity and mtime) when used, at most once a `reload_interval`, so that
   // rotation needs no restart. Files that cannot be used then are logged and the old state stays. The client CA's file
   // may be "". Certificate and key may be one file.
   static StatusOr<std::shared_ptr<TlsServerConfig>> FromFiles(
       const std::string& cert_file, const std::string& key_file, const std::string& client_ca_file = "",
-      std::chrono::nanoseconds reload_interval = std::chrono::seconds(2));
+      std::chrono::nanoseconds reload_interval = std::chrono::seconds(2), Unverified unverified = Unverified::kRefuse);
   virtual ~TlsServerConfig() = default;
   virtual std::shared_ptr<ssl_ctx_st> Context() = 0;
 };

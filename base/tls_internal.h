@@ -41,6 +41,13 @@ Status OpensslError(std::string_view context);
 StatusOr<std::vector<CertPtr>> ParseCertificates(std::string_view pem);
 StatusOr<KeyPtr> ParsePrivateKey(std::string_view pem);
 
+// Whether a server's connections go on with a certificate that does not verify.
+inline void SetReportsUnverified(SSL_CTX* context, bool report) {
+  static char yes;
+  SSL_CTX_set_app_data(context, report ? &yes : nullptr);
+}
+inline bool ReportsUnverified(const SSL* ssl) { return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)) != nullptr; }
+
 std::string CommonNameOf(const X509_NAME* name);
 std::vector<std::string> OrganizationsOf(const X509_NAME* name);
 CertificateInfo InfoOf(X509* certificate);
