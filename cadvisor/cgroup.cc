@@ -22,6 +22,9 @@ constexpr std::string_view kV1Deciding[] = {"cpu", "cpuacct", "memory"};
 // The path as openat wants it, relative to a hierarchy's root.
 StatusOr<std::string> Relative(const std::string& path) {
   if (path.empty() || path[0] != '/') return InvalidArgument("cgroup \"", path, "\": must begin with /");
+  for (absl::string_view part : absl::StrSplit(path, '/')) {
+    if (part == "..") return InvalidArgument("cgroup \"", path, "\": must not hold \"..\"");
+  }
   std::string relative = path.substr(1);
   while (!relative.empty() && relative.back() == '/') relative.pop_back();
   return relative.empty() ? "." : relative;

@@ -25,24 +25,25 @@ struct Line {
 // Collects one family's samples.
 class FamilySink final : public Sink {
  public:
-  FamilySink(const Family& family, std::string* out) : family_(family), out_(out) {}
+  // `labels` are the base labels in order, each with where its value stands.
+  using BaseLabels = std::vector<std::pair<std::string_view, std::string ContainerRecord::*>>;
+  FamilySink(const Family& family, const BaseLabels& labels, std::string* out)
+      : family_(family), labels_(labels), out_(out) {}
 
   void Begin(const ContainerReading& reading) { reading_ = &reading; }
 
   void Add(double value, std::initializer_list<Label> extra) override {
-    const ContainerRecord& r = reading_->record;
-    const Label base[] = {{"container", r.container},  {"id", r.cgroup}, {"image", r.image}, {"name", r.name},
-                          {"namespace", r.namespace_}, {"pod", r.pod}};
     Line line;
     line.text = family_.name;
     line.text += '{';
     // Both lists are sorted by label; so is their merge.
-    const Label* b = std::begin(base);
+    auto base = labels_.begin();
     const Label* e = extra.begin();
     const bool sort = extra.size() > 0;
-    for (bool first = true; b != std::end(base) || e != extra.end(); first = false) {
-      const bool take_base = e == extra.end() || (b != std::end(base) && b->name < e->name);
-      const Label& label = take_base ? *b++ : *e++;
+    for (bool first = true; base != labels_.end() || e != extra.end(); first = false) {
+      const bool take_base = e == extra.end() || (base != labels_.end() && base->first < e->name);
+      const Label label = take_base ? Label{base->first, reading_->record.*base->second} : *e;
+      take_base ? static_cast<void>(++base) : static_cast<void>(++e);
       if (!first) line.text += ',';
       metrics::AppendLabel(&line.text, label.name, label.value);
       if (sort) absl::StrAppend(&line.key, label.value, std::string_view("\0", 1));
@@ -67,6 +68,7 @@ class FamilySink final : public Sink {
 
  private:
   const Family& family_;
+  const BaseLabels& labels_;
   std::string* out_;
   const ContainerReading* reading_ = nullptr;
   std::vector<Line> sorted_;
@@ -108,6 +110,12 @@ Exposition::Exposition(const MachineInfo& machine, const std::vector<ContainerRe
   readings_.reserve(readings.size());
   for (const ContainerReading& reading : readings) readings_.push_back(&reading);
   std::sort(readings_.begin(), readings_.end(), LabelsLess);
+  const auto any = [&](std::string ContainerRecord::*field) {
+    return options.pod_labels || std::any_of(readings.begin(), readings.end(),
+                                             [&](const ContainerReading& r) { return !(r.record.*field).empty(); });
+  };
+  images_ = any(&ContainerRecord::image);
+  names_ = any(&ContainerRecord::name);
 }
 
 bool Exposition::Next(std::string* text) {
@@ -129,8 +137,15 @@ bool Exposition::Next(std::string* text) {
       continue;
     }
     if (family.pressure && !options_.pressure) continue;
+    FamilySink::BaseLabels labels;
+    if (options_.pod_labels) labels.emplace_back("container", &ContainerRecord::container);
+    labels.emplace_back("id", &ContainerRecord::cgroup);
+    if (images_) labels.emplace_back("image", &ContainerRecord::image);
+    if (names_) labels.emplace_back("name", &ContainerRecord::name);
+    if (options_.pod_labels) labels.emplace_back("namespace", &ContainerRecord::namespace_);
+    if (options_.pod_labels) labels.emplace_back("pod", &ContainerRecord::pod);
     std::string samples;
-    FamilySink sink(family, &samples);
+    FamilySink sink(family, labels, &samples);
     for (const ContainerReading* reading : readings_) {
       sink.Begin(*reading);
       family.emit(*reading, sink);

@@ -12,6 +12,9 @@ namespace skiff::cadvisor {
 
 struct ExpositionOptions {
   bool pressure = false;  // container_pressure_*: where the kernel has PSI (CgroupTree::has_psi) and the gate is on
+  // The kubelet's labels: container, id, image, name, namespace, pod. Without: id, and image and name where any record
+  // has one, as upstream's own program shows them.
+  bool pod_labels = true;
   std::string cadvisor_version, cadvisor_revision;
 };
 
@@ -40,6 +43,7 @@ class Exposition {
   const ExpositionOptions& options_;
   std::vector<const ContainerReading*> readings_;  // sorted as their labels sort
   bool scrape_error_;
+  bool images_, names_;  // whether these labels are shown
   size_t next_ = 0;
 };
 
