@@ -13,7 +13,7 @@
 namespace skiff::kubelet {
 namespace {
 
-// /proc/self/mountinfo writes space, tab, newline and backslash as octal escapes.
+// mountinfo writes space, tab, newline and backslash as octal escapes.
 std::string Unescape(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -36,9 +36,9 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-// Mount points in the order of mountinfo (a later one lies on or below an earlier one).
+// Mount points of the calling thread, in the order of mountinfo (a later one lies on or below an earlier one).
 StatusOr<std::vector<std::string>> MountPoints() {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/self/mountinfo"));
+  ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/thread-self/mountinfo"));
   std::vector<std::string> out;
   for (std::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     std::vector<std::string_view> fields = absl::StrSplit(line, absl::MaxSplits(' ', 5));

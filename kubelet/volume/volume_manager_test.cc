@@ -1,0 +1,222 @@
+#include "kubelet/volume/volume_manager.h"
+
+#include <sys/stat.h>
+
+#include "api/codec.h"
+#include "base/async_testing.h"
+#include "kubelet/volume/testing.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::shared_ptr<const Pod> PodFrom(std::string_view volumes, std::string_view mounts = "[]",
+                                   std::string_view extra = "") {
+  auto pod = std::make_shared<Pod>();
+  const std::string json = absl::StrCat(
+      R"({"metadata":{"name":"p","namespace":"ns","uid":"uid-1","labels":{"a":"1"}},"spec":{"serviceAccountName":"sa",)",
+      extra, R"("volumes":)", volumes, R"(,"containers":[{"name":"c","volumeMounts":)", mounts, "}]}}");
+  const Status status = api::FromJson(json, pod.get());
+  EXPECT_TRUE(status.ok()) << status << json;
+  return pod;
+}
+
+struct VolumeManagerTest : testing::Test {
+  TempDir root;
+  asio::io_context loop;
+  FakeClock clock;
+  FakeObjects objects;
+  FakeMounter mounter;
+  std::vector<std::string> events;
+  std::unique_ptr<VolumeManager> manager;
+
+  VolumeManagerTest() {
+    VolumeOptions options;
+    options.root_dir = root.path();
+    options.allocatable_memory = [] { return int64_t{1} << 30; };
+    manager = std::make_unique<VolumeManager>(
+        loop.get_executor(), options, objects, mounter, clock,
+        [this](const Pod&, std::string_view type, std::string_view reason, std::string_view message) {
+          events.push_back(absl::StrCat(type, " ", reason, ": ", message));
+        });
+  }
+  std::string Volume(std::string_view rest) { return root / absl::StrCat("pods/uid-1/volumes/", rest); }
+  Status Mount(const std::shared_ptr<const Pod>& pod) { return RunTask(loop, manager->WaitForMounts(pod)); }
+  StatusOr<std::vector<ContainerMount>> Mounts(const std::shared_ptr<const Pod>& pod) {
+    return RunTask(loop, manager->ContainerMounts(pod, "c", {{"SUB", "x"}}));
+  }
+};
+
+TEST_F(VolumeManagerTest, EveryKindLiesWhereUpstreamPutsIt) {
+  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
+  (*objects.secrets["s"].mutable_data())["pass"] = "word";
+  const auto pod = PodFrom(
+      R"([{"name":"ed","emptyDir":{}},{"name":"mem","emptyDir":{"medium":"Memory","sizeLimit":"8Mi"}},
+          {"name":"cm","configMap":{"name":"cm"}},{"name":"sec","secret":{"secretName":"s","defaultMode":256}},
+          {"name":"dapi","downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}}]}},
+          {"name":"hp","hostPath":{"path":"/etc","type":"Directory"}},
+          {"name":"opt","configMap":{"name":"nosuch","optional":true}},
+          {"name":"proj","projected":{"sources":[{"serviceAccountToken":{"path":"token","audience":"aud"}},
+            {"configMap":{"name":"cm","items":[{"key":"k","path":"cm/k"}]}},
+            {"downwardAPI":{"items":[{"path":"ns","fieldRef":{"fieldPath":"metadata.namespace"}}]}}]}}])",
+      R"([{"name":"ed","mountPath":"/ed"},{"name":"ed","mountPath":"/sub","subPathExpr":"$(SUB)/y"},
+          {"name":"cm","mountPath":"/cm"},{"name":"hp","mountPath":"/hp","readOnly":true},
+          {"name":"cm","mountPath":"/k","subPath":"k"}])");
+  ASSERT_TRUE(Mount(pod).ok());
+  EXPECT_TRUE(events.empty());
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~configmap/cm/k")), "v");
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~secret/sec/pass")), "word");
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~downward-api/dapi/labels")), "a=\"1\"");
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~projected/proj/token")), "token-for-aud-1");
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~projected/proj/cm/k")), "v");
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~projected/proj/ns")), "ns");
+  EXPECT_TRUE(Exists(Volume("kubernetes.io~configmap/opt/..data")));
+  const auto mounted = mounter.mounts();
+  EXPECT_EQ(mounted.at(Volume("kubernetes.io~empty-dir/mem")), "tmpfs size=8388608,noswap");
+  EXPECT_EQ(mounted.at(Volume("kubernetes.io~secret/sec")), "tmpfs size=1073741824,noswap");
+  EXPECT_EQ(mounted.count(Volume("kubernetes.io~configmap/cm")), 0u);
+  struct stat st {};
+  ASSERT_EQ(stat(Volume("kubernetes.io~secret/sec/pass").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0400u);
+  ASSERT_EQ(stat(Volume("kubernetes.io~empty-dir/ed").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0777u);
+  EXPECT_TRUE(Exists(root / "pods/uid-1/plugins/kubernetes.io~empty-dir/wrapped_cm/ready"));
+  EXPECT_TRUE(Exists(root / "pods/uid-1/plugins/kubernetes.io~empty-dir/ed/ready"));
+
+  const auto mounts = Mounts(pod);
+  ASSERT_TRUE(mounts.ok()) << mounts.status();
+  ASSERT_EQ(mounts->size(), 5u);
+  EXPECT_EQ((*mounts)[0].host_path, Volume("kubernetes.io~empty-dir/ed"));
+  EXPECT_FALSE((*mounts)[0].read_only);
+  EXPECT_EQ((*mounts)[1].host_path, root / "pods/uid-1/volume-subpaths/ed/c/1");
+  EXPECT_TRUE(Exists(Volume("kubernetes.io~empty-dir/ed/x/y")));
+  EXPECT_TRUE((*mounts)[2].read_only);  // configMap volumes always are
+  EXPECT_EQ((*mounts)[3].host_path, "/etc");
+  EXPECT_TRUE((*mounts)[3].read_only);
+  EXPECT_TRUE(absl::StrContains(mounter.mounts().at((*mounts)[4].host_path), "/..2026_01_01_00_00_00."));
+
+  EXPECT_TRUE(manager->HasVolumes("uid-1"));
+  EXPECT_EQ(manager->MountedVolumes("uid-1").size(), 8u);
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  EXPECT_TRUE(mounter.mounts().empty());
+  EXPECT_FALSE(Exists(root / "pods/uid-1"));
+  EXPECT_FALSE(manager->HasVolumes("uid-1"));
+  EXPECT_TRUE(objects.registered.empty());
+}
+
+Task<void> Remember(VolumeManager& manager, std::shared_ptr<const Pod> pod, std::optional<Status>* out) {
+  *out = co_await manager.WaitForMounts(pod);
+}
+
+TEST_F(VolumeManagerTest, MissingObjectsAreReportedAndRetriedAsRecorded) {
+  const auto pod = PodFrom(R"([{"name":"v","configMap":{"name":"late-cm2"}}])");
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
+  const std::string event =
+      R"(Warning FailedMount: MountVolume.SetUp failed for volume "v" : configmap "late-cm2" not found)";
+  clock.Advance(0s, loop);
+  EXPECT_EQ(events, std::vector<std::string>{event});
+  clock.Advance(499ms, loop);
+  EXPECT_EQ(events.size(), 1u);
+  for (const auto pause : {1ms, 1000ms, 2000ms, 4000ms}) clock.Advance(pause, loop);
+  EXPECT_EQ(events.size(), 5u);  // at 0, 0.5, 1.5, 3.5 and 7.5 s
+  EXPECT_FALSE(result);
+  (*objects.config_maps["late-cm2"].mutable_data())["k"] = "v";
+  clock.Advance(8s, loop);
+  for (int i = 0; i < 200 && !result; ++i) loop.run_for(5ms), loop.restart();
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(result->ok()) << *result;
+  EXPECT_EQ(events.size(), 5u);
+}
+
+TEST_F(VolumeManagerTest, PatienceEndsInUpstreamsWords) {
+  const auto pod = PodFrom(R"([{"name":"v","secret":{"secretName":"nosecret"}}])");
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
+  clock.Advance(0s, loop);
+  for (int i = 0; i < 130; ++i) clock.Advance(1s, loop);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->message(),
+            "unmounted volumes=[v], unattached volumes=[], failed to process volumes=[]: context deadline exceeded");
+  EXPECT_EQ(events.at(0),
+            R"(Warning FailedMount: MountVolume.SetUp failed for volume "v" : secret "nosecret" not found)");
+}
+
+TEST_F(VolumeManagerTest, HostPathTypesAreChecked) {
+  const auto pod = PodFrom(R"([{"name":"v","hostPath":{"path":"/no/such/dir","type":"Directory"}}])");
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
+  for (int i = 0; i < 200 && events.empty(); ++i) loop.run_for(5ms), loop.restart();
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(
+      events[0],
+      R"(Warning FailedMount: MountVolume.SetUp failed for volume "v" : hostPath type check failed: /no/such/dir is not a directory)");
+}
+
+TEST_F(VolumeManagerTest, UnsupportedVolumesSaySo) {
+  const auto pod =
+      PodFrom(R"([{"name":"v","persistentVolumeClaim":{"claimName":"x"}},{"name":"i","image":{"reference":"r"}}])");
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
+  clock.Advance(0s, loop);
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_TRUE(absl::StrContains(events[0], "volume type image is not supported")) << events[0];
+  EXPECT_TRUE(absl::StrContains(events[1], "volume type persistentVolumeClaim is not supported")) << events[1];
+}
+
+Task<void> RunManager(VolumeManager& manager) { co_await manager.Run(); }
+
+TEST_F(VolumeManagerTest, ContentFollowsThePodAtOnce) {
+  const auto pod = PodFrom(
+      R"([{"name":"d","downwardAPI":{"items":[{"path":"labels","fieldRef":{"fieldPath":"metadata.labels"}}]}}])");
+  ASSERT_TRUE(Mount(pod).ok());
+  TaskGroup group(loop.get_executor());
+  group.Spawn("run", RunManager(*manager));
+  auto changed = std::make_shared<Pod>(*pod);
+  (*changed->mutable_metadata()->mutable_labels())["b"] = "2";
+  manager->UpdatePod(changed);
+  const std::string file = Volume("kubernetes.io~downward-api/d/labels");
+  for (int i = 0; i < 400 && *ReadFile(file) == "a=\"1\""; ++i) loop.run_for(5ms), loop.restart();
+  EXPECT_EQ(*ReadFile(file), "a=\"1\"\nb=\"2\"");
+  group.Cancel();
+  loop.run_for(5ms);
+}
+
+TEST_F(VolumeManagerTest, AfterARestartWithoutServerVolumesOfBeforeDo) {
+  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
+  const auto pod = PodFrom(R"([{"name":"cm","configMap":{"name":"cm"}}])");
+  ASSERT_TRUE(Mount(pod).ok());
+  VolumeOptions options;
+  options.root_dir = root.path();
+  VolumeManager second(loop.get_executor(), options, objects, mounter, clock, nullptr);
+  objects.offline = Unavailable("connection refused");
+  EXPECT_TRUE(RunTask(loop, second.WaitForMounts(pod)).ok());
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~configmap/cm/k")), "v");
+}
+
+TEST_F(VolumeManagerTest, OrphansGoTheKeptStay) {
+  ASSERT_TRUE(MakeDirs(root / "pods/old/volumes/kubernetes.io~empty-dir/e").ok());
+  ASSERT_TRUE(MakeDirs(root / "pods/keep/volumes").ok());
+  ASSERT_TRUE(mounter.MountTmpfs(root / "pods/old/volumes/kubernetes.io~secret/s", "").ok());
+  ASSERT_TRUE(RunTask(loop, manager->CleanOrphans({"keep"})).ok());
+  EXPECT_FALSE(Exists(root / "pods/old"));
+  EXPECT_TRUE(Exists(root / "pods/keep"));
+  EXPECT_TRUE(mounter.mounts().empty());
+  EXPECT_FALSE(RunTask(loop, manager->TearDown("../x", true)).ok());
+}
+
+TEST_F(VolumeManagerTest, SubPathErrorsInUpstreamsWords) {
+  const auto pod =
+      PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"j([{"name":"ed","mountPath":"/a","subPathExpr":"$(NOPE)"}])j");
+  ASSERT_TRUE(Mount(pod).ok());
+  EXPECT_EQ(Mounts(pod).status().message(), "missing value for NOPE");
+  const auto up =
+      PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"ed","mountPath":"/a","subPath":"a/../../b"}])");
+  EXPECT_EQ(Mounts(up).status().message(), "unable to provision SubPath `a/../../b`: must not contain '..'");
+  const auto none = PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"x","mountPath":"/a"}])");
+  EXPECT_EQ(Mounts(none).status().message(), "cannot find volume \"x\" to mount into container \"c\"");
+}
+
+}  // namespace
+}  // namespace skiff::kubelet
