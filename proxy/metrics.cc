@@ -55,6 +55,9 @@ Metrics::Metrics(metrics::Registry& r)
       programming_(r.Histograms("kubeproxy_network_programming_duration_seconds",
                                 "[ALPHA] In Cluster Network Programming Latency in seconds", ProgrammingBounds(),
                                 {"ip_family"})),
+      udp_(r.Histograms("kubeproxy_conntrack_reconciler_sync_duration_seconds",
+                        "[ALPHA] Duration of moving UDP sockets off removed endpoints", Doubling(0.001, 15),
+                        {"ip_family"})),
       last_(r.Gauges("kubeproxy_sync_proxy_rules_last_timestamp_seconds",
                      "[ALPHA] The last time proxy rules were successfully synced", {"ip_family"})),
       last_queued_(r.Gauges("kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds",
@@ -73,6 +76,10 @@ void Metrics::ObserveSync(bool full, std::chrono::nanoseconds took, WallTime now
     (full ? sync_full_ : sync_partial_).With({family}).Observe(Seconds(took));
     last_.With({family}).Set(Unix(now));
   }
+}
+
+void Metrics::ObserveUdp(std::chrono::nanoseconds took) {
+  for (const char* family : {"IPv4", "IPv6"}) udp_.With({family}).Observe(Seconds(took));
 }
 
 void Metrics::ObserveQueued(WallTime now) {

@@ -14,6 +14,7 @@ struct Metrics {
 
   void ObserveSync(bool full, std::chrono::nanoseconds took, WallTime now);
   void ObserveQueued(WallTime now);
+  void ObserveUdp(std::chrono::nanoseconds took);
   void ObserveProgramming(Family family, std::chrono::nanoseconds since_trigger);
 
   metrics::Counter& service_changes;
@@ -26,7 +27,7 @@ struct Metrics {
   metrics::Family<metrics::Counter>& stale_udp;  // ip_family: upstream counts conntrack entries here, we count sockets
 
  private:
-  metrics::Family<metrics::Histogram>&sync_, &sync_full_, &sync_partial_, &programming_;
+  metrics::Family<metrics::Histogram>&sync_, &sync_full_, &sync_partial_, &programming_, &udp_;
   metrics::Family<metrics::Gauge>&last_, &last_queued_;
 };
 

@@ -246,7 +246,9 @@ Task<void> Proxy::MoveUdp() {
   if (pin.empty()) co_return;
   while ((co_await udp_wakeup_.Wait()).ok()) {
     std::function<StatusOr<StaleUdpResult>()> work = [pin] { return MoveStaleUdp(pin); };
+    auto begin = std::chrono::steady_clock::now();
     auto result = co_await RunBlockingFor<StaleUdpResult>(work);
+    metrics_.ObserveUdp(std::chrono::steady_clock::now() - begin);
     if (!result.ok()) {
       LOG_ERROR(result.status(), "Failed to look for UDP sockets of removed endpoints");
       continue;

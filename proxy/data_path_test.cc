@@ -1,0 +1,554 @@
+// The kernel programs with real sockets: this process moves into a cgroup and a network namespace of its own, whose
+// loopback has the endpoints' addresses.
+#include "proxy/data_path.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "base/netlink.h"
+#include "bpf/objects.h"
+#include "proxy/reconcile.h"
+#include "proxy/stale_udp.h"
+
+namespace skiff::proxy {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Address A(std::string_view text) { return *ParseAddress(text); }
+
+struct Sockaddr {
+  sockaddr_storage storage = {};
+  socklen_t size = sizeof(sockaddr_storage);
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+  // `as_v6`: an IPv4 address in its mapped form.
+  static Sockaddr Of(std::string_view ip, uint16_t port, bool as_v6 = false) {
+    Sockaddr out;
+    Address a = A(ip);
+    if (FamilyOf(a) == Family::kIPv4 && !as_v6) {
+      auto* in = reinterpret_cast<sockaddr_in*>(&out.storage);
+      in->sin_family = AF_INET;
+      in->sin_port = htons(port);
+      in->sin_addr.s_addr = a.word[3];
+      out.size = sizeof(*in);
+    } else {
+      auto* in6 = reinterpret_cast<sockaddr_in6*>(&out.storage);
+      in6->sin6_family = AF_INET6;
+      in6->sin6_port = htons(port);
+      std::memcpy(&in6->sin6_addr, &a, sizeof(a));
+      out.size = sizeof(*in6);
+    }
+    return out;
+  }
+  std::string Text() const {
+    char buffer[INET6_ADDRSTRLEN];
+    if (storage.ss_family == AF_INET) {
+      auto* in = reinterpret_cast<const sockaddr_in*>(&storage);
+      return absl::StrCat(inet_ntop(AF_INET, &in->sin_addr, buffer, sizeof(buffer)), ":", ntohs(in->sin_port));
+    }
+    auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    return absl::StrCat("[", inet_ntop(AF_INET6, &in6->sin6_addr, buffer, sizeof(buffer)), "]:", ntohs(in6->sin6_port));
+  }
+};
+
+// Answers every TCP connection and every datagram with its name; TCP connections stay open and echo.
+class Backend {
+ public:
+  Backend(std::string name, std::string_view ip, uint16_t port, int type) : name_(std::move(name)), type_(type) {
+    Sockaddr at = Sockaddr::Of(ip, port);
+    fd_ = Fd(socket(at.storage.ss_family, type | SOCK_CLOEXEC, 0));
+    int one = 1;
+    setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    EXPECT_EQ(bind(fd_.get(), at.get(), at.size), 0) << ip << ": " << strerror(errno);
+    if (type == SOCK_STREAM) EXPECT_EQ(listen(fd_.get(), 1024), 0);
+    thread_ = std::thread([this] { Run(); });
+  }
+  ~Backend() {
+    stop_ = true;
+    thread_.join();
+  }
+
+ private:
+  void Run() {
+    std::vector<Fd> open;
+    while (!stop_) {
+      std::vector<pollfd> polls = {{fd_.get(), POLLIN, 0}};
+      for (const Fd& fd : open) polls.push_back({fd.get(), POLLIN, 0});
+      if (poll(polls.data(), polls.size(), 20) <= 0) continue;
+      char buffer[256];
+      for (size_t i = polls.size(); i-- > 1;) {
+        if (!polls[i].revents) continue;
+        ssize_t n = read(polls[i].fd, buffer, sizeof(buffer));
+        if (n <= 0)
+          open.erase(open.begin() + static_cast<ssize_t>(i) - 1);
+        else
+          (void)!write(polls[i].fd, buffer, static_cast<size_t>(n));
+      }
+      if (!polls[0].revents) continue;
+      if (type_ == SOCK_STREAM) {
+        Fd fd(accept(fd_.get(), nullptr, nullptr));
+        if (!fd.valid()) continue;
+        (void)!write(fd.get(), name_.data(), name_.size());
+        open.push_back(std::move(fd));
+      } else {
+        Sockaddr from;
+        if (recvfrom(fd_.get(), buffer, sizeof(buffer), 0, from.get(), &from.size) >= 0) {
+          sendto(fd_.get(), name_.data(), name_.size(), 0, from.get(), from.size);
+        }
+      }
+    }
+  }
+
+  std::string name_;
+  int type_;
+  Fd fd_;
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
+};
+
+std::string ReadName(int fd) {
+  timeval timeout = {2, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+  char buffer[64];
+  ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
+  return n < 0 ? absl::StrCat("recv: ", strerror(errno)) : std::string(buffer, static_cast<size_t>(n));
+}
+
+// "name peer", or "connect: error".
+std::string TcpOnce(std::string_view ip, uint16_t port, bool as_v6 = false, Fd* keep = nullptr) {
+  Sockaddr to = Sockaddr::Of(ip, port, as_v6);
+  Fd fd(socket(to.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (connect(fd.get(), to.get(), to.size) != 0) return absl::StrCat("connect: ", strerror(errno));
+  Sockaddr peer;
+  getpeername(fd.get(), peer.get(), &peer.size);
+  std::string out = absl::StrCat(ReadName(fd.get()), " ", peer.Text());
+  if (keep != nullptr) *keep = std::move(fd);
+  return out;
+}
+
+// "name source", or "sendto: error".
+std::string UdpOnce(int fd, std::string_view ip, uint16_t port, bool as_v6 = false) {
+  Sockaddr to = Sockaddr::Of(ip, port, as_v6), from;
+  if (sendto(fd, "x", 1, 0, to.get(), to.size) != 1) return absl::StrCat("sendto: ", strerror(errno));
+  timeval timeout = {2, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+  char buffer[64];
+  ssize_t n = recvfrom(fd, buffer, sizeof(buffer), 0, from.get(), &from.size);
+  if (n < 0) return absl::StrCat("recvfrom: ", strerror(errno));
+  return absl::StrCat(std::string_view(buffer, static_cast<size_t>(n)), " ", from.Text());
+}
+
+struct PortSpec {
+  std::vector<std::string> ips;  // frontends
+  uint16_t port = 0, node_port = 0;
+  uint8_t protocol = IPPROTO_TCP;
+  std::vector<std::pair<std::string, uint16_t>> endpoints;
+  uint32_t affinity = 0;
+};
+
+ServiceChange Make(std::string name, const std::vector<PortSpec>& specs) {
+  ServiceModel model;
+  int number = 0;
+  for (const PortSpec& spec : specs) {
+    for (Family family : {Family::kIPv4, Family::kIPv6}) {
+      ModelPort port{.name = absl::StrCat("p", number++), .protocol = spec.protocol, .family = family};
+      port.affinity_seconds = spec.affinity;
+      for (const auto& [ip, p] : spec.endpoints) {
+        if (FamilyOf(A(ip)) == family) {
+          port.endpoints.push_back({A(ip), p, SKIFF_BACKEND_CLUSTER | SKIFF_BACKEND_SERVING});
+        }
+      }
+      std::sort(port.endpoints.begin(), port.endpoints.end(), [](const auto& a, const auto& b) {
+        return a.address == b.address ? a.port < b.port : a.address < b.address;
+      });
+      for (const std::string& ip : spec.ips) {
+        if (FamilyOf(A(ip)) != family) continue;
+        port.frontends.push_back({MakeKey(A(ip), spec.port, spec.protocol), 0});
+        model.addresses.push_back(AddressKey(A(ip)));
+      }
+      if (spec.node_port != 0) port.frontends.push_back({NodePortKey(family, spec.node_port, spec.protocol), 0});
+      if (!port.frontends.empty()) model.ports.push_back(std::move(port));
+    }
+  }
+  return {std::move(name), std::move(model)};
+}
+
+class DataPathTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (geteuid() != 0) {
+      skip_ = "needs root";
+      return;
+    }
+    auto cgroup = bpf::FindCgroup2();
+    if (!cgroup.ok()) {
+      skip_ = "no cgroup v2 hierarchy";
+      return;
+    }
+    root_ = *cgroup;
+    cgroup_ = absl::StrCat(root_, "/skiff-test-", getpid());
+    if (mkdir(cgroup_.c_str(), 0755) != 0 || !Enter(cgroup_)) {
+      skip_ = absl::StrCat("cannot make a cgroup: ", strerror(errno));
+      return;
+    }
+    netns_ = Fd(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    if (unshare(CLONE_NEWNET) != 0) {
+      skip_ = absl::StrCat("cannot make a network namespace: ", strerror(errno));
+      return;
+    }
+    auto netlink = Netlink::Open();
+    ASSERT_TRUE(netlink.ok()) << netlink.status();
+    auto lo = (*netlink)->LinkByName("lo");
+    ASSERT_TRUE(lo.ok()) << lo.status();
+    ASSERT_TRUE((*netlink)->SetUp(lo->index, true).ok());
+    for (const char* ip : {"10.1.0.1", "10.1.0.2", "10.250.0.1", "fd01::1", "fd01::2"}) {
+      bool v6 = strchr(ip, ':') != nullptr;
+      Status s = (*netlink)->AddAddress(
+          {.link = lo->index, .address = ip, .prefix = v6 ? 128 : 32, .family = v6 ? AF_INET6 : AF_INET});
+      ASSERT_TRUE(s.ok()) << s;
+    }
+    dir_ = absl::StrCat("/tmp/skiff-bpf-", getpid());
+  }
+  static void TearDownTestSuite() {
+    if (!cgroup_.empty()) {
+      Enter(root_);
+      rmdir(cgroup_.c_str());
+    }
+    if (netns_.valid()) EXPECT_EQ(setns(netns_.get(), CLONE_NEWNET), 0);
+    netns_ = Fd();
+  }
+  static bool Enter(const std::string& cgroup) {
+    Fd fd(open((cgroup + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+    return fd.valid() && write(fd.get(), "0", 1) == 1;
+  }
+
+  void SetUp() override {
+    if (!skip_.empty()) GTEST_SKIP() << skip_;
+    Start();
+  }
+  void TearDown() override {
+    reconciler_.reset();
+    data_path_.reset();
+    if (!skip_.empty()) return;
+    EXPECT_TRUE(RemoveDataPath(Options()).ok());
+    EXPECT_FALSE(Exists(dir_));
+  }
+
+  static DataPathOptions Options() { return {.dir = dir_, .cgroup = cgroup_}; }
+  void Start() {
+    auto loaded = DataPath::Load(Options());
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    data_path_ = std::move(*loaded);
+    reconciler_ = std::make_unique<Reconciler>(data_path_->maps());
+  }
+  void ApplyAll(const std::vector<ServiceChange>& all) {
+    auto result = reconciler_->ApplyAll(all);
+    ASSERT_TRUE(result.ok()) << result.status();
+    ASSERT_TRUE(data_path_->Attach().ok());
+  }
+  void Apply(const ServiceChange& change) {
+    auto result = reconciler_->Apply({change});
+    ASSERT_TRUE(result.ok()) << result.status();
+  }
+
+  static std::string skip_, root_, cgroup_, dir_;
+  static Fd netns_;
+  std::unique_ptr<DataPath> data_path_;
+  std::unique_ptr<Reconciler> reconciler_;
+};
+
+std::string DataPathTest::skip_, DataPathTest::root_, DataPathTest::cgroup_, DataPathTest::dir_;
+Fd DataPathTest::netns_;
+
+TEST_F(DataPathTest, ROOT_TcpInEveryFamily) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM), b("b", "10.1.0.2", 8081, SOCK_STREAM);
+  Backend six("six", "fd01::1", 8080, SOCK_STREAM);
+  ApplyAll({Make("ns/s", {{.ips = {"10.96.0.1", "fd00::1"},
+                           .port = 80,
+                           .endpoints = {{"10.1.0.1", 8080}, {"10.1.0.2", 8081}, {"fd01::1", 8080}}},
+                          {.ips = {"10.96.0.1", "fd00::1"}, .port = 81}})});
+  std::map<std::string, int> seen;
+  for (int i = 0; i < 60; i++) seen[TcpOnce("10.96.0.1", 80)]++;
+  EXPECT_EQ(seen.size(), 2u);
+  EXPECT_GT(seen["a 10.96.0.1:80"], 10);
+  EXPECT_GT(seen["b 10.96.0.1:80"], 10);
+  seen.clear();
+  for (int i = 0; i < 60; i++) seen[TcpOnce("10.96.0.1", 80, true)]++;
+  EXPECT_EQ(seen.size(), 2u);
+  EXPECT_GT(seen["a [::ffff:10.96.0.1]:80"], 10) << seen.begin()->first;
+  EXPECT_GT(seen["b [::ffff:10.96.0.1]:80"], 10);
+  EXPECT_EQ(TcpOnce("fd00::1", 80), "six [fd00::1]:80");
+  // No endpoint, and a port that the service does not have: at once, in every family.
+  for (uint16_t port : {81, 82}) {
+    EXPECT_EQ(TcpOnce("10.96.0.1", port), "connect: Connection refused");
+    EXPECT_EQ(TcpOnce("10.96.0.1", port, true), "connect: Connection refused");
+    EXPECT_EQ(TcpOnce("fd00::1", port), "connect: Connection refused");
+  }
+  EXPECT_EQ(TcpOnce("10.1.0.1", 8080), "a 10.1.0.1:8080") << "an endpoint itself is left alone";
+  auto counters = data_path_->maps().ReadCounters();
+  ASSERT_TRUE(counters.ok());
+  EXPECT_EQ((*counters)[SKIFF_COUNT_CONNECT], 121u);
+  EXPECT_EQ((*counters)[SKIFF_COUNT_NO_ENDPOINT], 3u);
+  EXPECT_EQ((*counters)[SKIFF_COUNT_UNUSED_PORT], 3u);
+  EXPECT_EQ((*counters)[SKIFF_COUNT_GAVE_UP], 0u);
+}
+
+TEST_F(DataPathTest, ROOT_UnconnectedUdpKeepsItsEndpointWhileThatLives) {
+  Backend a("a", "10.1.0.1", 1053, SOCK_DGRAM), b("b", "10.1.0.2", 1053, SOCK_DGRAM);
+  Backend a6("a6", "fd01::1", 1053, SOCK_DGRAM), b6("b6", "fd01::2", 1053, SOCK_DGRAM);
+  auto with = [](std::vector<std::string> ips) {
+    PortSpec spec{.ips = {"10.96.0.1", "fd00::1"}, .port = 53, .protocol = IPPROTO_UDP};
+    for (auto& ip : ips) spec.endpoints.emplace_back(ip, 1053);
+    return Make("ns/dns", {spec});
+  };
+  auto both = with({"10.1.0.1", "10.1.0.2", "fd01::1", "fd01::2"});
+  struct Case {
+    const char* ip;
+    bool as_v6;
+    std::string source, a, b;
+    int family;
+  };
+  ApplyAll({both});
+  for (const Case& c : std::vector<Case>{{"10.96.0.1", false, "10.96.0.1:53", "a", "b", AF_INET},
+                                         {"10.96.0.1", true, "[::ffff:10.96.0.1]:53", "a", "b", AF_INET6},
+                                         {"fd00::1", false, "[fd00::1]:53", "a6", "b6", AF_INET6}}) {
+    Apply(both);
+    std::map<std::string, int> first;
+    for (int i = 0; i < 20; i++) {
+      Fd fd(socket(c.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      std::string answer = UdpOnce(fd.get(), c.ip, 53, c.as_v6);
+      first[answer]++;
+      for (int k = 0; k < 5; k++) ASSERT_EQ(UdpOnce(fd.get(), c.ip, 53, c.as_v6), answer);
+    }
+    EXPECT_EQ(first.size(), 2u) << first.begin()->first;
+    EXPECT_TRUE(first.contains(c.a + " " + c.source)) << first.begin()->first;
+
+    Fd fd(socket(c.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    std::string answer = UdpOnce(fd.get(), c.ip, 53, c.as_v6);
+    bool on_a = answer.starts_with("a");
+    // Security row conntrack-udp: the endpoint goes away, the very next datagram reaches a live one.
+    Apply(with({on_a ? "10.1.0.2" : "10.1.0.1", on_a ? "fd01::2" : "fd01::1"}));
+    EXPECT_EQ(UdpOnce(fd.get(), c.ip, 53, c.as_v6), absl::StrCat(on_a ? c.b : c.a, " ", c.source));
+    Apply(with({}));
+    EXPECT_EQ(UdpOnce(fd.get(), c.ip, 53, c.as_v6), "sendto: Connection refused");
+    Apply(both);
+    EXPECT_TRUE(UdpOnce(fd.get(), c.ip, 53, c.as_v6).ends_with(c.source));
+  }
+}
+
+TEST_F(DataPathTest, ROOT_OneUdpSocketManyServices) {
+  Backend a("a", "10.1.0.1", 1053, SOCK_DGRAM);
+  std::vector<ServiceChange> all;
+  for (int i = 0; i < 40; i++) {
+    // All share the endpoint: an answer belongs to the service that was asked last.
+    all.push_back(Make(absl::StrCat("ns/s", i), {{.ips = {absl::StrCat("10.96.1.", i)},
+                                                  .port = 53,
+                                                  .protocol = IPPROTO_UDP,
+                                                  .endpoints = {{"10.1.0.1", 1053}}}}));
+  }
+  ApplyAll(all);
+  Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  for (int round = 0; round < 3; round++) {
+    for (int i = 0; i < 40; i++) {
+      std::string ip = absl::StrCat("10.96.1.", i);
+      ASSERT_EQ(UdpOnce(fd.get(), ip, 53), absl::StrCat("a ", ip, ":53"));
+    }
+  }
+  EXPECT_GT((*data_path_->maps().ReadCounters())[SKIFF_COUNT_FLOW_EVICTED], 50u);
+}
+
+TEST_F(DataPathTest, ROOT_ConnectedUdpIsMovedOffADeadEndpoint) {
+  Backend a("a", "10.1.0.1", 1053, SOCK_DGRAM), b("b", "10.1.0.2", 1053, SOCK_DGRAM);
+  Backend a6("a6", "fd01::1", 1053, SOCK_DGRAM), b6("b6", "fd01::2", 1053, SOCK_DGRAM);
+  auto with = [](std::vector<std::string> ips) {
+    PortSpec spec{.ips = {"10.96.0.1", "fd00::1"}, .port = 53, .protocol = IPPROTO_UDP};
+    for (auto& ip : ips) spec.endpoints.emplace_back(ip, 1053);
+    return Make("ns/dns", {spec});
+  };
+  ApplyAll({with({})});
+  if (data_path_->stale_udp_pin().empty()) GTEST_SKIP() << "the kernel has no iterator over socket storage";
+  struct Case {
+    const char* ip;
+    bool as_v6;
+    std::string peer, a, b;
+    size_t family;
+  };
+  for (const Case& c : std::vector<Case>{{"10.96.0.1", false, "10.96.0.1:53", "a", "b", 0},
+                                         {"10.96.0.1", true, "[::ffff:10.96.0.1]:53", "a", "b", 0},
+                                         {"fd00::1", false, "[fd00::1]:53", "a6", "b6", 1}}) {
+    Apply(with({"10.1.0.1", "fd01::1"}));
+    Sockaddr to = Sockaddr::Of(c.ip, 53, c.as_v6), local, now, peer;
+    Fd fd(socket(to.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(connect(fd.get(), to.get(), to.size), 0) << strerror(errno);
+    getsockname(fd.get(), local.get(), &local.size);
+    auto ask = [&]() -> std::string {
+      if (send(fd.get(), "x", 1, 0) != 1) return absl::StrCat("send: ", strerror(errno));
+      return ReadName(fd.get());
+    };
+    EXPECT_EQ(ask(), c.a);
+    getpeername(fd.get(), peer.get(), &peer.size);
+    EXPECT_EQ(peer.Text(), c.peer);
+    auto nothing = MoveStaleUdp(data_path_->stale_udp_pin());
+    ASSERT_TRUE(nothing.ok()) << nothing.status();
+    EXPECT_EQ(nothing->moved[c.family], 0);
+
+    Apply(with({"10.1.0.2", "fd01::2"}));
+    auto moved = MoveStaleUdp(data_path_->stale_udp_pin());
+    ASSERT_TRUE(moved.ok()) << moved.status();
+    EXPECT_EQ(moved->moved[c.family], 1);
+    EXPECT_EQ(moved->failed, 0);
+    EXPECT_EQ(ask(), c.b);
+    getsockname(fd.get(), now.get(), &now.size);
+    EXPECT_EQ(now.Text(), local.Text()) << "the port stays";
+    getpeername(fd.get(), peer.get(), &peer.size);
+    EXPECT_EQ(peer.Text(), c.peer);
+
+    Apply(with({}));
+    auto aborted = MoveStaleUdp(data_path_->stale_udp_pin());
+    ASSERT_TRUE(aborted.ok()) << aborted.status();
+    EXPECT_EQ(aborted->aborted[c.family], 1);
+    EXPECT_EQ(aborted->failed, 0);
+    // A reader is woken with the error; the socket is unconnected now, so a writer hears that.
+    EXPECT_EQ(ReadName(fd.get()), "recv: Software caused connection abort");
+    EXPECT_EQ(ask(), "send: Destination address required");
+    // What the process does with its socket from now on is its own business.
+    Apply(with({"10.1.0.1", "fd01::1"}));
+    auto again = MoveStaleUdp(data_path_->stale_udp_pin());
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ(again->moved[c.family] + again->aborted[c.family] + again->failed, 0);
+  }
+}
+
+TEST_F(DataPathTest, ROOT_SurvivesTheAgentAndIsReplacedAtomically) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
+  auto service = Make("ns/s", {{.ips = {"10.96.0.1"}, .port = 80, .endpoints = {{"10.1.0.1", 8080}}}});
+  ApplyAll({service});
+  Fd kept;
+  ASSERT_EQ(TcpOnce("10.96.0.1", 80, false, &kept), "a 10.96.0.1:80");
+  std::atomic<bool> stop = false;
+  std::atomic<int> good = 0;
+  std::string bad;
+  std::thread client([&] {
+    while (!stop) {
+      if (std::string s = TcpOnce("10.96.0.1", 80); s == "a 10.96.0.1:80")
+        good++;
+      else
+        bad = s;
+    }
+  });
+  for (int i = 0; i < 5; i++) {
+    reconciler_.reset();
+    data_path_.reset();  // the agent is gone
+    int before = good;
+    while (good < before + 20 && bad.empty()) std::this_thread::yield();
+    Start();
+    ApplyAll({service});
+  }
+  stop = true;
+  client.join();
+  EXPECT_EQ(bad, "");
+  ASSERT_EQ(send(kept.get(), "hi", 2, 0), 2);
+  EXPECT_EQ(ReadName(kept.get()), "hi");
+  Sockaddr peer;
+  getpeername(kept.get(), peer.get(), &peer.size);
+  EXPECT_EQ(peer.Text(), "10.96.0.1:80");
+}
+
+TEST_F(DataPathTest, ROOT_NodePorts) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
+  reconciler_->SetNodeAddresses({{A("10.250.0.1"), false}, {A("127.0.0.1"), true}});
+  ApplyAll({Make("ns/s", {{.ips = {"10.96.0.1"}, .port = 80, .node_port = 30080, .endpoints = {{"10.1.0.1", 8080}}},
+                          {.ips = {"10.96.0.1"}, .port = 81, .node_port = 30081}})});
+  EXPECT_EQ(TcpOnce("10.250.0.1", 30080), "a 10.250.0.1:30080");
+  EXPECT_EQ(TcpOnce("127.0.0.1", 30080), "a 127.0.0.1:30080");
+  EXPECT_EQ(TcpOnce("127.0.0.1", 30080, true), "a [::ffff:127.0.0.1]:30080");
+  EXPECT_EQ(TcpOnce("10.250.0.1", 30081), "connect: Connection refused");
+  EXPECT_EQ(TcpOnce("10.1.0.2", 30080), "connect: Connection refused") << "no node address";
+  Backend own("own", "10.250.0.1", 9090, SOCK_STREAM);
+  EXPECT_EQ(TcpOnce("10.250.0.1", 9090), "own 10.250.0.1:9090") << "other ports of the node are its own";
+  // A pod's loopback is not the node's.
+  std::string in_pod;
+  std::thread([&] {
+    unshare(CLONE_NEWNET);
+    auto netlink = Netlink::Open();
+    if (netlink.ok()) (void)(*netlink)->SetUp(1, true);
+    in_pod = TcpOnce("127.0.0.1", 30080);
+    EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_NO_ENDPOINT], 1u);
+  }).join();
+  EXPECT_EQ(in_pod, "connect: Connection refused");
+}
+
+TEST_F(DataPathTest, ROOT_ClientAffinity) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM), b("b", "10.1.0.2", 8080, SOCK_STREAM);
+  PortSpec spec{
+      .ips = {"10.96.0.1"}, .port = 80, .endpoints = {{"10.1.0.1", 8080}, {"10.1.0.2", 8080}}, .affinity = 100};
+  ApplyAll({Make("ns/s", {spec})});
+  std::string first = TcpOnce("10.96.0.1", 80);
+  for (int i = 0; i < 30; i++) EXPECT_EQ(TcpOnce("10.96.0.1", 80), first);
+  spec.endpoints.erase(spec.endpoints.begin() + (first.starts_with("a") ? 0 : 1));
+  Apply(Make("ns/s", {spec}));
+  EXPECT_NE(TcpOnce("10.96.0.1", 80), first) << "its endpoint is gone";
+}
+
+TEST_F(DataPathTest, ROOT_LoadErrorsSayWhy) {
+  reconciler_.reset();
+  data_path_.reset();
+  ASSERT_TRUE(RemoveDataPath(Options()).ok());
+  ASSERT_TRUE(bpf::EnsureBpffs(dir_).ok());
+  auto missing = DataPath::Load({.dir = dir_, .cgroup = "/nonexistent"});
+  EXPECT_EQ(missing.status().message(), "open cgroup /nonexistent: No such file or directory");
+}
+
+TEST_F(DataPathTest, ROOT_TenThousandServices) {
+  std::vector<ServiceChange> all;
+  for (int i = 0; i < 10000; i++) {
+    PortSpec spec{.ips = {absl::StrCat("10.97.", i / 250, ".", i % 250)}, .port = 80};
+    for (int e = 0; e < 10; e++) {
+      int n = i * 10 + e;
+      spec.endpoints.emplace_back(absl::StrCat("10.", 128 + n / 62500, ".", n / 250 % 250, ".", n % 250),
+                                  uint16_t{8080});
+    }
+    all.push_back(Make(absl::StrCat("ns/s", i), {spec}));
+  }
+  auto ms = [](Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); };
+  auto begin = Clock::now();
+  ApplyAll(all);
+  auto full = Clock::now() - begin;
+
+  reconciler_ = std::make_unique<Reconciler>(data_path_->maps());
+  begin = Clock::now();
+  auto result = reconciler_->ApplyAll(all);
+  auto again = Clock::now() - begin;
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->frontends_written + result->backends_written + result->slots_written, 0u);
+
+  auto change = all[5000];
+  change.model->ports[0].endpoints.pop_back();
+  begin = Clock::now();
+  Apply(change);
+  auto one = Clock::now() - begin;
+  printf("10,000 services x 10: first fill %.1f ms, start on filled maps %.1f ms, one endpoint %.3f ms\n", ms(full),
+         ms(again), ms(one));
+  RecordProperty("fill_ms", static_cast<int>(ms(full)));
+  EXPECT_LT(ms(full), 5000) << "1 s optimised";
+  EXPECT_LT(ms(one), 50) << "1 ms optimised and quiet";
+
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
+  change.model->ports[0].endpoints = {{A("10.1.0.1"), 8080, SKIFF_BACKEND_CLUSTER | SKIFF_BACKEND_SERVING}};
+  Apply(change);
+  EXPECT_EQ(TcpOnce("10.97.20.0", 80), "a 10.97.20.0:80");
+}
+
+}  // namespace
+}  // namespace skiff::proxy
