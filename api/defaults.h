@@ -8,10 +8,16 @@
 
 #include "api/object.h"
 
+namespace k8s::io::api::core::v1 {
+class Pod;
+}
+
 namespace skiff::api {
 
 // Sets defaults by the message's type; kinds without defaults are left as they are.
 void SetDefaults(google::protobuf::Message* message);
+// The same for a pod, without linking the other groups' types in (static pods).
+void SetPodDefaults(k8s::io::api::core::v1::Pod* pod);
 inline void SetDefaults(Object* object) {
   if (object->mutable_message() != nullptr) SetDefaults(object->mutable_message());
 }

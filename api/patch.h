@@ -25,11 +25,12 @@ json ApplyMergePatch(json document, const json& patch);
 // `schema` describes the document (descriptor of its message).
 StatusOr<json> ApplyStrategicMergePatch(json document, const json& patch, const google::protobuf::Descriptor* schema);
 
-// The object after a patch of one of the first three types. Unknown fields of the result go to `problems` where given.
-// Metadata rules (name, resourceVersion) are the caller's to check. kFailedPrecondition -> 415 for a strategic merge
-// patch of a custom resource.
+// The object after a patch of one of the first three types. Unknown and duplicate fields go to `problems` where given;
+// when `strict` they are an error (422, as upstream answers fieldValidation=Strict). Metadata rules (name,
+// resourceVersion) are the caller's to check. kFailedPrecondition -> 415 for a strategic merge patch of a custom
+// resource.
 StatusOr<Object> PatchObject(const Object& current, std::string_view content_type, std::string_view body,
-                             FieldProblems* problems = nullptr);
+                             FieldProblems* problems = nullptr, bool strict = false);
 
 // The strategic merge patch that turns `from` into `to` (as clients send for status), {} when equal.
 StatusOr<json> CreateStrategicMergePatch(const json& from, const json& to, const google::protobuf::Descriptor* schema);

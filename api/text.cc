@@ -1,6 +1,8 @@
 #include "api/text.h"
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "api/json_text.h"
 
 namespace skiff::api {
 
@@ -27,6 +29,23 @@ std::string GoQuote(std::string_view value) {
   }
   out.push_back('"');
   return out;
+}
+
+std::string GoPrint(const nlohmann::json& value) {
+  if (value.is_null()) return "<nil>";
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_boolean()) return value.get<bool>() ? "true" : "false";
+  if (value.is_number_float()) return internal::FormatDouble(value.get<double>());
+  if (value.is_number()) return value.dump();
+  std::string out = value.is_object() ? "map[" : "[";
+  bool first = true;
+  for (const auto& [key, member] : value.items()) {
+    if (!first) out += " ";
+    first = false;
+    if (value.is_object()) absl::StrAppend(&out, key, ":");
+    out += GoPrint(member);
+  }
+  return out + "]";
 }
 
 }  // namespace skiff::api

@@ -5,10 +5,14 @@
 #include <string>
 #include <string_view>
 
+#include <nlohmann/json.hpp>
+
 namespace skiff::api {
 
 // %q: double quotes, with escapes for control characters, quotes and backslashes; other UTF-8 as it stands.
 std::string GoQuote(std::string_view value);
+// %v: map[a:1 b:[x y]], <nil>.
+std::string GoPrint(const nlohmann::json& value);
 
 }  // namespace skiff::api
 
