@@ -17,12 +17,17 @@ struct Entry {
 };
 
 constexpr Entry kControllers[] = {
+    {"namespace-controller", MakeNamespaceController},
     {"serviceaccount-controller", MakeServiceAccountController},
     {"root-ca-certificate-publisher-controller", MakeRootCaController},
     {"replicaset-controller", MakeReplicaSetController},
     {"deployment-controller", MakeDeploymentController},
     {"endpointslice-controller", MakeEndpointSliceController},
+    {"endpoints-controller", MakeEndpointsController},
     {"node-ipam-controller", MakeNodeIpamController},
+    {"node-lifecycle-controller", MakeNodeLifecycleController},
+    {"garbage-collector-controller", MakeGarbageCollector},
+    {"pod-garbage-collector-controller", MakePodGcController},
 };
 
 bool Enabled(const ControllerOptions& options, std::string_view name) {

@@ -88,10 +88,10 @@ class DeploymentController final : public Controller {
           out->push_back(set);
           continue;
         }
-        references = {{{"$patch", "delete"}, {"uid", uid}}};
+        references = nlohmann::json::array({{{"$patch", "delete"}, {"uid", uid}}});
       } else {
         if (!matches || IsBeingDeleted(set->metadata())) continue;
-        references = {api::ToJsonValue(client::ControllerReference(d))};
+        references = nlohmann::json::array({api::ToJsonValue(client::ControllerReference(d))});
       }
       if (IsBeingDeleted(d.metadata())) continue;
       const nlohmann::json patch = {{"metadata", {{"uid", set->metadata().uid()}, {"ownerReferences", references}}}};
