@@ -105,6 +105,8 @@ class Proxy {
   NodeHealthServers node_health_;
   Wakeup wakeup_, udp_wakeup_;
   std::vector<Address> primary_;
+  // From a transform to the handler that follows it. A deletion may come between the two (the object was made anew
+  // while nobody watched), so it leaves these alone.
   std::unordered_map<std::string, std::optional<ServiceDigest>> pending_services_;
   std::unordered_map<std::string, PendingSlice> pending_slices_;
   std::shared_ptr<Informer<core::Node>> nodes_;
@@ -155,19 +157,14 @@ void Proxy::MakeInformers() {
       rest_, InformerOptions{.label_selector = "!service.kubernetes.io/service-proxy-name",
                              .field_selector = "spec.clusterIP!=None"});
   services_->SetTransform([this](core::Service& service) {
-    auto digest = Digest(service);
-    std::string key = client::KeyOf(service);
-    const ServiceDigest* have = syncer_.FindService(key);
-    if (have == nullptr || digest != *have) pending_services_[key] = std::move(digest);
+    pending_services_[client::KeyOf(service)] = Digest(service);
     Hollow(service);
   });
   services_->AddHandler({.added = [this](const auto& s) { OnService(client::KeyOf(*s)); },
                          .updated = [this](const auto&, const auto& s) { OnService(client::KeyOf(*s)); },
                          .deleted =
                              [this](const auto& s) {
-                               std::string key = client::KeyOf(*s);
-                               pending_services_.erase(key);
-                               if (syncer_.SetService(key, std::nullopt)) wakeup_.Notify();
+                               if (syncer_.SetService(client::KeyOf(*s), std::nullopt)) wakeup_.Notify();
                              }});
 
   slices_ = std::make_shared<Informer<discovery::EndpointSlice>>(
@@ -181,17 +178,14 @@ void Proxy::MakeInformers() {
       LOG_WARNING("Ignoring endpoints with invalid addresses", {"endpointSlice", key}, {"count", refused});
     auto trigger = slice.metadata().annotations().find(kTriggerAnnotation);
     if (trigger != slice.metadata().annotations().end()) pending.trigger = ParseTrigger(trigger->second);
-    const SliceDigest* have = syncer_.FindSlice(key);
-    if (have == nullptr || !pending.digest || !(*pending.digest == *have)) pending_slices_[key] = std::move(pending);
+    pending_slices_[key] = std::move(pending);
     Hollow(slice);
   });
   slices_->AddHandler({.added = [this](const auto& s) { OnSlice(client::KeyOf(*s)); },
                        .updated = [this](const auto&, const auto& s) { OnSlice(client::KeyOf(*s)); },
                        .deleted =
                            [this](const auto& s) {
-                             std::string key = client::KeyOf(*s);
-                             pending_slices_.erase(key);
-                             if (syncer_.SetSlice(key, std::nullopt)) wakeup_.Notify();
+                             if (syncer_.SetSlice(client::KeyOf(*s), std::nullopt)) wakeup_.Notify();
                            }});
 }
 

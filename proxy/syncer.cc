@@ -81,21 +81,6 @@ bool Syncer::SetNodeAddresses(std::map<Address, bool> addresses) {
   return true;
 }
 
-const ServiceDigest* Syncer::FindService(const std::string& service) const {
-  auto it = services_.find(service);
-  return it == services_.end() || !it->second.service ? nullptr : &*it->second.service;
-}
-
-const SliceDigest* Syncer::FindSlice(const std::string& slice) const {
-  auto of = slices_.find(slice);
-  if (of == slices_.end()) return nullptr;
-  const Entry& entry = services_.at(of->second);
-  for (const auto& [name, digest] : entry.slices) {
-    if (name == slice) return digest.get();
-  }
-  return nullptr;
-}
-
 ServiceChange Syncer::BuildChange(const std::string& service, Entry& entry) {
   ServiceChange change{service, std::nullopt};
   NoLocal no_local;

@@ -27,10 +27,6 @@ class Syncer {
   bool SetZone(const std::string& zone);
   bool SetNodeAddresses(std::map<Address, bool> addresses);
 
-  // What is held now, to tell whether an object is news.
-  const ServiceDigest* FindService(const std::string& service) const;
-  const SliceDigest* FindSlice(const std::string& slice) const;
-
   bool dirty() const { return all_dirty_ || !dirty_.empty(); }
   // One pass. After an error everything is dirty: the next pass reads the maps back.
   StatusOr<ApplyResult> Sync();

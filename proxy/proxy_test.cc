@@ -1,0 +1,135 @@
+// The whole proxy against a fake API server, with real kernel programs and sockets.
+#include "proxy/proxy.h"
+
+#include "client/fake_api_server.h"
+#include "client/testing.h"
+#include "k8s/io/api/core/v1/node.pb.h"
+#include "k8s/io/api/core/v1/service.pb.h"
+#include "k8s/io/api/discovery/v1/generated.pb.h"
+#include "proxy/data_path_testing.h"
+
+namespace skiff::proxy {
+namespace {
+
+namespace core = ::k8s::io::api::core::v1;
+namespace discovery = ::k8s::io::api::discovery::v1;
+using client::RunUntil;
+
+core::Service Web(std::string_view cluster_ip = "10.96.0.1") {
+  core::Service out;
+  out.mutable_metadata()->set_namespace_("default");
+  out.mutable_metadata()->set_name("web");
+  out.mutable_spec()->set_clusterip(std::string(cluster_ip));
+  out.mutable_spec()->add_clusterips(std::string(cluster_ip));
+  auto* port = out.mutable_spec()->add_ports();
+  port->set_port(80);
+  port->set_protocol("TCP");
+  return out;
+}
+
+discovery::EndpointSlice Slice(const std::vector<std::string>& ips) {
+  discovery::EndpointSlice out;
+  out.mutable_metadata()->set_namespace_("default");
+  out.mutable_metadata()->set_name("web-abc");
+  (*out.mutable_metadata()->mutable_labels())["kubernetes.io/service-name"] = "web";
+  out.set_addresstype("IPv4");
+  auto* port = out.add_ports();
+  port->set_name("");
+  port->set_port(8080);
+  port->set_protocol("TCP");
+  for (const auto& ip : ips) {
+    auto* e = out.add_endpoints();
+    e->add_addresses(ip);
+    e->mutable_conditions()->set_ready(true);
+  }
+  return out;
+}
+
+class ProxyTest : public OwnNodeTest {
+ protected:
+  void SetUp() override {
+    if (!skip_.empty()) GTEST_SKIP() << skip_;
+    core::Node node;
+    node.mutable_metadata()->set_name("n1");
+    server_.Put(node);
+  }
+  void TearDown() override {
+    if (!skip_.empty()) return;
+    Stop();
+    EXPECT_TRUE(RemoveDataPath(Options()).ok());
+  }
+  void Start() {
+    auto loaded = DataPath::Load(Options());
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    data_path_ = std::move(*loaded);
+    ProxyOptions options;
+    options.node_name = "n1";
+    options.config.healthz_bind_address = "127.0.0.1:0";
+    options.config.metrics_bind_address = "127.0.0.1:0";
+    group_ = std::make_unique<TaskGroup>(loop_.get_executor());
+    ended_ = false;
+    group_->Spawn("proxy", Run(server_.NewRest(), options));
+  }
+  Task<void> Run(std::shared_ptr<client::Rest> rest, ProxyOptions options) {
+    status_ = co_await RunProxy(loop_.get_executor(), std::move(rest), *data_path_, std::move(options));
+    ended_ = true;
+  }
+  void Stop() {
+    if (!group_) return;
+    group_->Cancel();
+    EXPECT_TRUE(RunUntil(loop_, [&] { return ended_; }));
+    EXPECT_TRUE(absl::IsCancelled(status_)) << status_;
+    group_.reset();
+    data_path_.reset();
+  }
+  // The answer becomes `want`.
+  testing::AssertionResult Comes(std::string_view want, std::string_view ip = "10.96.0.1", uint16_t port = 80) {
+    std::string have;
+    bool ok = RunUntil(loop_, [&] {
+      have = TcpOnce(ip, port);
+      return have == want;
+    });
+    return ok ? testing::AssertionSuccess() : testing::AssertionFailure() << have << " instead of " << want;
+  }
+
+  asio::io_context loop_;
+  client::FakeApiServer server_{loop_.get_executor()};
+  std::unique_ptr<DataPath> data_path_;
+  std::unique_ptr<TaskGroup> group_;
+  Status status_;
+  bool ended_ = false;
+};
+
+TEST_F(ProxyTest, ROOT_FollowsTheApi) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM), b("b", "10.1.0.2", 8080, SOCK_STREAM);
+  server_.Put(Web());
+  server_.Put(Slice({"10.1.0.1"}));
+  Start();
+  EXPECT_TRUE(Comes("a 10.96.0.1:80"));
+  server_.Put(Slice({"10.1.0.2"}));
+  EXPECT_TRUE(Comes("b 10.96.0.1:80"));
+  server_.Put(Slice({}));
+  EXPECT_TRUE(Comes("connect: Connection refused"));
+  server_.Put(Web("10.96.0.7"));
+  server_.Put(Slice({"10.1.0.1"}));
+  EXPECT_TRUE(Comes("a 10.96.0.7:80", "10.96.0.7"));
+  EXPECT_EQ(TcpOnce("10.96.0.1", 80), "connect: Network is unreachable") << "no longer a service";
+  // Deleted and made anew while nobody watches: another uid, the same content.
+  server_.Remove(core::Service::default_instance(), "default/web");
+  server_.Put(Web("10.96.0.7"));
+  server_.DropWatches();
+  server_.Compact();
+  server_.Put(Slice({"10.1.0.2"}));
+  EXPECT_TRUE(Comes("b 10.96.0.7:80", "10.96.0.7"));
+  // While the proxy is away the data path goes on; what changed meanwhile is made good.
+  Stop();
+  EXPECT_EQ(TcpOnce("10.96.0.7", 80), "b 10.96.0.7:80");
+  server_.Put(Slice({"10.1.0.1"}));
+  Start();
+  EXPECT_TRUE(Comes("a 10.96.0.7:80", "10.96.0.7"));
+  server_.Remove(core::Service::default_instance(), "default/web");
+  EXPECT_TRUE(Comes("connect: Network is unreachable", "10.96.0.7"));
+}
+
+}  // namespace
+}  // namespace skiff::proxy
