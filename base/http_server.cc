@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 
 #include "base/http_connection.h"
 #include "base/http_server_core.h"
@@ -213,7 +214,11 @@ void StartConnection(const std::shared_ptr<ServerCore>& core, const Listener& li
 
 Task<void> AcceptLoop(std::shared_ptr<ServerCore> core, std::shared_ptr<Listener> listener) {
   auto backoff = std::chrono::milliseconds(5);
-  while (!listener->closed) {
+  for (int unbroken = 0; !listener->closed;) {
+    if (++unbroken > 64) {  // a flood of connections must not keep the rest of the loop waiting
+      unbroken = 0;
+      co_await asio::post(asio::use_awaitable);
+    }
     if (core->connections.size() >= core->options.max_connections) {
       if (!(co_await listener->room.Wait()).ok()) co_return;
       continue;
@@ -229,6 +234,7 @@ Task<void> AcceptLoop(std::shared_ptr<ServerCore> core, std::shared_ptr<Listener
     if (err == EAGAIN) {
       const auto [ec] = co_await listener->descriptor.async_wait(asio::posix::descriptor_base::wait_read, kAwait);
       if (ec) co_return;
+      unbroken = 0;
       continue;
     }
     // Out of descriptors or memory: connections wait in the kernel until some are free again.
