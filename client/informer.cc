@@ -115,11 +115,12 @@ struct InformerBase::State {
     found->second.list = lists;
     const auto& old_meta = MetadataOf(*found->second.object);
     const auto& new_meta = MetadataOf(*decoded);
-    if (old_meta.uid() == new_meta.uid() && old_meta.resourceversion() == new_meta.resourceversion()) return;
+    const bool same_object = old_meta.uid() == new_meta.uid();
+    if (same_object && old_meta.resourceversion() == new_meta.resourceversion()) return;
     const Ptr before = found->second.object;
     Ptr now = Compact(std::move(decoded));
     // Deleted and made again while nobody watched: as two changes, so that nobody mixes the two objects up.
-    if (old_meta.uid() != new_meta.uid()) {
+    if (!same_object) {
       Unindex(found->first, *before);
       store.erase(found);
       for (size_t i = 0; i < handlers.size(); ++i) {
