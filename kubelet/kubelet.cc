@@ -1,0 +1,393 @@
+#include "kubelet/kubelet.h"
+
+#include "base/files.h"
+#include "base/log.h"
+#include "base/program.h"
+#include "kubelet/kubelet_parts.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using std::chrono::seconds;
+
+// The kernel keeps the kubelet longer than what it runs; lowering may be refused to a confined one.
+void SetOwnOomScore(int64_t score) {
+  auto dir = Dir::Open("/proc/self");
+  Status s = dir.ok() ? dir->Write("oom_score_adj", absl::StrCat(score)) : dir.status();
+  if (!s.ok()) VLOG(1, "Cannot set the kubelet's own oom_score_adj", {"err", s});
+}
+
+}  // namespace
+
+Task<Status> RunKubelet(Config config) {
+  auto executor = co_await asio::this_coro::executor;
+  LOG_INFO("Kubelet version", {"kubeletVersion", kKubernetesVersion});
+  SetOwnOomScore(config.oom_score_adj);
+  for (const auto& dir : {config.root_dir, JoinPath(config.root_dir, "pods"), JoinPath(config.root_dir, "plugins"),
+                          config.pod_logs_dir, config.container_logs_dir}) {
+    CO_RETURN_IF_ERROR(MakeDirs(dir, dir == config.root_dir ? 0750 : 0755), "make directory");
+  }
+  auto kubelet = std::make_shared<Kubelet>(executor, std::move(config));
+  Status status = co_await kubelet->Start();
+  if (status.ok()) status = co_await kubelet->Run();
+  co_await ClearCancellation();
+  co_await kubelet->Stop();
+  co_return status;
+}
+
+Task<Status> Kubelet::Start() {
+  CO_ASSIGN_OR_RETURN(runtime_,
+                      cri::Connect(executor_, {config_.container_runtime_endpoint, config_.image_service_endpoint}));
+  cri::RuntimeVersion version;
+  for (int attempt = 0;; ++attempt) {
+    auto asked = co_await cri::DetectVersion(*runtime_);
+    if (asked.ok()) {
+      version = *asked;
+      break;
+    }
+    if (co_await IsCancelled()) co_return absl::CancelledError("stopped");
+    if (absl::IsUnimplemented(asked.status())) co_return asked.status();
+    if (attempt % 10 == 0) {
+      LOG_ERROR(asked.status(), "The container runtime does not answer yet",
+                {"endpoint", config_.container_runtime_endpoint});
+    }
+    CO_RETURN_IF_ERROR(co_await clock_.Sleep(seconds(1)));
+  }
+  LOG_INFO("Container runtime initialized", {"containerRuntime", version.name}, {"version", version.version},
+           {"apiVersion", version.api_version});
+
+  CO_ASSIGN_OR_RETURN(NodeFacts facts, ReadNodeFacts(config_));
+  facts.runtime_name = version.name;
+  facts.runtime_version = version.version;
+  CO_ASSIGN_OR_RETURN(NodeResources resources, ComputeNodeResources(config_, facts));
+  node_name_ = facts.name;
+
+  Cgroups::Options cgroups;
+  cgroups.names = CgroupNames(config_.cgroup_root, config_.cgroup_driver == "systemd");
+  cgroups.enabled = config_.cgroups_per_qos;
+  cgroups.cfs_quota = config_.cpu_cfs_quota;
+  cgroups.period_micros = config_.cpu_cfs_quota_period.count() / 1000;
+  cgroups.pids_limit = config_.pod_pids_limit;
+  cgroups_ = std::make_unique<Cgroups>(cgroups);
+  if (!cgroups_->v2() && config_.fail_cgroup_v1) {
+    co_return FailedPrecondition(
+        "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
+        "removed "
+        "in a future release (set failCgroupV1: false to run nevertheless)");
+  }
+  if (facts.swap > 0 && config_.fail_swap_on) {
+    co_return FailedPrecondition(
+        "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false");
+  }
+  int64_t pod_memory = facts.memory;
+  for (const auto* reserved : {&config_.system_reserved, &config_.kube_reserved}) {
+    auto it = reserved->find("memory");
+    if (it != reserved->end()) pod_memory -= api::Quantity::Of(it->second).Value();
+  }
+  CO_RETURN_IF_ERROR(cgroups_->MakeRoots(Get(resources.allocatable, "cpu").MilliValue(), pod_memory, 0),
+                     "Failed to start ContainerManager");
+
+  if (!config_.kubeconfig.empty()) {
+    CO_ASSIGN_OR_RETURN(client::Config api, client::LoadKubeconfig(config_.kubeconfig));
+    api.qps = static_cast<double>(config_.kube_api_qps);
+    api.burst = static_cast<int>(config_.kube_api_burst);
+    CO_ASSIGN_OR_RETURN(rest_, client::Rest::Make(executor_, api));
+    auto recorder = std::make_unique<client::EventRecorder>(rest_, "kubelet", node_name_);
+    recorder_ = recorder.get();
+    events_ = std::move(recorder);
+    objects_ = std::make_unique<ObjectCache>(rest_, clock_);
+    sink_ = std::make_unique<ApiStatusSink>(rest_);
+  } else {
+    LOG_INFO("Standalone mode, no API client");
+    events_ = std::make_unique<LogEventSink>();
+    objects_ = std::make_unique<NoObjects>();
+  }
+  agent_ = std::make_unique<NodeAgent>(executor_, rest_, *runtime_, clock_, *events_, config_, std::move(facts),
+                                       std::move(resources));
+  agent_->AddHealthCheck([this]() -> std::string {
+    auto since = clock_.Steady() - cache_->last_relist();
+    if (cache_->synced() && since < std::chrono::minutes(3)) return "";
+    if (!cache_->synced()) return "PLEG is not healthy: pleg has yet to be successful";
+    return absl::StrCat("PLEG is not healthy: pleg was last seen active ",
+                        FormatDuration(std::chrono::floor<seconds>(since)), " ago; threshold is 3m0s");
+  });
+  MakeParts(version.name);
+  auto event = [&](std::string_view type, std::string_view reason, std::string message) {
+    events_->Record(agent_->Reference(), type, reason, std::move(message));
+  };
+  event(client::kNormal, "Starting", "Starting kubelet.");
+  if (!cgroups_->v2()) {
+    event(client::kWarning, "CgroupV1",
+          "cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate "
+          "to "
+          "cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1");
+  }
+  if (cgroups_->enabled()) {
+    event(client::kNormal, "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods");
+  }
+  co_await agent_->CheckRuntime();
+  if (config_.enable_server) {
+    if (Status s = server_->Start(); !s.ok()) co_return s;
+  }
+  co_return absl::OkStatus();
+}
+
+void Kubelet::MakeParts(const std::string& runtime_name) {
+  runtime_name_ = runtime_name;
+  const NodeFacts& facts = agent_->facts();
+  cache_ = std::make_unique<RuntimeCache>(*runtime_, clock_, config_.pod_logs_dir);
+  mounter_ = NewMounter();
+  VolumeOptions volumes;
+  volumes.root_dir = config_.root_dir;
+  volumes.node_name = node_name_;
+  auto allocatable = [this](const char* name) { return Get(agent_->resources().allocatable, name); };
+  volumes.allocatable_memory = [allocatable] { return allocatable("memory").Value(); };
+  volumes.allocatable_milli_cpu = [allocatable] { return allocatable("cpu").MilliValue(); };
+  volumes.allocatable_ephemeral_storage = [allocatable] { return allocatable("ephemeral-storage").Value(); };
+  volumes.sync_period = config_.sync_frequency;
+  volumes_ = std::make_unique<VolumeManager>(
+      executor_, volumes, *objects_, *mounter_, clock_,
+      [this](const Pod& pod, std::string_view type, std::string_view reason, std::string_view message) {
+        events_->Record(pod, type, reason, std::string(message));
+      });
+  probes_ = std::make_unique<ProbeManager>(executor_, *this, clock_, &registry_);
+  statuses_ = std::make_unique<StatusManager>(executor_, sink_.get(), clock_);
+
+  PodRuntimeOptions options;
+  options.root_dir = config_.root_dir;
+  options.container_logs_dir = config_.container_logs_dir;
+  options.node.logs_dir = config_.pod_logs_dir;
+  options.node.seccomp_root = JoinPath(config_.root_dir, "seccomp");
+  options.node.seccomp_default = config_.seccomp_default;
+  options.node.cfs_quota = config_.cpu_cfs_quota;
+  options.node.cfs_period_micros = config_.cpu_cfs_quota_period.count() / 1000;
+  options.node.cgroup_v2 = cgroups_->v2();
+  options.node.single_process_oom_kill = config_.single_process_oom_kill;
+  options.node.swap_controller =
+      cgroups_->v2() && Exists(absl::StrCat("/sys/fs/cgroup/", cgroups_->names().Kubepods(), "/memory.swap.max"));
+  options.node.memory_capacity = facts.memory;
+  options.dns.cluster_dns = config_.cluster_dns;
+  options.dns.cluster_domain = config_.cluster_domain;
+  options.dns.resolv_conf = config_.resolv_conf;
+  options.dns.node_ips = facts.ips;
+  options.cgroups = cgroups_->names();
+  options.cgroups_per_qos = config_.cgroups_per_qos;
+  options.cgroup_root = config_.cgroup_root;
+  if (config_.max_container_restart_period.count() > 0) options.longest_backoff = config_.max_container_restart_period;
+  options.start_slots = 2 * facts.cpus;
+  options.parallel_pulls = config_.max_parallel_image_pulls > 0 ? static_cast<int>(config_.max_parallel_image_pulls)
+                           : config_.serialize_image_pulls      ? 1
+                                                                : 64;
+  options.request_timeout = config_.runtime_request_timeout;
+  PodRuntimeHooks hooks;
+  hooks.env_facts = [this] {
+    EnvFacts out;
+    out.node_name = node_name_;
+    out.host_ips = agent_->facts().ips;
+    out.allocatable = agent_->resources().allocatable;
+    return out;
+  };
+  hooks.services = [this] {
+    return services_ != nullptr ? services_->List() : std::vector<std::shared_ptr<const core::Service>>();
+  };
+  hooks.runtime_handler = [this](const Pod& pod) -> StatusOr<std::string> {
+    const std::string& name = pod.spec().runtimeclassname();
+    if (name.empty()) return "";
+    auto found = runtime_classes_ != nullptr ? runtime_classes_->Get(name) : nullptr;
+    if (found == nullptr) return NotFound("RuntimeClass \"", name, "\" not found");
+    return found->handler();
+  };
+  hooks.sandbox_ready = [this](const Pod& pod, const PodState& state) { workers_->SandboxReady(pod, state); };
+  hooks.container_stopped = [this](const std::string& id) { probes_->Forget(ContainerUrl(id)); };
+  hooks.probes = [this](ProbeKind kind, const std::string& id) { return probes_->Get(kind, ContainerUrl(id)); };
+  pod_runtime_ = std::make_unique<PodRuntime>(executor_, *runtime_, *cache_, clock_, *objects_, *volumes_, *events_,
+                                              options, std::move(hooks));
+
+  PodWorkersOptions worker_options;
+  worker_options.root_dir = config_.root_dir;
+  worker_options.sync_frequency = config_.sync_frequency;
+  worker_options.runtime_name = runtime_name;
+  worker_options.recursive_read_only = agent_->recursive_read_only();
+  worker_options.dead_containers_per_container = config_.maximum_dead_containers_per_container;
+  PodWorkersHooks worker_hooks;
+  worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& others) {
+    return Admit(pod, agent_->node(), others, config_.allowed_unsafe_sysctls);
+  };
+  worker_hooks.host_ips = [this] { return agent_->facts().ips; };
+  worker_hooks.network_ready = [this] { return agent_->network_ready(); };
+  worker_hooks.pods_changed = [this] { UpdateBurstable(); };
+  workers_ = std::make_unique<PodWorkers>(executor_, clock_, *cache_, *pod_runtime_, *statuses_, *probes_, *volumes_,
+                                          *objects_, *cgroups_, *events_, worker_options, std::move(worker_hooks));
+  statuses_->SetMayRun([this](const std::string& uid) { return workers_->MayRun(uid); });
+  statuses_->SetLatest([this](const std::string& uid) { return workers_->Find(uid); });
+  cache_->OnChange([this](const std::string& uid) { workers_->Wake(uid); });
+
+  KubeletServerOptions server;
+  server.root_dir = config_.root_dir;
+  server.address = config_.address;
+  server.port = static_cast<int>(config_.port);
+  server.healthz_address = config_.healthz_bind_address;
+  server.healthz_port = static_cast<int>(config_.healthz_port);
+  server.read_only_port = static_cast<int>(config_.read_only_port);
+  server.cert_file = config_.tls_cert_file;
+  server.key_file = config_.tls_private_key_file;
+  server.cert_dir = config_.cert_dir;
+  server.client_ca_file = config_.client_ca_file;
+  server.hostname = facts.hostname;
+  server.node_ips = facts.ips;
+  server.enable_debugging_handlers = config_.enable_debugging_handlers;
+  server.enable_system_log_handler = config_.enable_system_log_handler;
+  server.enable_profiling_handler = config_.enable_profiling_handler;
+  server.enable_debug_flags_handler = config_.enable_debug_flags_handler;
+  server.pod_logs_dir = config_.pod_logs_dir;
+  server.stream_idle_timeout = config_.streaming_idle_timeout;
+  server.sync_frequency = config_.sync_frequency;
+  server.auth.anonymous = config_.anonymous_auth;
+  server.auth.webhook_authentication = config_.webhook_auth;
+  server.auth.webhook_authorization = config_.authorization_mode == "Webhook";
+  server.auth.token_ttl = config_.webhook_cache_ttl;
+  server.auth.allow_ttl = config_.authorized_ttl;
+  server.auth.deny_ttl = config_.unauthorized_ttl;
+  if (rest_ != nullptr) reviewer_ = NewReviewer(rest_);
+  server_ = std::make_unique<KubeletServer>(executor_, server, *this, reviewer_.get(), clock_);
+  registry_.AddProcessMetrics();
+}
+
+void Kubelet::UpdateBurstable() {
+  int64_t milli = 0;
+  for (const auto& pod : workers_->Active()) {
+    if (QosClass(*pod) == "Burstable") milli += Get(PodRequests(*pod), "cpu").MilliValue();
+  }
+  if (Status s = cgroups_->SetBurstableMilliCpu(milli); !s.ok()) {
+    VLOG(2, "Failed to update QoS cgroups while syncing pod", {"err", s});
+  }
+}
+
+Task<void> Kubelet::Relist() {
+  while (!co_await IsCancelled()) {
+    Status s = co_await cache_->Relist();
+    if (!s.ok() && !absl::IsCancelled(s)) LOG_ERROR(s, "Cannot list what the runtime has");
+    last_sync_ = clock_.Steady();
+    if (absl::IsCancelled(co_await clock_.Sleep(seconds(1)))) break;
+  }
+}
+
+Task<void> Kubelet::WatchStaticPods() {
+  while (!co_await IsCancelled()) {
+    auto pods = ReadStaticPods(config_.static_pod_path, node_name_);
+    if (pods.ok()) {
+      for (const auto& [uid, pod] : *pods) {
+        if (!static_pods_.contains(uid)) workers_->Update(pod);
+      }
+      for (const auto& [uid, pod] : static_pods_) {
+        if (!pods->contains(uid)) workers_->Remove(uid);
+      }
+      static_pods_ = *std::move(pods);
+    } else {
+      LOG_ERROR(pods.status(), "Unable to read config path", {"path", config_.static_pod_path});
+    }
+    static_read_ = true;
+    if (absl::IsCancelled(co_await clock_.Sleep(config_.file_check_frequency))) break;
+  }
+}
+
+Task<void> Kubelet::Housekeep() {
+  while (!co_await IsCancelled()) {
+    if (absl::IsCancelled(co_await clock_.Sleep(seconds(2)))) break;
+    if (!sources_ready_ || !cache_->synced()) continue;
+    workers_->EndUnknown();
+    auto known = workers_->Known();
+    for (const auto& uid : cgroups_->PodsOnDisk()) {
+      if (known.contains(uid)) continue;
+      if (Status s = cgroups_->RemovePod(uid); !s.ok()) VLOG(2, "Cannot remove an orphan's cgroup", {"err", s});
+    }
+    if (Status s = co_await volumes_->CleanOrphans(std::move(known)); !s.ok() && !absl::IsCancelled(s)) {
+      VLOG(2, "Cannot clean up orphaned volumes", {"err", s});
+    }
+    if (absl::IsCancelled(co_await clock_.Sleep(seconds(28)))) break;
+  }
+}
+
+Task<Status> Kubelet::Run() {
+  // What the runtime has must be known before anything is decided.
+  for (;;) {
+    Status s = co_await cache_->Relist();
+    if (s.ok()) break;
+    LOG_ERROR(s, "Cannot list what the runtime has");
+    CO_RETURN_IF_ERROR(co_await clock_.Sleep(seconds(1)));
+  }
+  last_sync_ = clock_.Steady();
+  group_.Spawn("relist", Relist());
+  group_.Spawn("statuses", statuses_->Run());
+  group_.Spawn("volumes", volumes_->Run());
+  group_.Spawn("node", agent_->Run());
+  if (recorder_ != nullptr) group_.Spawn("events", recorder_->Run());
+
+  if (rest_ != nullptr) {
+    client::NodeLeaseOptions lease;
+    lease.node_name = node_name_;
+    lease.duration = seconds(config_.node_lease_duration_seconds);
+    lease.node_uid = [this] { return agent_->uid(); };
+    group_.Spawn("lease", client::RunNodeLease(rest_, lease));
+
+    nodes_ = std::make_shared<client::Informer<core::Node>>(
+        rest_, client::InformerOptions{.field_selector = "metadata.name=" + node_name_});
+    nodes_->OnChange([this](const core::Node& node) { agent_->Seen(node); });
+    services_ = std::make_shared<client::Informer<core::Service>>(rest_);
+    services_->SetTransform([](core::Service& s) {
+      // Names, addresses and ports are all that becomes environment.
+      core::Service kept;
+      kept.mutable_metadata()->set_name(s.metadata().name());
+      kept.mutable_metadata()->set_namespace_(s.metadata().namespace_());
+      kept.mutable_metadata()->set_resourceversion(s.metadata().resourceversion());
+      kept.mutable_metadata()->set_uid(s.metadata().uid());
+      kept.mutable_spec()->set_clusterip(s.spec().clusterip());
+      *kept.mutable_spec()->mutable_ports() = s.spec().ports();
+      s = std::move(kept);
+    });
+    runtime_classes_ = std::make_shared<client::Informer<node_api::RuntimeClass>>(rest_);
+    pods_ = std::make_shared<client::Informer<core::Pod>>(
+        rest_, client::InformerOptions{.field_selector = "spec.nodeName=" + node_name_});
+    auto update = [this](const PodPtr& pod) {
+      if (sources_ready_ && !IsMirror(*pod)) workers_->Update(pod);
+    };
+    pods_->AddHandler({.added = update,
+                       .updated = [update](const PodPtr&, const PodPtr& now) { update(now); },
+                       .deleted =
+                           [this](const PodPtr& pod) {
+                             if (sources_ready_) workers_->Remove(pod->metadata().uid());
+                           }});
+    group_.Spawn("watch nodes", nodes_->Run());
+    group_.Spawn("watch services", services_->Run());
+    group_.Spawn("watch runtime classes", runtime_classes_->Run());
+    group_.Spawn("watch pods", pods_->Run());
+    // Service variables are part of a container's environment: none starts before they are known.
+    std::vector<client::InformerBase*> all = {nodes_.get(), services_.get(), pods_.get()};
+    CO_RETURN_IF_ERROR(co_await client::WaitForSync(all));
+  }
+  sources_ready_ = true;
+  if (pods_ != nullptr) {
+    // Oldest first: they were admitted first.
+    std::vector<PodPtr> found = pods_->List();
+    std::sort(found.begin(), found.end(), [](const PodPtr& a, const PodPtr& b) {
+      return a->metadata().creationtimestamp().seconds() < b->metadata().creationtimestamp().seconds();
+    });
+    for (const auto& pod : found) {
+      if (!IsMirror(*pod)) workers_->Update(pod);
+    }
+  }
+  if (!config_.static_pod_path.empty()) group_.Spawn("static pods", WatchStaticPods());
+  group_.Spawn("housekeeping", Housekeep());
+  LOG_INFO("Starting kubelet main sync loop");
+  co_await group_.Join();
+  co_return absl::CancelledError("stopped");
+}
+
+Task<void> Kubelet::Stop() {
+  if (workers_ != nullptr) co_await workers_->Shutdown();
+  group_.Cancel();
+  co_await group_.Join();
+  if (server_ != nullptr) co_await server_->Shutdown(seconds(1));
+}
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,153 @@
+// The kubelet's parts and how they hang together; private to kubelet*.cc.
+#ifndef SKIFF_KUBELET_KUBELET_PARTS_H_
+#define SKIFF_KUBELET_KUBELET_PARTS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "client/events.h"
+#include "client/informer.h"
+#include "client/lease.h"
+#include "client/rest.h"
+#include "cri/client.h"
+#include "k8s/io/api/node/v1/generated.pb.h"
+#include "kubelet/config.h"
+#include "kubelet/node/node_agent.h"
+#include "kubelet/pod/admission.h"
+#include "kubelet/pod/pod_workers.h"
+#include "kubelet/pod/static_pods.h"
+#include "kubelet/pod/status_manager.h"
+#include "kubelet/probe/prober.h"
+#include "kubelet/resources/cgroups.h"
+#include "kubelet/runtime/pod_runtime.h"
+#include "kubelet/runtime/runtime_cache.h"
+#include "kubelet/server/reviewer.h"
+#include "kubelet/server/server.h"
+#include "kubelet/volume/object_cache.h"
+#include "kubelet/volume/volume_manager.h"
+
+namespace skiff::kubelet {
+
+namespace node_api = ::k8s::io::api::node::v1;
+
+// Statuses to the API server.
+class ApiStatusSink final : public StatusSink {
+ public:
+  explicit ApiStatusSink(std::shared_ptr<client::Rest> rest) : rest_(std::move(rest)) {}
+  Task<StatusOr<Pod>> Get(std::string ns, std::string name) override;
+  Task<StatusOr<Pod>> UpdateStatus(Pod pod) override;
+  Task<Status> Delete(std::string ns, std::string name, std::string uid) override;
+
+ private:
+  std::shared_ptr<client::Rest> rest_;
+};
+
+// Without an API server: events go to the log.
+class LogEventSink final : public client::EventSink {
+ public:
+  using EventSink::Record;
+  void Record(const client::ObjectReference& about, std::string_view type, std::string_view reason,
+              std::string message) override;
+};
+
+// Without an API server there are no config maps and secrets.
+class NoObjects final : public ObjectSource {
+ public:
+  Task<StatusOr<std::shared_ptr<const ConfigMap>>> GetConfigMap(std::string ns, std::string name) override;
+  Task<StatusOr<std::shared_ptr<const Secret>>> GetSecret(std::string ns, std::string name) override;
+  Task<StatusOr<Token>> GetToken(TokenRequest request) override;
+  void RegisterPod(const Pod&) override {}
+  void UnregisterPod(const std::string&) override {}
+};
+
+class Kubelet final : public ProbeHost, public ServerHost {
+ public:
+  Kubelet(asio::any_io_executor executor, Config config)
+      : executor_(executor), config_(std::move(config)), clock_(Clock::Real()), group_(executor) {}
+
+  Task<Status> Start();
+  Task<Status> Run();
+  Task<void> Stop();
+
+  // ProbeHost
+  std::optional<Container> ContainerOf(const std::string& uid, const std::string& container) override;
+  std::string PodIp(const std::string& uid) override;
+  bool PodFinished(const std::string& uid) override;
+  bool PodTerminating(const std::string& uid) override;
+  Task<StatusOr<ExecResult>> ExecSync(std::string container_id, std::vector<std::string> command,
+                                      std::chrono::nanoseconds timeout) override;
+  void ProbeChanged(const std::string& uid, const std::string& container, ProbeKind kind, ProbeResult result) override;
+  void ProbeEvent(const Pod& pod, const std::string& container, std::string_view type, std::string_view reason,
+                  std::string_view message) override;
+
+  // ServerHost
+  const std::string& NodeName() override { return node_name_; }
+  std::vector<PodPtr> Pods() override;
+  PodPtr PodByName(const std::string& ns, const std::string& name) override;
+  Task<StatusOr<std::vector<RunningPod>>> RunningPods() override;
+  StatusOr<std::string> RunningContainerId(const Pod& pod, const std::string& container) override;
+  StatusOr<std::string> SandboxId(const Pod& pod) override;
+  Task<StatusOr<ContainerLog>> LogOf(const Pod& pod, const std::string& container, bool previous) override;
+  Task<StatusOr<bool>> IsRunning(std::string container_id) override;
+  Task<StatusOr<std::string>> ExecUrl(std::string container_id, StreamOptions options) override;
+  Task<StatusOr<std::string>> AttachUrl(std::string container_id, StreamOptions options) override;
+  Task<StatusOr<std::string>> PortForwardUrl(std::string sandbox_id, std::vector<int32_t> ports) override;
+  Task<StatusOr<RunResult>> RunInContainer(std::string container_id, std::vector<std::string> command,
+                                           std::chrono::nanoseconds timeout) override;
+  std::string ConfigJson() override { return config_.json; }
+  Task<StatusOr<std::string>> Metrics() override;
+  Task<StatusOr<std::string>> CadvisorMetrics() override;
+  Task<StatusOr<std::string>> ResourceMetrics() override;
+  Task<StatusOr<std::string>> ProbeMetrics() override;
+  Task<StatusOr<std::string>> StatsSummary(bool only_cpu_and_memory) override;
+  std::chrono::steady_clock::time_point LastSync() override { return last_sync_; }
+
+ private:
+  void MakeParts(const std::string& runtime_name);
+  void UpdateBurstable();
+  std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
+  Task<void> Relist();
+  Task<void> WatchStaticPods();
+  Task<void> Housekeep();
+
+  asio::any_io_executor executor_;
+  Config config_;
+  Clock& clock_;
+  std::string node_name_, runtime_name_;
+  metrics::Registry registry_;
+
+  // In the order of their making: later ones refer to earlier ones.
+  std::unique_ptr<cri::Runtime> runtime_;
+  std::shared_ptr<client::Rest> rest_;
+  std::unique_ptr<client::EventSink> events_;
+  client::EventRecorder* recorder_ = nullptr;  // events_, when there is an API server
+  std::unique_ptr<ObjectSource> objects_;
+  std::unique_ptr<ApiStatusSink> sink_;
+  std::unique_ptr<Cgroups> cgroups_;
+  std::unique_ptr<NodeAgent> agent_;
+  std::unique_ptr<RuntimeCache> cache_;
+  std::unique_ptr<Mounter> mounter_;
+  std::unique_ptr<VolumeManager> volumes_;
+  std::unique_ptr<ProbeManager> probes_;
+  std::unique_ptr<StatusManager> statuses_;
+  std::unique_ptr<PodRuntime> pod_runtime_;
+  std::unique_ptr<PodWorkers> workers_;
+  std::unique_ptr<Reviewer> reviewer_;
+  std::unique_ptr<KubeletServer> server_;
+  std::shared_ptr<client::Informer<core::Pod>> pods_;
+  std::shared_ptr<client::Informer<core::Node>> nodes_;
+  std::shared_ptr<client::Informer<core::Service>> services_;
+  std::shared_ptr<client::Informer<node_api::RuntimeClass>> runtime_classes_;
+  std::map<std::string, PodPtr> static_pods_;
+  bool sources_ready_ = false, static_read_ = false;
+  SteadyTime last_sync_{};
+  TaskGroup group_;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_KUBELET_PARTS_H_

@@ -1,0 +1,26 @@
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/log.h"
+#include "base/program.h"
+#include "cri/client.h"
+#include "kubelet/config.h"
+#include "kubelet/kubelet.h"
+
+int main(int argc, char** argv) {
+  auto config = skiff::kubelet::LoadConfig(argc, argv);
+  if (!config.ok()) {
+    bool help = absl::IsCancelled(config.status());  // --help and --version
+    std::fprintf(help ? stdout : stderr, "%s%.*s\n",
+                 help ? "" : "Error: ", static_cast<int>(config.status().message().size()),
+                 config.status().message().data());
+    return help ? 0 : 1;
+  }
+  skiff::log::SetVerbosity(config->verbosity);
+  skiff::log::SetFormat(config->logging_format == "json" ? skiff::log::Format::kJson : skiff::log::Format::kText);
+  skiff::cri::TuneGrpc();
+  int code = skiff::RunProgram([&](skiff::asio::io_context&) { return skiff::kubelet::RunKubelet(*config); });
+  // gRPC's threads may still be about to answer calls that nobody waits for: leave without tearing down beneath them.
+  ::_exit(code);
+}

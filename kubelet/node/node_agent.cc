@@ -1,0 +1,247 @@
+#include "kubelet/node/node_agent.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Whether two statuses differ in more than heartbeats.
+bool Differ(const core::NodeStatus& a, const core::NodeStatus& b) {
+  auto plain = [](core::NodeStatus s) {
+    for (auto& c : *s.mutable_conditions()) c.clear_lastheartbeattime();
+    s.clear_images();  // counted apart: their order may waver
+    // Maps have no order on the wire.
+    std::string out;
+    for (auto* map : {s.mutable_capacity(), s.mutable_allocatable()}) {
+      std::map<std::string, std::string> sorted;
+      for (const auto& [k, v] : *map) sorted[k] = v.string();
+      for (const auto& [k, v] : sorted) absl::StrAppend(&out, k, "=", v, ";");
+      map->clear();
+    }
+    return out + s.SerializePartialAsString();
+  };
+  if (a.images_size() != b.images_size()) return true;
+  for (int i = 0; i < a.images_size(); ++i) {
+    if (a.images(i).sizebytes() != b.images(i).sizebytes()) return true;
+  }
+  return plain(a) != plain(b);
+}
+
+}  // namespace
+
+NodeAgent::NodeAgent(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, cri::Runtime& runtime,
+                     Clock& clock, client::EventSink& events, const Config& config, NodeFacts facts,
+                     NodeResources resources)
+    : executor_(executor),
+      rest_(std::move(rest)),
+      runtime_(runtime),
+      clock_(clock),
+      events_(events),
+      config_(config),
+      facts_(std::move(facts)),
+      resources_(std::move(resources)),
+      node_(MakeNode(config, facts_, resources_)) {}
+
+client::ObjectReference NodeAgent::Reference() const {
+  client::ObjectReference ref;
+  ref.set_kind("Node");
+  ref.set_apiversion("v1");
+  ref.set_name(facts_.name);
+  return ref;
+}
+
+void NodeAgent::Seen(const core::Node& node) {
+  // Labels, taints and addresses of others count; the status is ours.
+  core::NodeStatus status = node_.status();
+  bool ours = registered_;
+  node_ = node;
+  if (!ours) *node_.mutable_status() = std::move(status);
+}
+
+Task<void> NodeAgent::CheckRuntime() {
+  auto answer = co_await runtime_.Status({}, {.timeout = seconds(10)});
+  if (!answer.ok()) {
+    runtime_ready_ = false;
+    runtime_problem_ = absl::StrCat("container runtime is down: ", answer.status().message());
+    network_ready_ = absl::UnavailableError("container runtime is down");
+    co_return;
+  }
+  std::vector<std::string> problems;
+  runtime_ready_ = false;
+  bool network = false;
+  for (const auto& c : answer->status().conditions()) {
+    if (c.type() == "RuntimeReady") {
+      runtime_ready_ = c.status();
+      if (!c.status()) {
+        problems.push_back(absl::StrCat("container runtime not ready: RuntimeReady=false reason:", c.reason(),
+                                        " message:", c.message()));
+      }
+    } else if (c.type() == "NetworkReady") {
+      network = c.status();
+      if (!c.status()) {
+        std::string text = absl::StrCat("container runtime network not ready: NetworkReady=false reason:", c.reason(),
+                                        " message:", c.message());
+        network_ready_ = absl::UnavailableError(text);
+        problems.push_back(std::move(text));
+      }
+    }
+  }
+  if (network) network_ready_ = absl::OkStatus();
+  runtime_problem_ = absl::StrJoin(problems, ", ");
+  recursive_read_only_ = false;
+  for (const auto& handler : answer->runtime_handlers()) {
+    if (handler.name().empty() && handler.features().recursive_read_only_mounts()) recursive_read_only_ = true;
+  }
+  runtime_status_ = *std::move(answer);
+}
+
+Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
+  co_await CheckRuntime();
+  core::Node fresh = MakeNode(config_, facts_, resources_);
+  const core::NodeStatus before = *status;
+  *status->mutable_capacity() = fresh.status().capacity();
+  *status->mutable_allocatable() = fresh.status().allocatable();
+  *status->mutable_addresses() = fresh.status().addresses();
+  *status->mutable_daemonendpoints() = fresh.status().daemonendpoints();
+  *status->mutable_nodeinfo() = fresh.status().nodeinfo();
+  SetRuntimeFeatures(runtime_status_, status);
+  auto images = co_await runtime_.ListImages({}, {.timeout = seconds(30)});
+  if (images.ok()) SetImages(*images, config_.node_status_max_images, status);
+  NodeHealth health;
+  std::vector<std::string> problems;
+  if (!runtime_problem_.empty()) problems.push_back(runtime_problem_);
+  for (const auto& check : checks_) {
+    if (std::string problem = check(); !problem.empty()) problems.push_back(problem);
+  }
+  health.not_ready = absl::StrJoin(problems, ", ");
+  ReadPressure(config_, facts_, &health);
+  SetConditions(health, before, clock_.Now(), status);
+}
+
+void NodeAgent::ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after) {
+  auto event = [&](std::string_view reason) {
+    events_.Record(Reference(), client::kNormal, reason,
+                   absl::StrCat("Node ", facts_.name, " status is now: ", reason));
+  };
+  for (const auto& c : after.conditions()) {
+    const core::NodeCondition* old = nullptr;
+    for (const auto& o : before.conditions()) {
+      if (o.type() == c.type()) old = &o;
+    }
+    if (old != nullptr && old->status() == c.status()) continue;
+    const bool on = c.status() == "True";
+    if (c.type() == "Ready") {
+      if (on || old != nullptr) event(on ? "NodeReady" : "NodeNotReady");
+    } else if (c.type() == "MemoryPressure") {
+      event(on ? "NodeHasInsufficientMemory" : "NodeHasSufficientMemory");
+    } else if (c.type() == "DiskPressure") {
+      event(on ? "NodeHasDiskPressure" : "NodeHasNoDiskPressure");
+    } else if (c.type() == "PIDPressure") {
+      event(on ? "NodeHasInsufficientPID" : "NodeHasSufficientPID");
+    }
+  }
+}
+
+Task<Status> NodeAgent::Register() {
+  core::Node wanted = MakeNode(config_, facts_, resources_);
+  co_await Refresh(wanted.mutable_status());
+  auto created = co_await rest_->Create(wanted);
+  if (created.ok()) {
+    LOG_INFO("Successfully registered node", {"node", facts_.name});
+    ReportTransitions({}, created->status());
+    node_ = *std::move(created);
+    last_report_ = clock_.Steady();
+    registered_ = true;
+    co_return absl::OkStatus();
+  }
+  if (!client::IsAlreadyExists(created.status())) co_return created.status();
+  CO_ASSIGN_OR_RETURN(core::Node existing, co_await rest_->Get<core::Node>("", facts_.name));
+  LOG_INFO("Node was previously registered", {"node", facts_.name});
+  // Labels and annotations that are the kubelet's own are put right; all others stay.
+  core::Node update = existing;
+  bool changed = false;
+  auto reconcile = [&](const auto& from, auto* to) {
+    for (const auto& [key, value] : from) {
+      auto it = to->find(key);
+      if (it == to->end() || it->second != value) {
+        (*to)[key] = value;
+        changed = true;
+      }
+    }
+  };
+  reconcile(wanted.metadata().labels(), update.mutable_metadata()->mutable_labels());
+  reconcile(wanted.metadata().annotations(), update.mutable_metadata()->mutable_annotations());
+  if (changed) {
+    CO_ASSIGN_OR_RETURN(existing, co_await rest_->Update(update));
+  }
+  node_ = std::move(existing);
+  registered_ = true;
+  co_return co_await Update(true);
+}
+
+Task<Status> NodeAgent::Update(bool force) {
+  core::NodeStatus status = node_.status();
+  const core::NodeStatus before = status;
+  co_await Refresh(&status);
+  const bool due = clock_.Steady() - last_report_ >= config_.node_status_report_frequency;
+  if (rest_ == nullptr) {
+    *node_.mutable_status() = std::move(status);
+    co_return absl::OkStatus();
+  }
+  if (!force && !due && !Differ(before, status)) co_return absl::OkStatus();
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    core::Node update = node_;
+    *update.mutable_status() = status;
+    // What controllers keep in the status.
+    *update.mutable_status()->mutable_volumesattached() = node_.status().volumesattached();
+    auto answer = co_await rest_->UpdateStatus(update);
+    if (answer.ok()) {
+      node_ = *std::move(answer);
+      last_report_ = clock_.Steady();
+      ReportTransitions(before, node_.status());
+      co_return absl::OkStatus();
+    }
+    if (client::IsConflict(answer.status())) {
+      CO_ASSIGN_OR_RETURN(node_, co_await rest_->Get<core::Node>("", facts_.name));
+      continue;
+    }
+    if (client::IsNotFound(answer.status())) {  // somebody deleted it
+      registered_ = false;
+      co_return answer.status();
+    }
+    co_return answer.status();
+  }
+  co_return absl::AbortedError("the node keeps changing");
+}
+
+Task<void> NodeAgent::Run() {
+  milliseconds retry(200);
+  while (!co_await IsCancelled()) {
+    if (rest_ != nullptr && config_.register_node && !registered_) {
+      Status s = co_await Register();
+      if (!s.ok()) {
+        LOG_ERROR(s, "Unable to register node with API server", {"node", facts_.name});
+        retry = std::min(retry * 2, milliseconds(7000));
+        if (absl::IsCancelled(co_await clock_.Sleep(retry))) break;
+        continue;
+      }
+      retry = milliseconds(200);
+    } else if (Status s = co_await Update(false); !s.ok()) {
+      if (absl::IsCancelled(s)) break;
+      LOG_ERROR(s, "Error updating node status, will retry", {"node", facts_.name});
+    }
+    // A node that is not ready yet is looked at more often, so that it is seen at once when it is.
+    const bool ready = runtime_problem_.empty();
+    if (absl::IsCancelled(co_await clock_.Sleep(ready ? config_.node_status_update_frequency
+                                                      : std::chrono::nanoseconds(seconds(1))))) {
+      break;
+    }
+  }
+}
+
+}  // namespace skiff::kubelet

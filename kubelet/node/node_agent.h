@@ -1,0 +1,66 @@
+// Keeps this node's object in the API server: registers it, writes its status when something changed and every few
+// minutes otherwise. Loop only. Upstream: kubernetes.io/docs/reference/node/node-status.
+#ifndef SKIFF_KUBELET_NODE_NODE_AGENT_H_
+#define SKIFF_KUBELET_NODE_NODE_AGENT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "client/events.h"
+#include "client/rest.h"
+#include "cri/runtime.h"
+#include "kubelet/node/node_facts.h"
+
+namespace skiff::kubelet {
+
+class NodeAgent {
+ public:
+  // `rest` null: standalone; the status is computed and kept, and goes nowhere.
+  NodeAgent(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, cri::Runtime& runtime, Clock& clock,
+            client::EventSink& events, const Config& config, NodeFacts facts, NodeResources resources);
+
+  // What else may make the node not ready (the relist that stands still): a sentence, or "".
+  void AddHealthCheck(std::function<std::string()> check) { checks_.push_back(std::move(check)); }
+
+  // Asks the runtime once; before any pod is looked at.
+  Task<void> CheckRuntime();
+  Task<void> Run();  // until cancelled
+
+  Status network_ready() const { return network_ready_; }
+  bool runtime_ready() const { return runtime_ready_; }
+  const NodeFacts& facts() const { return facts_; }
+  const NodeResources& resources() const { return resources_; }
+  // As last computed or seen.
+  const core::Node& node() const { return node_; }
+  void Seen(const core::Node& node);  // the API's version
+  std::string uid() const { return node_.metadata().uid(); }
+  bool recursive_read_only() const { return recursive_read_only_; }
+  client::ObjectReference Reference() const;
+
+ private:
+  Task<Status> Register();
+  Task<Status> Update(bool force);
+  Task<void> Refresh(core::NodeStatus* status);
+  void ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after);
+
+  asio::any_io_executor executor_;
+  std::shared_ptr<client::Rest> rest_;
+  cri::Runtime& runtime_;
+  Clock& clock_;
+  client::EventSink& events_;
+  const Config& config_;
+  NodeFacts facts_;
+  NodeResources resources_;
+  std::vector<std::function<std::string()>> checks_;
+  core::Node node_;
+  ::runtime::v1::StatusResponse runtime_status_;
+  Status network_ready_ = absl::UnavailableError("container runtime status check may not have completed yet");
+  bool runtime_ready_ = false, recursive_read_only_ = false, registered_ = false;
+  std::string runtime_problem_ = "[container runtime status check may not have completed yet]";
+  SteadyTime last_report_{};
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_NODE_NODE_AGENT_H_
