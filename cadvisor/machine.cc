@@ -24,8 +24,8 @@ bool NumberIn(const Dir& dir, const std::string& file, T* out) {
   return ParseNumber(std::string_view(Line(dir, file)), out);
 }
 
-// "0-3,5" as its numbers. At most `limit`, as the text comes from outside.
-std::vector<int> ParseList(std::string_view text, size_t limit = 65536) {
+// "0-3,5" as its numbers. At most `limit`: more processors than any kernel takes.
+std::vector<int> ParseList(std::string_view text, size_t limit = 8192) {
   std::vector<int> numbers;
   for (absl::string_view part : absl::StrSplit(absl::string_view(text), ',', absl::SkipEmpty())) {
     const std::string_view range = part;
