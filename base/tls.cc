@@ -215,8 +215,8 @@ StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::Make(const KeyPair& 
 StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::FromFiles(const std::string& cert_file,
                                                                       const std::string& key_file,
                                                                       const std::string& client_ca_file,
-                                                                      std::chrono::nanoseconds reload_interval,
-                                                                      Unverified unverified) {
+                                                                      Unverified unverified,
+                                                                      std::chrono::nanoseconds reload_interval) {
   auto files = std::make_unique<Reloading>(std::vector<std::string>{cert_file, key_file, client_ca_file},
                                            reload_interval, [unverified](const std::vector<std::string>& contents) {
                                              return ServerContext({contents[0], contents[1]}, contents[2], unverified);

@@ -37,7 +37,7 @@ class TlsServerConfig {
   // may be "". Certificate and key may be one file.
   static StatusOr<std::shared_ptr<TlsServerConfig>> FromFiles(
       const std::string& cert_file, const std::string& key_file, const std::string& client_ca_file = "",
-      std::chrono::nanoseconds reload_interval = std::chrono::seconds(2), Unverified unverified = Unverified::kRefuse);
+      Unverified unverified = Unverified::kRefuse, std::chrono::nanoseconds reload_interval = std::chrono::seconds(2));
   virtual ~TlsServerConfig() = default;
   virtual std::shared_ptr<ssl_ctx_st> Context() = 0;
 };

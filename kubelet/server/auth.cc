@@ -81,7 +81,8 @@ Task<StatusOr<std::optional<UserInfo>>> Authenticator::Authenticate(const http::
     users_[key] = {user, now + options_.token_ttl};
     co_return user;
   }
-  if (token.empty() && options_.anonymous) {
+  // As upstream: one whose certificate does not verify is nobody, not anonymous.
+  if (token.empty() && options_.anonymous && request.peer.certificate_error.empty()) {
     UserInfo user;
     user.name = "system:anonymous";
     user.groups = {"system:unauthenticated"};
