@@ -1,10 +1,9 @@
 #include "proxy/proxy.h"
 
-#include <malloc.h>
-
 #include <unordered_map>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "client/informer.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
@@ -269,7 +268,7 @@ Task<Status> Proxy::SyncLoop() {
         if (!attached) {
           CO_RETURN_IF_ERROR(data_path_.Attach());
           attached = true;
-          malloc_trim(0);  // the first lists were large
+          ReleaseStartupMemory();
           LOG_INFO("Services are served", {"services", syncer_.services()}, {"endpointSlices", syncer_.slices()},
                    {"cgroup", data_path_.cgroup()});
         }

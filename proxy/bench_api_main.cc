@@ -1,0 +1,97 @@
+// For measurements: an API server that knows SERVICES services of ENDPOINTS endpoints each, and one Node "n1". Writes a
+// kubeconfig for itself to FILE and serves until it is stopped. Each line on standard input changes one endpoint.
+//
+//   kube-proxy-bench-api FILE SERVICES ENDPOINTS
+#include <cstdio>
+#include <cstdlib>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+#include "base/files.h"
+#include "base/program.h"
+#include "client/fake_api_server.h"
+#include "client/kubeconfig.h"
+#include "k8s/io/api/core/v1/node.pb.h"
+#include "k8s/io/api/core/v1/service.pb.h"
+#include "k8s/io/api/discovery/v1/generated.pb.h"
+
+namespace skiff::proxy {
+namespace {
+
+namespace core = ::k8s::io::api::core::v1;
+namespace discovery = ::k8s::io::api::discovery::v1;
+
+void PutService(client::FakeApiServer& server, int i) {
+  core::Service s;
+  s.mutable_metadata()->set_namespace_("bench");
+  s.mutable_metadata()->set_name(absl::StrCat("service-", i));
+  std::string ip = absl::StrCat("10.", 96 + i / 62500, ".", i / 250 % 250, ".", i % 250 + 1);
+  s.mutable_spec()->set_clusterip(ip);
+  s.mutable_spec()->add_clusterips(ip);
+  s.mutable_spec()->set_type("ClusterIP");
+  s.mutable_spec()->set_sessionaffinity("None");
+  (*s.mutable_spec()->mutable_selector())["app"] = absl::StrCat("service-", i);
+  auto* port = s.mutable_spec()->add_ports();
+  port->set_name("http");
+  port->set_port(80);
+  port->set_protocol("TCP");
+  server.Put(s);
+}
+
+void PutSlice(client::FakeApiServer& server, int i, int endpoints) {
+  discovery::EndpointSlice s;
+  s.mutable_metadata()->set_namespace_("bench");
+  s.mutable_metadata()->set_name(absl::StrCat("service-", i, "-abcde"));
+  (*s.mutable_metadata()->mutable_labels())["kubernetes.io/service-name"] = absl::StrCat("service-", i);
+  s.set_addresstype("IPv4");
+  auto* port = s.add_ports();
+  port->set_name("http");
+  port->set_port(8080);
+  port->set_protocol("TCP");
+  for (int e = 0; e < endpoints; e++) {
+    int n = i * endpoints + e;
+    auto* endpoint = s.add_endpoints();
+    endpoint->add_addresses(absl::StrCat("10.", 128 + n / 62500, ".", n / 250 % 250, ".", n % 250 + 1));
+    endpoint->mutable_conditions()->set_ready(true);
+    endpoint->mutable_conditions()->set_serving(true);
+    endpoint->mutable_conditions()->set_terminating(false);
+    endpoint->set_nodename(absl::StrCat("node-", n % 100));
+    auto* target = endpoint->mutable_targetref();
+    target->set_kind("Pod");
+    target->set_namespace_("bench");
+    target->set_name(absl::StrCat("service-", i, "-", e));
+  }
+  server.Put(s);
+}
+
+Task<Status> Serve(asio::io_context& loop, std::string file, int services, int endpoints) {
+  client::FakeApiServer server(loop.get_executor());
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  server.Put(node);
+  for (int i = 0; i < services; i++) {
+    PutService(server, i);
+    PutSlice(server, i, endpoints);
+  }
+  CO_RETURN_IF_ERROR(WriteFileAtomic(file, client::ToKubeconfig(server.config())));
+  asio::posix::stream_descriptor input(loop, dup(0));
+  for (int flip = 0;; flip++) {
+    char buffer[64];
+    auto [ec, n] = co_await input.async_read_some(asio::buffer(buffer), kAwait);
+    if (ec) break;
+    if (services > 0) PutSlice(server, services / 2, flip % 2 ? endpoints : endpoints - 1);
+  }
+  for (;;) CO_RETURN_IF_ERROR(co_await SleepFor(std::chrono::hours(1)));
+}
+
+}  // namespace
+}  // namespace skiff::proxy
+
+int main(int argc, char** argv) {
+  if (argc != 4) {
+    fprintf(stderr, "usage: %s FILE SERVICES ENDPOINTS\n", argv[0]);
+    return 2;
+  }
+  return skiff::RunProgram(
+      [&](skiff::asio::io_context& loop) { return skiff::proxy::Serve(loop, argv[1], atoi(argv[2]), atoi(argv[3])); });
+}
