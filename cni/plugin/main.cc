@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
   const std::string_view self = argv[0];
   const bool loopback = self.substr(self.rfind('/') + 1) == "loopback";
   const auto type = loopback ? skiff::cni::PluginType::kLoopback : skiff::cni::PluginType::kPod;
-  const skiff::cni::Outcome outcome = skiff::cni::RunPlugin(getenv, input, type);
+  const skiff::cni::Outcome outcome = skiff::cni::RunPlugin(getenv, input, type, skiff::cni::Removal::kBackground);
   if (!outcome.out.empty()) printf("%s\n", outcome.out.c_str());
   return fflush(stdout) == 0 ? outcome.exit_code : 1;
 }

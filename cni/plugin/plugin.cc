@@ -39,8 +39,8 @@ StatusOr<std::string> Add(const Request& request) {
 }
 
 // The wire first: an address is free only once nothing answers to it.
-StatusOr<std::string> Del(const Request& request) {
-  RETURN_IF_ERROR(Disconnect(request.attachment));
+StatusOr<std::string> Del(const Request& request, Removal removal) {
+  RETURN_IF_ERROR(Disconnect(request.attachment, removal));
   ASSIGN_OR_RETURN(Ipam ipam, OpenIpam(request.config));
   RETURN_IF_ERROR(ipam.Release(request.attachment));
   return std::string();
@@ -70,7 +70,7 @@ StatusOr<std::string> CollectGarbage(const Request& request) {
   return std::string();
 }
 
-StatusOr<std::string> Handle(const Request& request, PluginType type) {
+StatusOr<std::string> Handle(const Request& request, PluginType type, Removal removal) {
   if (type == PluginType::kLoopback) {
     if (request.verb == Verb::kVersion) return VersionResult(request.config.cni_version);
     // lo goes with its namespace: DEL has nothing to do, and must succeed when the namespace is gone.
@@ -80,7 +80,7 @@ StatusOr<std::string> Handle(const Request& request, PluginType type) {
   }
   switch (request.verb) {
     case Verb::kAdd: return Add(request);
-    case Verb::kDel: return Del(request);
+    case Verb::kDel: return Del(request, removal);
     case Verb::kCheck: return Verify(request);
     case Verb::kGc: return CollectGarbage(request);
     case Verb::kVersion: return VersionResult(request.config.cni_version);
@@ -91,10 +91,11 @@ StatusOr<std::string> Handle(const Request& request, PluginType type) {
 
 }  // namespace
 
-Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input, PluginType type) {
+Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input, PluginType type,
+                  Removal removal) {
   const auto request = ParseRequest(getenv, input, type);
   if (!request.ok()) return {1, ErrorResult(request.status(), "")};
-  auto out = Handle(*request, type);
+  auto out = Handle(*request, type, removal);
   if (!out.ok()) return {1, ErrorResult(out.status(), request->config.cni_version)};
   return {0, *std::move(out)};
 }

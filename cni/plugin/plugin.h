@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cni/plugin/request.h"
+#include "cni/plugin/wire.h"
 
 namespace skiff::cni {
 
@@ -17,7 +18,7 @@ struct Outcome {
 // kLoopback: the plugin named `loopback` that containerd runs beside every network, to bring up lo; the same program
 // under that name, so that a node needs no other package's.
 Outcome RunPlugin(const std::function<const char*(const char*)>& getenv, const std::string& input,
-                  PluginType type = PluginType::kPod);
+                  PluginType type = PluginType::kPod, Removal removal = Removal::kNow);
 
 }  // namespace skiff::cni
 

@@ -49,11 +49,12 @@ class ROOT_PluginTest : public ::testing::Test {
           const auto it = env.find(name);
           return it == env.end() ? nullptr : it->second.c_str();
         },
-        config.dump());
+        config.dump(), PluginType::kPod, removal_);
   }
   size_t HostLinks() { return (*Netlink::Open())->Links()->size(); }
 
   std::string dir_, netns_;
+  Removal removal_ = Removal::kNow;
   Fd home_, pod_;
 };
 
@@ -135,6 +136,18 @@ TEST_F(ROOT_PluginTest, RogueRa_TheNodeIgnoresRouterAdvertisementsOfPods) {
       ReadFile("/proc/thread-self/root/proc/sys/net/ipv6/conf/" + HostInterface({"c1", "eth0"}) + "/accept_ra");
   if (!value.ok()) GTEST_SKIP() << "no IPv6 here: " << value.status();
   EXPECT_EQ(*value, "0\n");
+}
+
+TEST_F(ROOT_PluginTest, ABackgroundDelFreesTheRouteAtOnceAndTheDeviceSoon) {
+  const size_t before = HostLinks();
+  ASSERT_EQ(Call("ADD").exit_code, 0);
+  removal_ = Removal::kBackground;
+  ASSERT_EQ(Call("DEL").exit_code, 0);
+  const std::vector<Route> routes = *(*Netlink::Open())->Routes(AF_INET);
+  for (const Route& route : routes) EXPECT_NE(route.destination, "10.9.0.2/32");
+  int status = 0;
+  ASSERT_GT(wait(&status), 0);
+  EXPECT_EQ(HostLinks(), before);
 }
 
 TEST_F(ROOT_PluginTest, LoopbackBringsUpLo) {

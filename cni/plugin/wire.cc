@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/files.h"
@@ -137,11 +138,30 @@ StatusOr<Wire> Connect(const Attachment& attachment, const std::string& netns, c
   return wire;
 }
 
-Status Disconnect(const Attachment& attachment) {
+Status Disconnect(const Attachment& attachment, Removal removal) {
   ASSIGN_OR_RETURN(const auto host, Netlink::Open());
-  const auto link = host->LinkByName(HostInterface(attachment));
+  auto link = host->LinkByName(HostInterface(attachment));
   if (!link.ok()) return link.status().code() == absl::StatusCode::kNotFound ? absl::OkStatus() : link.status();
-  const Status deleted = host->DeleteLink(link->index);
+  for (const int family : {AF_INET, AF_INET6}) {
+    ASSIGN_OR_RETURN(const std::vector<Route> routes, host->Routes(family));
+    for (const Route& route : routes) {
+      if (route.link != link->index || route.destination.starts_with("fe80")) continue;
+      Status removed = host->DeleteRoute(route);
+      if (!removed.ok() && ErrnoOf(removed) != ESRCH) return Annotate(removed, "remove route to " + route.destination);
+    }
+  }
+  if (removal == Removal::kBackground) {
+    const pid_t child = fork();
+    if (child > 0) return absl::OkStatus();
+    if (child == 0) {
+      // The runtime reads our output to its end: the child must not hold it open.
+      for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) close(fd);
+      (void)host->DeleteLink(link->index).ok();
+      _exit(0);
+    }
+    // No process to be had: the parent does it itself.
+  }
+  Status deleted = host->DeleteLink(link->index);
   if (ErrnoOf(deleted) == ENODEV) return absl::OkStatus();  // the namespace went away in the same moment
   return deleted;
 }

@@ -30,8 +30,12 @@ struct Wire {
 // Connects; what an earlier, cut-off call left is replaced. On error nothing is left behind.
 StatusOr<Wire> Connect(const Attachment& attachment, const std::string& netns, const std::vector<Ip>& addresses,
                        uint32_t mtu);
-// Removes both ends and their routes. Fine when nothing is there.
-Status Disconnect(const Attachment& attachment);
+// Removes both ends and their routes. Fine when nothing is there. Routes go first and at once: from then on nobody
+// reaches the pod's addresses through the node, and they may be given again. The kernel takes tens of milliseconds to
+// take a device away (it waits for every processor); with kBackground a child process does that, and if it is killed,
+// the pod's namespace takes the device along when the runtime removes it.
+enum class Removal { kNow, kBackground };
+Status Disconnect(const Attachment& attachment, Removal removal = Removal::kNow);
 // Both ends, addresses and routes are as Connect made them; the error says what is not.
 Status Check(const Attachment& attachment, const std::string& netns, const std::vector<Ip>& addresses);
 
