@@ -210,7 +210,8 @@ TEST_F(ControllersTest, ARollingUpdateKeepsWithinItsBoundsAndCanBeUndone) {
     for (const auto& pod : server_.List<core::Pod>()) ready += IsPodReady(*pod);
     least = std::min(least, ready);
     const auto& status = D("web")->status();
-    return status.updatedreplicas() == 4 && status.replicas() == 4 && status.availablereplicas() == 4;
+    return status.observedgeneration() == 2 && status.updatedreplicas() == 4 && status.replicas() == 4 &&
+           status.availablereplicas() == 4;
   }));
   EXPECT_GE(least, 3);       // maxUnavailable 25%
   EXPECT_LE(most_pods_, 5);  // maxSurge 25%
