@@ -464,7 +464,7 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
   // Flags that set a field of the configuration file, in the order given.
   std::vector<std::pair<const ConfigField*, json>> overrides;
   for (const ConfigField& field : ConfigFields()) {
-    if (field.flag.empty()) continue;
+    if (field.flag.empty() || field.flag == "v") continue;
     auto set = [&overrides, &field](std::string_view text) -> Status {
       json value;
       if (field.path == "registerWithTaints") {
@@ -481,8 +481,11 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
                       " (DEPRECATED: This parameter should be set via the config file specified by the kubelet's ",
                       "--config flag.)");
     }
-    flags.Custom(field.flag, FlagTypeName(field.type), std::string(field.default_json), help, set);
+    flags.Custom(field.flag, FlagTypeName(field.type), std::string(field.default_json), help, set,
+                 field.type == Type::kBool ? "true" : "");
   }
+  int64_t verbosity = 0;
+  flags.Int("v", &verbosity, "number for the log level verbosity", 'v');
   ASSIGN_OR_RETURN(std::vector<std::string> rest, flags.Parse(argc, argv));
   if (version) return absl::CancelledError(absl::StrCat("Kubernetes ", kKubernetesVersion, "\n"));
   if (!rest.empty()) return InvalidArgument("unknown command ", rest[0]);
@@ -502,6 +505,7 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
       *at = std::move(value);
     }
   }
+  if (flags.Changed("v")) *At(&document, "logging.verbosity") = verbosity;
   RETURN_IF_ERROR(ApplyConfig(document, &c), "failed to validate kubelet configuration");
   return c;
 }

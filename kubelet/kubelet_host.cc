@@ -48,6 +48,13 @@ std::optional<ProbeHost::Container> Kubelet::ContainerOf(const std::string& uid,
   out.id = s->containerid();
   out.running = s->state().has_running();
   out.terminated = s->state().has_terminated();
+  out.started = s->started();
+  PodPtr pod = workers_->Find(uid);
+  const core::Container* spec = pod == nullptr ? nullptr : FindContainer(*pod, container);
+  if (out.terminated && spec != nullptr) {
+    const bool sidecar = IsInitContainer(*pod, container) && IsSidecar(*spec);
+    out.restarts = sidecar || ShouldRestart(*pod, *spec, s->state().terminated().exitcode());
+  }
   if (out.running) {
     out.started_at =
         std::chrono::system_clock::time_point(std::chrono::seconds(s->state().running().startedat().seconds()));

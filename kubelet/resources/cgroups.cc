@@ -144,6 +144,9 @@ Status Cgroups::Apply(const std::string& path, const CgroupResources& r) {
 
 Status Cgroups::MakeRoots(int64_t allocatable_milli_cpu, int64_t allocatable_memory, int64_t pids) {
   if (!options_.enabled) return absl::OkStatus();
+  if (!v2_ && HierarchyFor("memory").empty()) {
+    return FailedPrecondition("no cgroup hierarchy with a memory controller below ", options_.mount);
+  }
   CgroupResources top;
   top.cpu_shares = MilliCpuToShares(allocatable_milli_cpu);
   top.memory_limit = allocatable_memory;
