@@ -15,6 +15,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 constexpr size_t kHeaderLimit = 1024 * 1024;  // as Go's clients take nearly
 constexpr size_t kHeadRoom = 4 * 1024;
 constexpr size_t kBodyRoom = 16 * 1024;
+constexpr size_t kDeclaredRoom = 1024 * 1024;
 constexpr size_t kRefusalLimit = 1024 * 1024;  // of the answer to an upgrade that did not happen
 
 struct Link {
@@ -275,35 +276,24 @@ class ClientBody final : public BodyReader {
 };
 
 Task<StatusOr<std::string>> ReadRest(ClientBody& body, size_t limit) {
-  std::string out;
+  BodyBuffer buffer(limit, body.content_length(), body.content_length() ? kDeclaredRoom : kBodyRoom);
   while (!body.ended()) {
-    const size_t before = out.size();
-    size_t room = std::max(kBodyRoom, before);
-    if (const auto declared = body.content_length()) {
-      room = std::min<uint64_t>(std::max<uint64_t>(*declared, before + 1) - before, 1024 * 1024);
-    }
-    room = std::min(room, limit - before + 1);
-    out.resize(before + room);
-    CO_ASSIGN_OR_RETURN(const size_t got, co_await body.Read({out.data() + before, room}));
-    out.resize(before + got);
-    if (out.size() > limit) co_return absl::ResourceExhaustedError("http: response body too large");
+    CO_ASSIGN_OR_RETURN(const size_t got, co_await body.Read(buffer.Room()));
+    buffer.Took(got);
+    if (buffer.too_large()) co_return absl::ResourceExhaustedError("http: response body too large");
   }
-  if (out.capacity() > out.size() + out.size() / 4 + 1024) out.shrink_to_fit();
-  co_return out;
+  co_return buffer.Take();
 }
 
 }  // namespace
 
 Task<StatusOr<std::string>> BodyReader::ReadAll(size_t limit) {
-  std::string out;
+  BodyBuffer buffer(limit, std::nullopt, kBodyRoom);
   while (true) {
-    const size_t before = out.size();
-    const size_t room = std::min(std::max(kBodyRoom, before), limit - before + 1);
-    out.resize(before + room);
-    CO_ASSIGN_OR_RETURN(const size_t got, co_await Read({out.data() + before, room}));
-    out.resize(before + got);
-    if (got == 0) co_return out;
-    if (out.size() > limit) co_return absl::ResourceExhaustedError("http: response body too large");
+    CO_ASSIGN_OR_RETURN(const size_t got, co_await Read(buffer.Room()));
+    if (got == 0) co_return buffer.Take();
+    buffer.Took(got);
+    if (buffer.too_large()) co_return absl::ResourceExhaustedError("http: response body too large");
   }
 }
 

@@ -87,26 +87,21 @@ Task<StatusOr<std::string>> ServerExchange::ReadBody(size_t limit) {
   };
   const uint64_t declared = parser_->content_length().value_or(0);
   if (declared > limit) co_return too_large();
-  std::string body;
+  BodyBuffer body(limit, parser_->content_length(), kBodyRoom);
   if (!parser_->done()) connection_.SetDeadline(Deadline::kBody);
   while (!parser_->done()) {
-    const size_t before = body.size();
-    // One byte past the limit is asked for, to tell a body that just fits from one that does not. Room grows with what
-    // has come: a declared length is no reason to set memory aside.
-    const size_t room = std::min(std::max(kBodyRoom, before), limit - before + 1);
-    body.resize(before + room);
-    const StatusOr<size_t> got = co_await ReadMore({body.data() + before, room}, true);
+    const StatusOr<size_t> got = co_await ReadMore(body.Room(), true);
     if (!got.ok()) {
       connection_.ClearDeadline();
       co_return got.status();
     }
-    body.resize(before + *got);
-    if (body.size() > limit) {
+    body.Took(*got);
+    if (body.too_large()) {
       connection_.ClearDeadline();
       co_return too_large();
     }
   }
-  co_return body;
+  co_return body.Take();
 }
 
 std::string ServerExchange::HeadText(int status, const Headers& headers, std::optional<uint64_t> length) {

@@ -2,6 +2,7 @@
 #ifndef SKIFF_BASE_HTTP_PARSER_H_
 #define SKIFF_BASE_HTTP_PARSER_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -53,6 +54,37 @@ class Parser {
 
  protected:
   std::string error_;
+};
+
+// A whole body as it comes in. Room grows with what has come, as a declared length alone is no reason to set much
+// memory aside; at most one byte more than the limit is taken, to tell a body that just fits from one that does not.
+class BodyBuffer {
+ public:
+  BodyBuffer(size_t limit, std::optional<uint64_t> declared, size_t first)
+      : limit_(limit), declared_(declared.value_or(0)), next_(first) {}
+  std::span<char> Room() {
+    if (filled_ == text_.size()) {
+      size_t size = std::max(next_, filled_ * 2);
+      if (declared_ > filled_) size = static_cast<size_t>(std::min<uint64_t>(size, declared_));
+      if (limit_ < size) size = limit_ + 1;
+      text_.resize(size);
+    }
+    return {text_.data() + filled_, text_.size() - filled_};
+  }
+  void Took(size_t n) { filled_ += n; }
+  bool too_large() const { return filled_ > limit_; }
+  std::string Take() {
+    text_.resize(filled_);
+    if (text_.capacity() > filled_ + filled_ / 4 + 1024) text_.shrink_to_fit();
+    return std::move(text_);
+  }
+
+ private:
+  const size_t limit_;
+  const uint64_t declared_;
+  const size_t next_;
+  std::string text_;
+  size_t filled_ = 0;
 };
 
 }  // namespace skiff::http
