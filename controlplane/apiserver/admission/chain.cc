@@ -1,0 +1,21 @@
+#include "controlplane/apiserver/admission.h"
+
+namespace skiff::controlplane {
+
+Status Admission::Mutate(Context& context, const Attributes& attributes) const {
+  RETURN_IF_ERROR(NamespaceLifecycle(*this, context, attributes));
+  RETURN_IF_ERROR(LimitRanger(*this, attributes));
+  RETURN_IF_ERROR(ServiceAccountAdmission(*this, attributes));
+  RETURN_IF_ERROR(TaintNewNodes(attributes));
+  RETURN_IF_ERROR(PriorityAdmission(*this, attributes));
+  RETURN_IF_ERROR(DefaultTolerations(attributes));
+  RETURN_IF_ERROR(RuntimeClassAdmission(*this, attributes));
+  return absl::OkStatus();
+}
+
+Status Admission::Validate(Context& context, const Attributes& attributes) const {
+  if (attributes.operation == Operation::kDelete) return NamespaceLifecycle(*this, context, attributes);
+  return absl::OkStatus();
+}
+
+}  // namespace skiff::controlplane

@@ -1,0 +1,230 @@
+#include "controlplane/apiserver/registry.h"
+
+#include <random>
+
+#include "api/field_errors.h"
+#include "api/time.h"
+#include "api/validation.h"
+#include "base/tls.h"
+
+namespace skiff::controlplane {
+namespace {
+
+constexpr std::chrono::seconds kEventTtl = std::chrono::hours(1);
+constexpr int kGenerateNameAttempts = 8;
+
+std::chrono::seconds TtlOf(const Kind& kind) {
+  return kind.resource->plural == "events" ? kEventTtl : std::chrono::seconds(0);
+}
+
+Status StorageError(const Status& status) {
+  if (absl::IsCancelled(status)) return status;
+  return api::InternalError(std::string(status.message()));
+}
+
+// Written: the stored object with its new resourceVersion.
+api::Object WithVersion(api::Object object, const ValuePtr& value) {
+  object.mutable_meta()->set_resourceversion(absl::StrCat(value->mod_revision));
+  return object;
+}
+
+}  // namespace
+
+Status PlainError(std::string_view message) {
+  api::StatusMessage status;
+  status.set_status("Failure");
+  status.set_message(std::string(message));
+  status.set_code(500);
+  return api::FromStatusMessage(std::move(status));
+}
+
+std::string GenerateName(std::string_view prefix) {
+  static constexpr char kLetters[] = "bcdfghjklmnpqrstvwxz2456789";
+  static std::mt19937_64 random{std::random_device{}()};
+  std::string name(prefix.substr(0, 58));
+  for (int i = 0; i < 5; ++i) name.push_back(kLetters[random() % (sizeof(kLetters) - 1)]);
+  return name;
+}
+
+Task<StatusOr<api::Object>> Registry::Get(const Kind& kind, std::string ns, std::string name) {
+  auto entry = co_await store_.Get(kind.Key(ns, name));
+  if (absl::IsNotFound(entry.status())) co_return api::NotFoundError(kind.About(name));
+  if (!entry.ok()) co_return StorageError(entry.status());
+  auto object = kind.Decode(*entry);
+  if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
+  co_return std::move(object);
+}
+
+Task<StatusOr<api::Object>> Registry::Create(Context& context, const Kind& kind, std::string ns, api::Object object) {
+  if (!object.meta().resourceversion().empty())
+    co_return PlainError("resourceVersion should not be set on objects to be created");
+  const bool generated = object.meta().name().empty() && !object.meta().generatename().empty();
+  const std::string base = object.meta().generatename();
+  const Attributes attributes{kind, Operation::kCreate, "", ns, object.meta().name(), &object, nullptr};
+  if (Status status = admission_.Mutate(context, attributes); !status.ok()) co_return status;
+
+  metav1::ObjectMeta& meta = *object.mutable_meta();
+  if (kind.resource->namespaced) meta.set_namespace_(ns);
+  if (!kind.resource->namespaced) meta.clear_namespace_();
+  meta.clear_deletiontimestamp();
+  meta.clear_deletiongraceperiodseconds();
+  meta.clear_selflink();
+  meta.set_uid(RandomUuid());
+  *meta.mutable_creationtimestamp() = api::ToTime(context.now);
+
+  for (int attempt = 1;; ++attempt) {
+    if (generated) object.mutable_meta()->set_name(GenerateName(base));
+    api::Object candidate = object.Clone();
+    kind.strategy->PrepareForCreate(context, &candidate);
+    if (Status status = api::ValidateCreate(candidate); !status.ok()) co_return status;
+    const Attributes final_attributes{kind, Operation::kCreate, "", ns, candidate.meta().name(), &candidate, nullptr};
+    if (Status status = admission_.Validate(context, final_attributes); !status.ok()) co_return status;
+    kind.strategy->Warn(context, candidate);
+    if (Status status = kind.strategy->Allocate(context, &candidate, nullptr); !status.ok()) co_return status;
+    const std::string key = kind.Key(ns, candidate.meta().name());
+    if (context.dry_run) {
+      if (store_.Peek(key)) co_return api::AlreadyExistsError(kind.About(candidate.meta().name()));
+      co_return std::move(candidate);
+    }
+    auto data = kind.Encode(candidate);
+    if (!data.ok()) co_return api::InternalError(std::string(data.status().message()));
+    auto value = co_await store_.Create(key, *std::move(data), TtlOf(kind));
+    kind.strategy->Settle(candidate, nullptr, value.ok());
+    if (absl::IsAlreadyExists(value.status())) {
+      if (generated && attempt < kGenerateNameAttempts) continue;
+      co_return api::AlreadyExistsError(kind.About(candidate.meta().name()));
+    }
+    if (!value.ok()) co_return StorageError(value.status());
+    co_return WithVersion(std::move(candidate), *value);
+  }
+}
+
+Status Registry::BeforeUpdate(Context& context, const Kind& kind, const UpdateRequest& request, api::Object* updated,
+                              const api::Object& existing) const {
+  metav1::ObjectMeta& meta = *updated->mutable_meta();
+  const metav1::ObjectMeta& old = existing.meta();
+  if (kind.resource->namespaced) meta.set_namespace_(old.namespace_());
+  if (!kind.resource->namespaced) meta.clear_namespace_();
+  meta.clear_selflink();
+  if (old.has_generation())
+    meta.set_generation(old.generation());
+  else
+    meta.clear_generation();
+  // Left out means unchanged; a deletion that began cannot be taken back or moved.
+  if (meta.uid().empty()) meta.set_uid(old.uid());
+  if (!meta.has_creationtimestamp() || api::IsZero(meta.creationtimestamp()))
+    *meta.mutable_creationtimestamp() = old.creationtimestamp();
+  if (old.has_deletiontimestamp()) {
+    *meta.mutable_deletiontimestamp() = old.deletiontimestamp();
+  } else if (meta.has_deletiontimestamp()) {
+    meta.clear_deletiontimestamp();
+  }
+  if (old.has_deletiongraceperiodseconds() && !meta.has_deletiongraceperiodseconds())
+    meta.set_deletiongraceperiodseconds(old.deletiongraceperiodseconds());
+  if (!old.has_deletiontimestamp()) meta.clear_deletiongraceperiodseconds();
+
+  if (request.subresource == "status")
+    kind.strategy->PrepareForStatusUpdate(context, updated, existing);
+  else
+    kind.strategy->PrepareForUpdate(context, updated, existing);
+  const std::string_view validated = request.subresource == "finalize" || request.subresource == "scale" ||
+                                             request.subresource == "binding" || request.subresource == "approval"
+                                         ? std::string_view()
+                                         : std::string_view(request.subresource);
+  if (request.subresource == "binding") return absl::OkStatus();
+  return api::ValidateUpdate(*updated, existing, validated);
+}
+
+Task<StatusOr<UpdateResult>> Registry::Update(Context& context, const Kind& kind, UpdateRequest request) {
+  const std::string key = kind.Key(request.ns, request.name);
+  while (true) {
+    ValuePtr value;
+    auto entry = co_await store_.Get(key);
+    if (entry.ok()) {
+      value = entry->value;
+    } else if (!absl::IsNotFound(entry.status())) {
+      co_return StorageError(entry.status());
+    }
+    if (!value) {
+      const bool may_create = request.allow_create ||
+                              (kind.strategy->traits().create_on_update && request.subresource.empty());
+      if (!may_create) co_return api::NotFoundError(kind.About(request.name));
+      auto object = request.change(nullptr);
+      if (!object.ok()) co_return object.status();
+      if (!request.precondition_uid.empty())
+        co_return api::ConflictError(
+            kind.About(request.name),
+            absl::StrCat("StorageError: invalid object, Code: 4, Key: ", key,
+                         ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ",
+                         request.precondition_uid, ", UID in object meta: "));
+      if (!object->meta().resourceversion().empty() && object->meta().resourceversion() != "0") {
+        if (request.allow_create)
+          co_return api::ConflictError(kind.About(request.name), kModifiedMessage);
+        object->mutable_meta()->clear_resourceversion();
+      }
+      object->mutable_meta()->clear_resourceversion();
+      auto created = co_await Create(context, kind, request.ns, *std::move(object));
+      if (!created.ok()) {
+        if (api::ReasonOf(created.status()) == "AlreadyExists") continue;
+        co_return created.status();
+      }
+      co_return UpdateResult{*std::move(created), true};
+    }
+
+    auto existing = kind.Decode(key, *value);
+    if (!existing.ok()) co_return api::InternalError(std::string(existing.status().message()));
+    if (!request.precondition_uid.empty() && request.precondition_uid != existing->meta().uid())
+      co_return api::ConflictError(
+          kind.About(request.name),
+          absl::StrCat("StorageError: invalid object, Code: 4, Key: ", key,
+                       ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ",
+                       request.precondition_uid, ", UID in object meta: ", existing->meta().uid()));
+    auto object = request.change(&*existing);
+    if (!object.ok()) co_return object.status();
+
+    const std::string& version = object->meta().resourceversion();
+    if (version.empty() || version == "0") {
+      if (!kind.strategy->traits().unconditional_update) {
+        api::FieldErrors errors;
+        const api::Path path("metadata");
+        errors.InvalidRaw(path.Child("resourceVersion"), "0", "must be specified for an update");
+        co_return errors.ToStatus(kind.resource->group, kind.resource->kind, request.name);
+      }
+      object->mutable_meta()->set_resourceversion(existing->meta().resourceversion());
+    } else if (version != existing->meta().resourceversion()) {
+      co_return api::ConflictError(kind.About(request.name), kModifiedMessage);
+    }
+    const Attributes attributes{kind, Operation::kUpdate, request.subresource, request.ns, request.name, &*object,
+                                &*existing};
+    if (Status status = admission_.Mutate(context, attributes); !status.ok()) co_return status;
+    if (Status status = BeforeUpdate(context, kind, request, &*object, *existing); !status.ok()) co_return status;
+    if (Status status = admission_.Validate(context, attributes); !status.ok()) co_return status;
+    if (request.subresource.empty()) kind.strategy->Warn(context, *object);
+
+    // The last finalizer is gone: the update completes the deletion.
+    if (existing->meta().has_deletiontimestamp() && object->meta().finalizers_size() == 0 &&
+        kind.strategy->MayDeleteDuringUpdate(*object, *existing)) {
+      if (context.dry_run) co_return UpdateResult{*std::move(object), false};
+      auto revision = co_await store_.Delete(key, value->mod_revision);
+      if (absl::IsAborted(revision.status())) continue;
+      if (!revision.ok() && !absl::IsNotFound(revision.status())) co_return StorageError(revision.status());
+      kind.strategy->AfterDelete(*existing);
+      co_return UpdateResult{*std::move(object), false};
+    }
+    if (api::Equal(*object, *existing)) co_return UpdateResult{*std::move(existing), false};
+
+    const bool main = request.subresource.empty();
+    if (main)
+      if (Status status = kind.strategy->Allocate(context, &*object, &*existing); !status.ok()) co_return status;
+    if (context.dry_run) co_return UpdateResult{*std::move(object), false};
+    auto data = kind.Encode(*object);
+    if (!data.ok()) co_return api::InternalError(std::string(data.status().message()));
+    auto written = co_await store_.Update(key, *std::move(data), value->mod_revision, TtlOf(kind));
+    if (main) kind.strategy->Settle(*object, &*existing, written.ok());
+    if (absl::IsAborted(written.status()) || absl::IsNotFound(written.status())) continue;
+    if (!written.ok()) co_return StorageError(written.status());
+    co_return UpdateResult{WithVersion(*std::move(object), *written), false};
+  }
+}
+
+}  // namespace skiff::controlplane

@@ -1,0 +1,271 @@
+// get and list.
+#include "absl/strings/numbers.h"
+#include "api/codec.h"
+#include "api/errors.h"
+#include "controlplane/apiserver/list_options.h"
+#include "controlplane/apiserver/output.h"
+#include "controlplane/apiserver/server_parts.h"
+#include "controlplane/apiserver/table.h"
+
+namespace skiff::controlplane {
+namespace {
+
+// Answers up to this size are sent whole; longer ones in pieces of it, so that a big list needs little memory.
+constexpr size_t kPiece = 64 * 1024;
+
+Status TooLarge(const std::string& wanted, int64_t current) {
+  api::StatusMessage status = api::ToStatusMessage(
+      api::TimeoutError(absl::StrCat("Too large resource version: ", wanted, ", current: ", current), 1));
+  status.set_message(absl::StrCat("Timeout: Too large resource version: ", wanted, ", current: ", current));
+  auto* cause = status.mutable_details()->add_causes();
+  cause->set_reason("ResourceVersionTooLarge");
+  cause->set_message("Too large resource version");
+  status.mutable_details()->set_retryafterseconds(1);
+  return api::FromStatusMessage(std::move(status));
+}
+
+// Sends what is written into buffer() in pieces; an answer that fits one piece gets a Content-Length.
+class PieceSender {
+ public:
+  PieceSender(http::Exchange& exchange, const Context& context, std::string_view media_type)
+      : exchange_(exchange), context_(context), media_type_(media_type) {}
+  std::string* buffer() { return &buffer_; }
+  Task<Status> Flush() {
+    if (buffer_.size() < kPiece) co_return absl::OkStatus();
+    co_return co_await Send();
+  }
+  Task<Status> Finish() {
+    if (!begun_)
+      co_return co_await exchange_.Respond(200, AnswerHeaders(media_type_, &context_), std::move(buffer_));
+    if (!buffer_.empty())
+      if (Status status = co_await Send(); !status.ok()) co_return status;
+    co_return co_await exchange_.End();
+  }
+
+ private:
+  Task<Status> Send() {
+    if (!begun_) {
+      begun_ = true;
+      if (Status status = co_await exchange_.Begin(200, AnswerHeaders(media_type_, &context_)); !status.ok())
+        co_return status;
+    }
+    Status status = co_await exchange_.Write(buffer_);
+    buffer_.clear();
+    co_return status;
+  }
+  http::Exchange& exchange_;
+  const Context& context_;
+  const std::string media_type_;
+  std::string buffer_;
+  bool begun_ = false;
+};
+
+void AppendVarint(uint64_t value, std::string* out) {
+  while (value >= 0x80) {
+    out->push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out->push_back(static_cast<char>(value));
+}
+void AppendField(int number, std::string_view bytes, std::string* out) {
+  AppendVarint(static_cast<uint64_t>(number) << 3 | 2, out);
+  AppendVarint(bytes.size(), out);
+  out->append(bytes);
+}
+
+struct Page {
+  ListResponse found;
+  std::vector<StoredEntry> entries;  // those that the selectors let through
+  std::string continue_token;
+  std::optional<int64_t> remaining;
+};
+
+// Reads a page: with selectors, as many stored pages as it takes to fill one.
+Task<StatusOr<Page>> ReadPage(ServerParts& parts, const Call& call, const ListQuery& query) {
+  const Kind& kind = call.kind;
+  const std::string prefix = kind.Prefix(call.info().ns);
+  ListRequest request{.prefix = prefix};
+  int64_t limit = query.limit;
+  const int64_t now = parts.store.revision();
+  if (!query.continue_token.empty()) {
+    if (!query.resource_version.empty() && query.resource_version != "0") {
+      auto token = ContinueToken::Decode(query.continue_token);
+      if (!token.ok()) co_return token.status();
+      co_return api::BadRequestError("specifying resource version is not allowed when using continue");
+    }
+    auto token = ContinueToken::Decode(query.continue_token);
+    if (!token.ok()) co_return token.status();
+    std::string start = token->start;
+    if (!start.empty() && start[0] == '/') start.erase(0, 1);
+    request.start = prefix + start;
+    request.revision = token->revision > 0 ? token->revision : 0;
+    if (request.revision > now) co_return TooLarge(absl::StrCat(request.revision), now);
+  } else if (!query.resource_version.empty()) {
+    auto wanted = ParseResourceVersion(query.resource_version);
+    if (!wanted.ok()) co_return wanted.status();
+    if (*wanted > now) co_return TooLarge(query.resource_version, now);
+    if (query.match == "Exact" || (query.match.empty() && limit > 0 && *wanted > 0)) request.revision = *wanted;
+    // Version 0 is answered from the cache, whole.
+    if (*wanted == 0 && query.match.empty()) limit = 0;
+  }
+  Page page;
+  request.limit = query.selective() ? 0 : static_cast<size_t>(limit);
+  const std::string only = !call.info().name.empty() ? call.info().name : "";
+  auto listed = co_await parts.store.List(request);
+  if (absl::IsOutOfRange(listed.status())) {
+    if (!query.continue_token.empty()) {
+      auto token = ContinueToken::Decode(query.continue_token);
+      api::StatusMessage status = api::ToStatusMessage(api::ExpiredError(
+          "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+          "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+          "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+          "modified, or deleted between the time the first chunk was returned and now may show up in the list."));
+      token->revision = -1;
+      status.mutable_metadata()->set_continue_(token->Encode());
+      co_return api::FromStatusMessage(std::move(status));
+    }
+    co_return api::ExpiredError("The resourceVersion for the provided list is too old.");
+  }
+  if (!listed.ok()) co_return api::InternalError(std::string(listed.status().message()));
+  page.found.revision = listed->revision;
+  if (!query.selective()) {
+    page.entries = std::move(listed->entries);
+    if (listed->more) {
+      page.continue_token = page.entries.back().key;
+      page.remaining = listed->remaining;
+    }
+  } else {
+    for (StoredEntry& entry : listed->entries) {
+      if (limit > 0 && page.entries.size() >= static_cast<size_t>(limit)) {
+        page.continue_token = page.entries.back().key;
+        // Everything after the last key handed out is looked at again on the next page.
+        break;
+      }
+      auto object = kind.Decode(entry);
+      if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
+      if (query.Matches(kind, *object)) page.entries.push_back(std::move(entry));
+    }
+    // A full page whose rest matches nothing still says "continue" upstream only if keys are left; so does this one.
+  }
+  if (!page.continue_token.empty()) {
+    ContinueToken token;
+    token.revision = page.found.revision;
+    token.start = "/" + page.continue_token.substr(prefix.size()) + std::string(1, '\0');
+    page.continue_token = token.Encode();
+  }
+  co_return page;
+}
+
+}  // namespace
+
+Task<Status> ServeGet(ServerParts& parts, Call& call) {
+  const std::string version(call.request().query.Get("resourceVersion"));
+  if (!version.empty() && version != "0") {
+    auto wanted = ParseResourceVersion(version);
+    if (!wanted.ok()) co_return wanted.status();
+    if (*wanted > parts.store.revision()) co_return TooLarge(version, parts.store.revision());
+  }
+  auto object = co_await parts.registry.Get(call.kind, call.info().ns, call.info().name);
+  if (!object.ok()) co_return object.status();
+  auto body = EncodeObject(*object, call.kind, call.output, call.context.now, call.request().query.Get("includeObject"));
+  if (!body.ok()) co_return body.status();
+  co_return co_await Answer(call.exchange, 200, call.output, &call.context, *std::move(body));
+}
+
+Task<Status> ServeList(ServerParts& parts, Call& call) {
+  auto query = ListQuery::Parse(call.request().query, call.kind, false);
+  if (!query.ok()) co_return query.status();
+  const Output& output = call.output;
+  if (output.as == As::kPartial) {
+    std::string group(call.kind.resource->group);
+    group = group.empty() ? "core" : group.substr(0, group.find('.'));
+    co_return api::NotAcceptableError(
+        absl::StrCat("you requested PartialObjectMetadata, but the requested object is a list (*", group, ".",
+                     call.kind.ListKind(), ")"));
+  }
+  if (output.as == As::kTable && !query->include_object.empty() && query->include_object != "None" &&
+      query->include_object != "Metadata" && query->include_object != "Object")
+    co_return api::BadRequestError(absl::StrCat("Unable to convert to Table as requested: includeObject: Invalid value: \"",
+                                                query->include_object,
+                                                "\": must be 'Metadata', 'Object', 'None', or empty"));
+  auto page = co_await ReadPage(parts, call, *query);
+  if (!page.ok()) co_return page.status();
+
+  metav1::ListMeta meta;
+  meta.set_resourceversion(absl::StrCat(page->found.revision));
+  if (!page->continue_token.empty()) meta.set_continue_(page->continue_token);
+  if (page->remaining) meta.set_remainingitemcount(*page->remaining);
+  PieceSender sender(call.exchange, call.context, output.media_type());
+  std::string* out = sender.buffer();
+  const bool partial = output.as == As::kPartialList;
+  const std::string list_version =
+      partial ? "meta.k8s.io/" + output.meta_version : call.kind.resource->gvk().group_version().ToString();
+  const std::string list_kind = partial ? "PartialObjectMetadataList" : call.kind.ListKind();
+
+  if (output.format == Format::kProtobuf) {
+    // The envelope's content is of known parts, so the list message is never built: its length is added up first.
+    std::vector<std::string> items;
+    std::string meta_bytes = meta.SerializeAsString();
+    std::string raw;
+    AppendField(1, meta_bytes, &raw);
+    for (const StoredEntry& entry : page->entries) {
+      auto object = call.kind.Decode(entry);
+      if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
+      std::string item;
+      if (partial)
+        AppendField(1, object->meta().SerializeAsString(), &item);
+      else
+        item = object->message()->SerializeAsString();
+      AppendField(2, item, &raw);
+    }
+    std::string type_meta;
+    AppendField(1, list_version, &type_meta);
+    AppendField(2, list_kind, &type_meta);
+    out->append(api::kProtobufMagic);
+    AppendField(1, type_meta, out);
+    AppendField(2, raw, out);
+    AppendField(3, "", out);
+    AppendField(4, "", out);
+    co_return co_await sender.Finish();
+  }
+
+  if (output.as == As::kTable) {
+    TableWriter table(call.kind, output, query->include_object, call.context.now);
+    table.Begin(meta.resourceversion(), meta.continue_(), page->remaining, out);
+    for (const StoredEntry& entry : page->entries) {
+      auto object = call.kind.Decode(entry);
+      if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
+      table.Row(*object, out);
+      if (output.format == Format::kJson && !output.pretty)
+        if (Status status = co_await sender.Flush(); !status.ok()) co_return status;
+    }
+    table.End(out);
+  } else {
+    absl::StrAppend(out, "{\"kind\":\"", list_kind, "\",\"apiVersion\":\"", list_version, "\",\"metadata\":");
+    api::AppendJson(meta, nullptr, out);
+    out->append(",\"items\":[");
+    bool first = true;
+    for (const StoredEntry& entry : page->entries) {
+      auto object = call.kind.Decode(entry);
+      if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
+      if (!first) out->push_back(',');
+      first = false;
+      if (partial)
+        AppendPartialJson(*object, output, false, out);
+      else if (object->is_custom())
+        object->AppendJson(out);
+      else
+        api::AppendJson(*object->message(), nullptr, out);
+      if (output.format == Format::kJson && !output.pretty)
+        if (Status status = co_await sender.Flush(); !status.ok()) co_return status;
+    }
+    out->append("]}");
+  }
+  if (output.format == Format::kJson && !output.pretty)
+    out->push_back('\n');
+  else
+    *out = EncodeJson(std::move(*out), output);
+  co_return co_await sender.Finish();
+}
+
+}  // namespace skiff::controlplane
