@@ -1,0 +1,224 @@
+#include "kubelet/stats/node_stats.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_split.h"
+#include "base/async_testing.h"
+#include "cadvisor/fake_tree.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using cadvisor::FakeTree;
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::Not;
+
+class NodeStatsTest : public testing::Test {
+ protected:
+  NodeStatsTest() {
+    tree_.Add({{"proc/meminfo", "MemTotal: 4000000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"},
+               {"proc/stat", "cpu0 1\nbtime 1700000000\n"},
+               {"proc/loadavg", "0 0 0 2/336 1\n"},
+               {"proc/sys/kernel/pid_max", "32768\n"},
+               {"proc/sys/kernel/threads-max", "40000\n"},
+               {"proc/self/mountinfo", "1 0 8:0 / / rw - ext4 /dev/sda rw\n"},
+               {"proc/1/net/dev", NetDev("eth0")},
+               {"proc/77/net/dev", NetDev("eth0")},
+               {"lib/pods/uid/volumes/v/file", std::string(5000, 'x')},
+               {"logs/c/0.log", "hello\n"}});
+    for (const char* cgroup : {"", "/kubepods", "/kubepods/burstable", "/kubepods/burstable/poduid",
+                               "/kubepods/burstable/poduid/sandbox", "/kubepods/burstable/poduid/cid"}) {
+      AddCgroup(cgroup);
+    }
+    tree_.Add({{"sys/fs/cgroup/cpu/kubepods/burstable/poduid/sandbox/cgroup.procs", "77\n"},
+               {"sys/fs/cgroup/memory/kubepods/burstable/poduid/cid/memory.limit_in_bytes", "5000000\n"}});
+    auto stats = NodeStats::Open({.root = tree_.path(), .pressure = true, .version = "v1"});
+    if (!stats.ok()) abort();
+    stats_ = *std::move(stats);
+    source_.node_name = "n1";
+    source_.root_directory = tree_.path() + "/lib";
+    source_.image_directory = tree_.path() + "/lib";
+    source_.image_used_bytes = 123;
+    source_.image_used_inodes = 4;
+    source_.system = {{"pods", "/kubepods"}};
+    source_.cgroups = {"/kubepods", "/kubepods/burstable"};
+    PodSource pod;
+    pod.name = "p";
+    pod.namespace_ = "ns";
+    pod.uid = "uid";
+    pod.cgroup = "/kubepods/burstable/poduid";
+    pod.started = std::chrono::system_clock::from_time_t(1700000100);
+    pod.sandbox_id = "sandbox";
+    pod.sandbox_cgroup = pod.cgroup + "/sandbox";
+    pod.sandbox_image = "pause";
+    ContainerSource container;
+    container.name = "c";
+    container.id = "cid";
+    container.image = "busybox";
+    container.cgroup = pod.cgroup + "/cid";
+    container.started = std::chrono::system_clock::from_time_t(1700000101);
+    container.rootfs_used_bytes = 20480;
+    container.rootfs_used_inodes = 5;
+    container.log_directory = tree_.path() + "/logs/c";
+    pod.containers.push_back(container);
+    pod.volumes.push_back(
+        {.name = "v", .path = tree_.path() + "/lib/pods/uid/volumes/v", .pvc_name = "", .ephemeral = true});
+    source_.pods.push_back(pod);
+  }
+
+  static std::string NetDev(const std::string& name) {
+    return "a\nb\n lo: 9 9 9 9 0 0 0 0 9 9 9 9 0 0 0 0\n " + name + ": 100 2 3 4 0 0 0 0 500 6 7 8 0 0 0 0\n";
+  }
+  void AddCgroup(const std::string& cgroup) {
+    const std::string cpu = "sys/fs/cgroup/cpu" + cgroup, memory = "sys/fs/cgroup/memory" + cgroup;
+    tree_.Add({{cpu + "/cgroup.procs", ""},
+               {cpu + "/cpuacct.usage", "2500000000\n"},
+               {memory + "/cgroup.procs", ""},
+               {memory + "/memory.usage_in_bytes", "1000000\n"},
+               {memory + "/memory.limit_in_bytes", "9223372036854771712\n"},
+               {memory + "/memory.stat", "pgfault 9\ntotal_rss 600000\ntotal_inactive_file 200000\n"}});
+    if (cgroup.empty()) tree_.Link("cpu", "sys/fs/cgroup/cpuacct");
+  }
+  json Summary(bool short_form = false) {
+    const auto text = RunTask(loop_, stats_->Summary(source_, short_form));
+    return text.ok() ? json::parse(*text, nullptr, false) : json();
+  }
+
+  FakeTree tree_;
+  asio::io_context loop_;
+  std::unique_ptr<NodeStats> stats_;
+  NodeSource source_;
+};
+
+TEST_F(NodeStatsTest, Cadvisor) {
+  const auto text = RunTask(loop_, stats_->CadvisorMetrics(source_));
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text,
+              HasSubstr("container_memory_working_set_bytes{container=\"c\",id=\"/kubepods/burstable/poduid/cid\","
+                        "image=\"busybox\",name=\"cid\",namespace=\"ns\",pod=\"p\"} 800000 "));
+  EXPECT_THAT(*text,
+              HasSubstr("container_network_receive_bytes_total{container=\"\",id=\"/kubepods/burstable/poduid/"
+                        "sandbox\",image=\"pause\",interface=\"eth0\",name=\"sandbox\",namespace=\"ns\",pod=\"p\"} "
+                        "100 "));
+  EXPECT_THAT(*text, HasSubstr("{container=\"\",id=\"/kubepods\",image=\"\",name=\"\",namespace=\"\",pod=\"\"}"));
+  EXPECT_THAT(*text, HasSubstr("container_scrape_error 0\n"));
+}
+
+TEST_F(NodeStatsTest, Resource) {
+  const auto text = RunTask(loop_, stats_->ResourceMetrics(source_));
+  ASSERT_TRUE(text.ok()) << text.status();
+  for (const char* line :
+       {"container_cpu_usage_seconds_total{container=\"c\",namespace=\"ns\",pod=\"p\"} 2.5 ",
+        "container_start_time_seconds{container=\"c\",namespace=\"ns\",pod=\"p\"} 1.700000101e+09\n",
+        "container_swap_limit_bytes{container=\"c\",namespace=\"ns\",pod=\"p\"} 0 ",
+        "node_memory_working_set_bytes 800000 ", "pod_memory_working_set_bytes{namespace=\"ns\",pod=\"p\"} 800000 ",
+        "resource_scrape_error 0\n"}) {
+    EXPECT_THAT(*text, HasSubstr(line));
+  }
+  const auto recorded = ReadFile("../shared/goldens/kubelet/11-endpoints/metrics-resource.txt");
+  if (!recorded.ok()) GTEST_SKIP() << "no recordings here: " << recorded.status();
+  const auto headers = [](const std::string& t) {
+    std::vector<std::string> lines;
+    for (absl::string_view line : absl::StrSplit(t, '\n')) {
+      if (line.substr(0, 1) == "#") lines.emplace_back(line);
+    }
+    return lines;
+  };
+  EXPECT_EQ(headers(*text), headers(*recorded));
+}
+
+TEST_F(NodeStatsTest, ResourceErrorShows) {
+  tree_.Add({{"sys/fs/cgroup/cpu/kubepods/burstable/poduid/cid/cpuacct.usage", "x\n"}});
+  const auto text = RunTask(loop_, stats_->ResourceMetrics(source_));
+  EXPECT_THAT(*text, HasSubstr("resource_scrape_error 1\n"));
+  EXPECT_THAT(*text, Not(HasSubstr("container=\"c\"")));
+}
+
+TEST_F(NodeStatsTest, Summary) {
+  const json summary = Summary();
+  const json& node = summary["node"];
+  EXPECT_EQ(node["nodeName"], "n1");
+  EXPECT_EQ(node["startTime"], "2023-11-14T22:13:20Z");
+  EXPECT_EQ(node["cpu"]["usageCoreNanoSeconds"], 2500000000u);
+  EXPECT_EQ(node["memory"]["availableBytes"], 4096000000u - 800000u);
+  EXPECT_EQ(node["network"]["name"], "eth0");
+  EXPECT_EQ(node["network"]["rxBytes"], 100);
+  EXPECT_EQ(node["network"]["interfaces"].size(), 1u);
+  EXPECT_EQ(node["rlimit"]["maxpid"], 32768);
+  EXPECT_EQ(node["rlimit"]["curproc"], 336);
+  EXPECT_EQ(node["runtime"]["imageFs"]["usedBytes"], 123);
+  EXPECT_EQ(node["systemContainers"][0]["name"], "pods");
+  EXPECT_FALSE(node["systemContainers"][0]["memory"].contains("availableBytes"));
+  ASSERT_EQ(summary["pods"].size(), 1u);
+  const json& pod = summary["pods"][0];
+  EXPECT_EQ(pod["podRef"], json({{"name", "p"}, {"namespace", "ns"}, {"uid", "uid"}}));
+  EXPECT_EQ(pod["network"]["txBytes"], 500);
+  const json& container = pod["containers"][0];
+  EXPECT_EQ(container["name"], "c");
+  EXPECT_EQ(container["startTime"], "2023-11-14T22:15:01Z");
+  EXPECT_EQ(container["memory"]["availableBytes"], 4200000);
+  EXPECT_EQ(container["memory"]["pageFaults"], 9);
+  EXPECT_EQ(container["rootfs"]["usedBytes"], 20480);
+  EXPECT_EQ(container["logs"]["inodesUsed"], 2);
+  EXPECT_EQ(pod["volume"][0]["name"], "v");
+  EXPECT_EQ(pod["volume"][0]["inodesUsed"], 2);
+  EXPECT_EQ(pod["ephemeral-storage"]["inodesUsed"], 9);
+  EXPECT_EQ(pod["ephemeral-storage"]["usedBytes"].get<uint64_t>(),
+            20480 + container["logs"]["usedBytes"].get<uint64_t>() + pod["volume"][0]["usedBytes"].get<uint64_t>());
+}
+
+TEST_F(NodeStatsTest, WhatIsGoneIsLeftOut) {
+  tree_.Remove("sys/fs/cgroup/cpu/kubepods/burstable/poduid/cid");
+  tree_.Remove("sys/fs/cgroup/memory/kubepods/burstable/poduid/cid");
+  source_.pods[0].volumes[0].path += "/gone";
+  const json summary = Summary();
+  EXPECT_TRUE(summary["pods"][0]["containers"].empty());
+  EXPECT_FALSE(summary["pods"][0].contains("volume"));
+  tree_.Remove("sys/fs/cgroup/cpu/kubepods");
+  tree_.Remove("sys/fs/cgroup/memory/kubepods");
+  EXPECT_TRUE(Summary()["pods"].empty());
+}
+
+// The names of the fields at every level, lists taken as their first element.
+void Paths(const json& value, const std::string& path, std::set<std::string>* out) {
+  if (value.is_array()) {
+    if (!value.empty()) Paths(value[0], path + "[]", out);
+    return;
+  }
+  out->insert(path);
+  if (!value.is_object()) return;
+  for (const auto& [key, child] : value.items()) Paths(child, path + "." + key, out);
+}
+
+TEST_F(NodeStatsTest, FieldsAsRecorded) {
+  for (const auto& [file, short_form] :
+       {std::pair("stats-summary.json", false), std::pair("stats-summary-cpu-and-memory.json", true)}) {
+    const auto recorded = ReadFile(std::string("../shared/goldens/kubelet/11-endpoints/") + file);
+    if (!recorded.ok()) GTEST_SKIP() << "no recordings here: " << recorded.status();
+    std::set<std::string> theirs, ours;
+    Paths(json::parse(*recorded)["response"]["body"], "", &theirs);
+    Paths(Summary(short_form), "", &ours);
+    for (const std::string& path : theirs) {
+      // Rates need a second reading; a limit on all pods is the recording's.
+      if (path.ends_with("usageNanoCores") || path == ".node.systemContainers[].memory.availableBytes") continue;
+      EXPECT_TRUE(ours.contains(path)) << file << ": " << path << " is missing";
+    }
+    for (const std::string& path : ours) {
+      if (path.starts_with(".pods[].network")) continue;  // the recorded kubelet did not know its sandboxes
+      EXPECT_TRUE(theirs.contains(path)) << file << ": " << path << " is new";
+    }
+  }
+}
+
+TEST_F(NodeStatsTest, NoCgroups) {
+  FakeTree empty;
+  EXPECT_FALSE(NodeStats::Open({.root = empty.path(), .pressure = true, .version = ""}).ok());
+}
+
+}  // namespace
+}  // namespace skiff::kubelet

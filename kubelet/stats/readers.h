@@ -1,0 +1,52 @@
+// What the three endpoints read from. One user at a time.
+#ifndef SKIFF_KUBELET_STATS_READERS_H_
+#define SKIFF_KUBELET_STATS_READERS_H_
+
+#include <map>
+#include <string>
+
+#include "cadvisor/collector.h"
+#include "cadvisor/filesystem.h"
+#include "kubelet/stats/node_stats.h"
+
+namespace skiff::kubelet {
+
+// Sizes of directory trees, measured again after a minute. Bounded walks: a request may take long once, not for ever.
+class DirSizes {
+ public:
+  StatusOr<cadvisor::DirUsage> Measure(const std::string& path);
+  // Forgets what was not asked for since the last call.
+  void Sweep();
+
+ private:
+  struct Entry {
+    cadvisor::DirUsage usage;
+    std::chrono::steady_clock::time_point measured;
+    bool used = true;
+  };
+  std::map<std::string, Entry> entries_;
+};
+
+struct Readers {
+  Readers(cadvisor::Host h, cadvisor::CgroupTree c)
+      : host(std::move(h)), cgroups(std::move(c)), collector(host, cgroups) {}
+  Readers(const Readers&) = delete;
+  Readers& operator=(const Readers&) = delete;
+
+  const cadvisor::Host host;
+  const cadvisor::CgroupTree cgroups;
+  cadvisor::Collector collector;
+  DirSizes sizes;
+};
+
+std::string SummaryJson(Readers& readers, const NodeSource& source, bool only_cpu_and_memory);
+std::string ResourceText(Readers& readers, const NodeSource& source);
+// The records of everything in `source`: the machine, its cgroups, pods, sandboxes and containers.
+std::vector<cadvisor::ContainerRecord> RecordsOf(const Readers& readers, const NodeSource& source);
+
+// How much swap a cgroup may take, none where it may take any amount.
+std::optional<uint64_t> SwapLimit(const Readers& readers, const cadvisor::CgroupSpec& spec);
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_STATS_READERS_H_
