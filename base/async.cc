@@ -2,6 +2,7 @@
 
 #include <exception>
 #include <list>
+#include <mutex>
 #include <utility>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -237,15 +238,22 @@ Status RunCaught(const std::function<Status()>& work) {
   }
 }
 
+// Carries the coroutine to the pool and back. The pool's thread must be wholly out of the loop's post() before the
+// coroutine goes on, because that may end the loop (a test's, say) under it: hence the lock around the post.
 struct InitiateBlocking {
   template <typename Handler>
   void operator()(Handler&& handler, std::function<Status()> work) const {
-    auto executor = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
-    asio::post(BlockingPool(), [executor = std::move(executor), work = std::move(work),
+    // Tracked: the loop does not run dry meanwhile.
+    auto loop = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
+    auto posting = std::make_shared<std::mutex>();
+    asio::post(BlockingPool(), [loop = std::move(loop), posting = std::move(posting), work = std::move(work),
                                 handler = std::forward<Handler>(handler)]() mutable {
       Status status = RunCaught(work);
       work = nullptr;  // what it captured dies here, as documented: before the caller goes on
-      asio::post(executor, [handler = std::move(handler), status = std::move(status)]() mutable {
+      const std::lock_guard lock(*posting);
+      const auto target = std::move(loop);
+      asio::post(target, [posting, handler = std::move(handler), status = std::move(status)]() mutable {
+        { const std::lock_guard until_posted(*posting); }
         std::move(handler)(std::move(status));
       });
     });
