@@ -30,7 +30,7 @@ class Server:
         self.process = subprocess.Popen(
             [os.path.join(binaries, "skiff-controlplane"), components, "--data-dir", self.dir + "/data", "--cert-dir", self.dir + "/pki", "--bind-address",
              "127.0.0.1", "--secure-port", str(self.port), "--advertise-address", "127.0.0.1", "--service-cluster-ip-range", "10.96.0.0/16",
-             "--cluster-cidr", "10.244.0.0/16", "--write-kubeconfig", self.dir], stdout=self.log, stderr=self.log)
+             "--write-kubeconfig", self.dir], stdout=self.log, stderr=self.log)
         self._contexts = {}
         self._tokens = {}
         end = time.monotonic() + 20
