@@ -22,6 +22,7 @@ constexpr Entry kControllers[] = {
     {"root-ca-certificate-publisher-controller", MakeRootCaController},
     {"replicaset-controller", MakeReplicaSetController},
     {"deployment-controller", MakeDeploymentController},
+    {"daemonset-controller", MakeDaemonSetController},
     {"endpointslice-controller", MakeEndpointSliceController},
     {"endpoints-controller", MakeEndpointsController},
     {"node-ipam-controller", MakeNodeIpamController},

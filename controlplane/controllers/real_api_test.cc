@@ -1,0 +1,277 @@
+// The controllers and the scheduler against our own API server, in one process: what the fake one does not have
+// (defaulting, admission, finalizers, subresources, protobuf from end to end).
+#include <gtest/gtest.h>
+
+#include "api/int_or_string.h"
+#include "api/quantity.h"
+#include "api/time.h"
+#include "base/async_testing.h"
+#include "base/files.h"
+#include "client/kubeconfig.h"
+#include "client/testing.h"
+#include "controlplane/apiserver/api_server.h"
+#include "controlplane/controllers/controllers.h"
+#include "controlplane/controllers/deployment_math.h"
+#include "controlplane/controllers/endpoint_slices.h"
+#include "controlplane/controllers/informers.h"
+#include "controlplane/controllers/pods.h"
+#include "controlplane/scheduler/scheduler.h"
+#include "k8s/io/api/core/v1/event.pb.h"
+
+namespace skiff::controlplane {
+namespace {
+
+Task<void> Controllers(std::shared_ptr<client::Rest> rest, ControllerOptions options,
+                       std::shared_ptr<Informers> informers) {
+  const Status status = co_await RunControllers(rest, options, informers);
+  EXPECT_TRUE(status.ok()) << status;
+}
+Task<void> Scheduling(std::shared_ptr<client::Rest> rest, std::shared_ptr<Informers> informers) {
+  const Status status = co_await RunScheduler(rest, {}, informers);
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+class RealApiTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/skiff-controllers-XXXXXX";
+    dir_ = mkdtemp(name);
+    ApiServerOptions options;
+    options.bind_address = "127.0.0.1";
+    options.advertise_address = "127.0.0.1";
+    options.secure_port = 0;
+    options.data_dir = dir_;
+    options.write_kubeconfig = dir_ + "/kubeconfigs";
+    ASSERT_TRUE(options.Complete().ok()) << options.Complete();
+    auto server = ApiServer::Make(loop_, options);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    const Status started = RunTask(loop_, server_->Start());
+    ASSERT_TRUE(started.ok()) << started;
+    group_.Spawn("api server", server_->Run());
+    auto config = client::LoadKubeconfig(options.write_kubeconfig + "/admin.kubeconfig");
+    ASSERT_TRUE(config.ok()) << config.status();
+    config->server = server_->local_url();
+    config->qps = 0;
+    rest_ = client::Rest::Make(loop_.get_executor(), *config).value();
+    ControllerOptions controllers;
+    controllers.root_ca_pem = server_->ca_pem();
+    informers_ = MakeInformers(rest_);
+    work_.Spawn("controllers", Controllers(rest_, controllers, informers_));
+    work_.Spawn("scheduler", Scheduling(rest_, informers_));
+    work_.Spawn("informers", RunInformers(informers_));
+  }
+  void TearDown() override {
+    work_.Cancel();
+    client::RunUntil(loop_, [this] { return work_.size() == 0; });
+    group_.Cancel();
+    client::RunUntil(loop_, [this] { return group_.size() == 0; });
+    rest_.reset();
+    server_.reset();
+    EXPECT_TRUE(RemoveAll(dir_).ok());
+  }
+
+  template <typename T>
+  T Make(T object) {
+    auto created = RunTask(loop_, rest_->Create(std::move(object)));
+    EXPECT_TRUE(created.ok()) << created.status();
+    return created.ok() ? *std::move(created) : T();
+  }
+  template <typename T>
+  StatusOr<T> Get(const std::string& ns, const std::string& name) {
+    return RunTask(loop_, rest_->Get<T>(ns, name));
+  }
+
+  void MakeNode(const std::string& name) {
+    core::Node node;
+    node.mutable_metadata()->set_name(name);
+    Make(node);
+    const std::string now = api::FormatTime(Clock::Real().Now());
+    const nlohmann::json patch = {
+        {"status",
+         {{"allocatable", {{"cpu", "4"}, {"memory", "8Gi"}, {"pods", "110"}}},
+          {"capacity", {{"cpu", "4"}, {"memory", "8Gi"}, {"pods", "110"}}},
+          {"conditions",
+           nlohmann::json::array(
+               {{{"type", "Ready"}, {"status", "True"}, {"lastHeartbeatTime", now}, {"lastTransitionTime", now}}})}}}};
+    const auto patched = RunTask(loop_, rest_->Patch<core::Node>("", name, patch.dump(), {.subresource = "status"}));
+    ASSERT_TRUE(patched.ok()) << patched.status();
+  }
+
+  // Plays the kubelets: pods on nodes become ready; deleted ones are let go.
+  bool Until(const std::function<bool()>& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (std::chrono::steady_clock::now() < deadline) {
+      if (client::RunUntil(loop_, [&, n = 0]() mutable { return ++n > 3; }) && condition()) return true;
+      for (const PodPtr& pod : informers_->pods->List()) {
+        if (pod->spec().nodename().empty()) continue;
+        const std::string& ns = pod->metadata().namespace_();
+        if (IsBeingDeleted(pod->metadata())) {
+          meta::DeleteOptions now;
+          now.set_graceperiodseconds(0);
+          const Status gone = RunTask(loop_, rest_->Delete<core::Pod>(ns, pod->metadata().name(), now));
+          EXPECT_TRUE(gone.ok() || absl::IsNotFound(gone)) << gone;
+        } else if (!IsPodReady(*pod)) {
+          const std::string ip = absl::StrCat("10.244.0.", ++ips_);
+          const nlohmann::json patch = {
+              {"status",
+               {{"phase", "Running"},
+                {"podIP", ip},
+                {"podIPs", nlohmann::json::array({{{"ip", ip}}})},
+                {"conditions",
+                 nlohmann::json::array({{{"type", "Ready"},
+                                         {"status", "True"},
+                                         {"lastTransitionTime", api::FormatTime(Clock::Real().Now())}}})}}}};
+          const auto ready = RunTask(
+              loop_, rest_->Patch<core::Pod>(ns, pod->metadata().name(), patch.dump(), {.subresource = "status"}));
+          EXPECT_TRUE(ready.ok() || absl::IsNotFound(ready.status())) << ready.status();
+        }
+      }
+    }
+    return false;
+  }
+
+  asio::io_context loop_;
+  std::string dir_;
+  std::unique_ptr<ApiServer> server_;
+  std::shared_ptr<client::Rest> rest_;
+  std::shared_ptr<Informers> informers_;
+  TaskGroup group_{loop_.get_executor()}, work_{loop_.get_executor()};
+  int ips_ = 0;
+};
+
+apps::Deployment Deployment(const std::string& ns, int replicas, const std::string& image) {
+  apps::Deployment d;
+  d.mutable_metadata()->set_namespace_(ns);
+  d.mutable_metadata()->set_name("web");
+  d.mutable_spec()->set_replicas(replicas);
+  (*d.mutable_spec()->mutable_selector()->mutable_matchlabels())["app"] = "web";
+  auto* pod = d.mutable_spec()->mutable_template_();
+  (*pod->mutable_metadata()->mutable_labels())["app"] = "web";
+  auto* container = pod->mutable_spec()->add_containers();
+  container->set_name("c");
+  container->set_image(image);
+  return d;
+}
+
+TEST_F(RealApiTest, ADeploymentRollsOutBehindAServiceAndItsNamespaceGoesAway) {
+  MakeNode("n1");
+  MakeNode("n2");
+  core::Namespace ns;
+  ns.mutable_metadata()->set_name("shop");
+  Make(ns);
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("shop/default") != nullptr; }));
+  Make(Deployment("shop", 3, "web:1"));
+  core::Service service;
+  service.mutable_metadata()->set_namespace_("shop");
+  service.mutable_metadata()->set_name("web");
+  (*service.mutable_spec()->mutable_selector())["app"] = "web";
+  auto* port = service.mutable_spec()->add_ports();
+  port->set_port(80);
+  *port->mutable_targetport() = api::FromInt(8080);
+  Make(service);
+
+  ASSERT_TRUE(Until([&] {
+    const auto d = informers_->deployments->Get("shop/web");
+    return d != nullptr && d->status().availablereplicas() == 3 &&
+           FindCondition(d->status(), "Progressing") != nullptr &&
+           FindCondition(d->status(), "Progressing")->reason() == "NewReplicaSetAvailable";
+  }));
+  EXPECT_EQ(informers_->deployments->Get("shop/web")->metadata().annotations().at(kRevision), "1");
+  ASSERT_TRUE(Until([&] {
+    const auto slices = informers_->endpoint_slices->InNamespace("shop");
+    if (slices.size() != 1 || slices[0]->endpoints_size() != 3) return false;
+    for (const auto& endpoint : slices[0]->endpoints()) {
+      if (!endpoint.conditions().ready()) return false;
+    }
+    return true;
+  }));
+  EXPECT_FALSE(informers_->nodes->Get("n1")->spec().podcidr().empty());
+  EXPECT_EQ(informers_->root_cas->Get("shop/kube-root-ca.crt")->data().at("ca.crt"), server_->ca_pem());
+
+  // A new template, then back.
+  auto d = *Get<apps::Deployment>("shop", "web");
+  d.mutable_spec()->mutable_template_()->mutable_spec()->mutable_containers(0)->set_image("web:2");
+  ASSERT_TRUE(RunTask(loop_, rest_->Update(d)).ok());
+  const auto rolled_out = [&](const char* revision) {
+    const auto now = informers_->deployments->Get("shop/web");
+    return now->metadata().annotations().at(kRevision) == revision &&
+           now->status().observedgeneration() == now->metadata().generation() && IsComplete(*now, now->status());
+  };
+  ASSERT_TRUE(Until([&] { return rolled_out("2"); }));
+  EXPECT_EQ(informers_->replica_sets->InNamespace("shop").size(), 2u);
+  d = *Get<apps::Deployment>("shop", "web");
+  d.mutable_spec()->mutable_template_()->mutable_spec()->mutable_containers(0)->set_image("web:1");
+  ASSERT_TRUE(RunTask(loop_, rest_->Update(d)).ok());
+  ASSERT_TRUE(Until([&] { return rolled_out("3"); }));
+  EXPECT_EQ(informers_->replica_sets->InNamespace("shop").size(), 2u);
+
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<core::Namespace>("", "shop")).ok());
+  ASSERT_TRUE(Until([&] { return informers_->namespaces->Get("shop") == nullptr; }));
+  EXPECT_TRUE(informers_->pods->InNamespace("shop").empty());
+}
+
+TEST_F(RealApiTest, DeletionInTheForegroundWaitsForThePods) {
+  MakeNode("n1");
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("default/default") != nullptr; }));
+  Make(Deployment("default", 2, "web:1"));
+  ASSERT_TRUE(Until([&] {
+    const auto d = informers_->deployments->Get("default/web");
+    return d != nullptr && d->status().availablereplicas() == 2;
+  }));
+  meta::DeleteOptions options;
+  options.set_propagationpolicy("Foreground");
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<apps::Deployment>("default", "web", options)).ok());
+  bool early = false;
+  ASSERT_TRUE(Until([&] {
+    const bool gone = informers_->deployments->Get("default/web") == nullptr;
+    if (gone && !informers_->replica_sets->InNamespace("default").empty()) early = true;
+    return gone && informers_->pods->InNamespace("default").empty();
+  }));
+  EXPECT_FALSE(early);
+}
+
+TEST_F(RealApiTest, OrphansStayAndAreAdopted) {
+  MakeNode("n1");
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("default/default") != nullptr; }));
+  Make(Deployment("default", 2, "web:1"));
+  ASSERT_TRUE(Until([&] {
+    const auto d = informers_->deployments->Get("default/web");
+    return d != nullptr && d->status().availablereplicas() == 2;
+  }));
+  const std::string set = informers_->replica_sets->InNamespace("default")[0]->metadata().name();
+  meta::DeleteOptions options;
+  options.set_propagationpolicy("Orphan");
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<apps::Deployment>("default", "web", options)).ok());
+  ASSERT_TRUE(Until([&] { return informers_->deployments->Get("default/web") == nullptr; }));
+  ASSERT_TRUE(
+      Until([&] { return informers_->replica_sets->InNamespace("default")[0]->metadata().ownerreferences().empty(); }));
+  EXPECT_EQ(informers_->pods->InNamespace("default").size(), 2u);
+  Make(Deployment("default", 2, "web:1"));
+  ASSERT_TRUE(Until([&] {
+    const auto sets = informers_->replica_sets->InNamespace("default");
+    return sets.size() == 1 && sets[0]->metadata().ownerreferences_size() == 1;
+  }));
+  EXPECT_EQ(informers_->replica_sets->InNamespace("default")[0]->metadata().name(), set);
+}
+
+TEST_F(RealApiTest, ASilentNodeBecomesUnknown) {
+  MakeNode("n1");
+  // Its pods do not matter here; the conditions and taints do, without waiting for the grace period in real time.
+  ASSERT_TRUE(Until([&] {
+    const auto node = informers_->nodes->Get("n1");
+    return node != nullptr && !node->spec().podcidr().empty() && node->spec().taints().empty();
+  }));
+  const nlohmann::json patch = {
+      {"status",
+       {{"conditions",
+         nlohmann::json::array({{{"type", "Ready"}, {"status", "False"}, {"reason", "KubeletNotReady"}}})}}}};
+  ASSERT_TRUE(RunTask(loop_, rest_->Patch<core::Node>("", "n1", patch.dump(), {.subresource = "status"})).ok());
+  ASSERT_TRUE(Until([&] {
+    const auto node = informers_->nodes->Get("n1");
+    return node->spec().taints_size() == 1 && node->spec().taints(0).key() == "node.kubernetes.io/not-ready";
+  }));
+}
+
+}  // namespace
+}  // namespace skiff::controlplane
