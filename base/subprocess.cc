@@ -81,14 +81,36 @@ Status Launch(const Command& command, int in, int out, int err, pid_t* pid) {
   return absl::OkStatus();
 }
 
+// write(2) to a pipe that answers EPIPE without a signal, whatever the program does about SIGPIPE.
+ssize_t WriteQuietly(int fd, std::string_view data) {
+  sigset_t pipe_signal, before, pending;
+  sigemptyset(&pipe_signal);
+  sigaddset(&pipe_signal, SIGPIPE);
+  sigpending(&pending);
+  pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+  const ssize_t n = write(fd, data.data(), data.size());
+  const int error = errno;
+  if (n < 0 && error == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
+    const timespec now{};
+    sigtimedwait(&pipe_signal, nullptr, &now);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return n;
+}
+
 Task<void> Feed(std::shared_ptr<Child> child, std::string input) {
   std::string_view rest = input;
-  while (!rest.empty()) {
-    const auto [ec, n] = co_await child->in.async_write_some(asio::buffer(rest.data(), rest.size()), kAwait);
-    if (ec) break;  // the child does not want the rest
-    rest.remove_prefix(n);
-  }
   boost::system::error_code ignored;
+  child->in.native_non_blocking(true, ignored);
+  while (!rest.empty()) {
+    const auto [ec] = co_await child->in.async_wait(Descriptor::wait_write, kAwait);
+    if (ec) break;
+    const ssize_t n = WriteQuietly(child->in.native_handle(), rest);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+    if (n < 0) break;  // the child does not want the rest
+    rest.remove_prefix(static_cast<size_t>(n));
+  }
   child->in.close(ignored);
 }
 

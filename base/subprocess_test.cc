@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "base/async_testing.h"
 
 namespace skiff {
@@ -30,7 +32,9 @@ TEST(Subprocess, InputAndEnvironment) {
 }
 
 TEST(Subprocess, InputThatNobodyReads) {
+  const auto before = std::signal(SIGPIPE, SIG_DFL);  // which would end this test
   const auto result = RunNow({.argv = {"true"}, .input = std::string(300000, 'x')});
+  std::signal(SIGPIPE, before);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->exit_code, 0);
 }
@@ -64,7 +68,9 @@ TEST(Subprocess, TimeoutKillsTheGroup) {
 TEST(Subprocess, CancellationKills) {
   asio::io_context loop;
   StatusOr<CommandResult> result = absl::UnknownError("not run");
-  const auto body = [](StatusOr<CommandResult>* out) -> Task<void> { *out = co_await RunCommand({.argv = {"sleep", "100"}}); };
+  const auto body = [](StatusOr<CommandResult>* out) -> Task<void> {
+    *out = co_await RunCommand({.argv = {"sleep", "100"}});
+  };
   {
     TaskGroup group(loop.get_executor());
     group.Spawn("run", body(&result));
