@@ -33,6 +33,8 @@
 #define SKIFF_MAX_BACKEND_CHUNKS 512              // 2,097,152 backends
 #define SKIFF_MAX_FRONTENDS 131072
 #define SKIFF_MAX_AFFINITY 16384
+#define SKIFF_MAX_FLOWS 65536      // entries of the connection table: two or four a connection
+#define SKIFF_MAX_DEVICES 1024
 #define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
 
 enum skiff_scope {
@@ -54,6 +56,7 @@ enum skiff_backend_state {
   SKIFF_BACKEND_CLUSTER = 1 << 0,  // takes new connections under the traffic policy Cluster
   SKIFF_BACKEND_LOCAL = 1 << 1,    // takes new connections under the traffic policy Local
   SKIFF_BACKEND_SERVING = 1 << 2,  // keeps the flows that it has
+  SKIFF_BACKEND_HERE = 1 << 3,     // on this node: its answers pass here anyway
 };
 
 struct skiff_address {
@@ -129,6 +132,48 @@ struct skiff_peer {
 };
 SKIFF_LAYOUT(skiff_peer, 48);
 
+// The connection table of the packet path. A packet is looked up by what it looks like when it passes:
+//   coming in   client -> service             to the endpoint                SKIFF_FLOW_TO_BACKEND
+//   going out   client -> remote endpoint     from the node's own address    SKIFF_FLOW_MASQUERADE
+//   coming in   remote endpoint -> node       to the client                  SKIFF_FLOW_TO_CLIENT
+//   going out   endpoint -> client            from the service's address     SKIFF_FLOW_FROM_SERVICE
+// Destinations change on the way in and sources on the way out, so that the kernel's own routing, reverse path filter,
+// TTL and MTU handling see addresses that they can live with.
+enum skiff_flow_kind {
+  SKIFF_FLOW_TO_BACKEND = 1,
+  SKIFF_FLOW_MASQUERADE = 2,
+  SKIFF_FLOW_TO_CLIENT = 3,
+  SKIFF_FLOW_FROM_SERVICE = 4,
+};
+
+struct skiff_flow_key {
+  struct skiff_address source;
+  struct skiff_address destination;
+  __u16 source_port;
+  __u16 destination_port;
+  __u8 protocol;
+  __u8 kind;  // enum skiff_flow_kind: coming in and going out do not mix
+  __u16 reserved;
+};
+SKIFF_LAYOUT(skiff_flow_key, 40);
+
+struct skiff_flow {
+  __u64 used;                    // CLOCK_MONOTONIC nanoseconds, about a second coarse
+  struct skiff_address address;  // the new destination or source
+  __u32 backend;
+  __u32 service;
+  __u16 port;  // 0 in SKIFF_FLOW_MASQUERADE: not chosen yet
+  __u16 reserved[3];
+};
+SKIFF_LAYOUT(skiff_flow, 40);
+
+// Of a network device with a packet program: the addresses that masquerading takes. Zero: none.
+struct skiff_device {
+  struct skiff_address v4;
+  struct skiff_address v6;
+};
+SKIFF_LAYOUT(skiff_device, 32);
+
 struct skiff_settings {
   __u64 host_netns_cookie;
   __u64 reserved;
@@ -143,6 +188,9 @@ enum skiff_counter {
   SKIFF_COUNT_GAVE_UP,         // refused after too many of these: should stay 0
   SKIFF_COUNT_REBIND,          // UDP flows moved off a dead endpoint
   SKIFF_COUNT_FLOW_EVICTED,    // UDP sockets with more than SKIFF_UDP_FLOWS services
+  SKIFF_COUNT_PACKET_FLOW,       // connections of the packet path
+  SKIFF_COUNT_PACKET_REFUSED,    // refused: the service has no endpoint
+  SKIFF_COUNT_PACKET_NO_PORT,    // dropped: no free port to masquerade with
   SKIFF_COUNTERS,
 };
 

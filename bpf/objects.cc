@@ -4,6 +4,9 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/pkt_sched.h>
+#include <netlink/netlink.h>
+#include <netlink/route/classifier.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +24,8 @@ namespace skiff::bpf {
 namespace {
 
 constexpr size_t kMaxLog = 64 * 1024;
+// Where our filters stand on a device.
+constexpr uint32_t kTcHandle = 1, kTcPriority = 23583;
 std::string* log_sink = nullptr;
 
 int KeepLog(enum libbpf_print_level level, const char* format, va_list args) {
@@ -189,6 +194,67 @@ Status AttachIterator(bpf_program* program, int map_fd, const std::string& pin) 
   int err = bpf_link__pin(link, pin.c_str());
   bpf_link__destroy(link);
   if (err != 0) return log.Error(err, absl::StrCat("pin ", pin));
+  return absl::OkStatus();
+}
+
+Status AttachTc(int ifindex, bool ingress, int program_fd) {
+  LogScope log;
+  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
+  if (int err = bpf_tc_hook_create(&hook); err != 0 && err != -EEXIST) {
+    return log.Error(err, absl::StrCat("make clsact qdisc on device ", ifindex));
+  }
+  LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program_fd, .flags = BPF_TC_F_REPLACE, .handle = kTcHandle,
+              .priority = kTcPriority);
+  if (int err = bpf_tc_attach(&hook, &opts); err != 0) {
+    return log.Error(err, absl::StrCat("attach program to device ", ifindex));
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+// Whether any filter is left in a direction; true where that cannot be told.
+bool HasFilters(int ifindex, uint32_t parent) {
+  nl_sock* socket = nl_socket_alloc();
+  if (socket == nullptr) return true;
+  bool out = true;
+  nl_cache* cache = nullptr;
+  if (nl_connect(socket, NETLINK_ROUTE) == 0 && rtnl_cls_alloc_cache(socket, ifindex, parent, &cache) == 0) {
+    out = nl_cache_nitems(cache) > 0;
+    nl_cache_free(cache);
+  }
+  nl_socket_free(socket);
+  return out;
+}
+
+}  // namespace
+
+Status DetachTc(int ifindex, const std::string& name) {
+  LogScope log;
+  bool removed = false;
+  for (auto point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
+    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = kTcHandle, .priority = kTcPriority);
+    if (bpf_tc_query(&hook, &opts) != 0) continue;
+    Fd program(bpf_prog_get_fd_by_id(opts.prog_id));
+    bpf_prog_info info = {};
+    __u32 size = sizeof(info);
+    if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) continue;
+    if (!std::string_view(info.name).starts_with(name)) continue;
+    opts.prog_id = 0;
+    opts.prog_fd = 0;
+    opts.flags = 0;
+    if (int err = bpf_tc_detach(&hook, &opts); err != 0) {
+      return log.Error(err, absl::StrCat("detach program from device ", ifindex));
+    }
+    removed = true;
+  }
+  if (removed && !HasFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) &&
+      !HasFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS))) {
+    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
+                .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
+    bpf_tc_hook_destroy(&hook);
+  }
   return absl::OkStatus();
 }
 

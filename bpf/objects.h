@@ -36,6 +36,13 @@ Status AttachCgroup(bpf_program* program, int cgroup_fd, const std::string& pin)
 // The same for an iterator over a map; the link is always made anew.
 Status AttachIterator(bpf_program* program, int map_fd, const std::string& pin);
 
+// A program on a network device (tc with the clsact qdisc, which is made if need be). One of ours that is there already
+// is replaced atomically; other filters are left alone.
+Status AttachTc(int ifindex, bool ingress, int program_fd);
+// Removes ours from both directions if the program's name starts with `name`, and the qdisc if it is empty then. OK if
+// there is none.
+Status DetachTc(int ifindex, const std::string& name);
+
 StatusOr<Fd> OpenPinned(const std::string& path);
 
 // Runs a pinned iterator and hands over what it writes.

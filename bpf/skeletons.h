@@ -5,13 +5,14 @@
 #include <memory>
 #include <string>
 
+#include "base/files.h"
 #include "base/status.h"
 
 struct bpf_object;
 
 namespace skiff::bpf {
 
-enum class ProgramSet { kSocket, kUdpSockets };
+enum class ProgramSet { kSocket, kUdpSockets, kPacket };
 
 // Loaded programs of one set; they go when this goes, unless links hold them.
 class Programs {
@@ -22,6 +23,8 @@ class Programs {
 
   // Every program of the set, each by a link pinned as links_dir/PROGRAM.
   Status AttachCgroup(int cgroup_fd, const std::string& links_dir);
+  // A descriptor of one program, which keeps it loaded.
+  StatusOr<Fd> Take(const std::string& program);
   Status AttachIterator(const std::string& program, int map_fd, const std::string& pin);
 
  private:

@@ -37,13 +37,19 @@ enum bpf_map_type {
 
 enum {
   BPF_ANY = 0,
+  BPF_NOEXIST = 1,
   BPF_F_NO_PREALLOC = 1,
+  BPF_F_RECOMPUTE_CSUM = 1,
+  BPF_F_PSEUDO_HDR = 1 << 4,
+  BPF_F_MARK_MANGLED_0 = 1 << 5,
   BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
 enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { ECONNREFUSED = 111 };
+enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
+enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
 
 struct bpf_spin_lock {
   __u32 val;
@@ -65,6 +71,27 @@ struct bpf_sock_addr {
     struct bpf_sock *sk;
     __u64 : 64;
   } __attribute__((aligned(8)));
+};
+
+struct __sk_buff {
+  __u32 len;
+  __u32 pkt_type;
+  __u32 mark;
+  __u32 queue_mapping;
+  __u32 protocol;
+  __u32 vlan_present;
+  __u32 vlan_tci;
+  __u32 vlan_proto;
+  __u32 priority;
+  __u32 ingress_ifindex;
+  __u32 ifindex;
+  __u32 tc_index;
+  __u32 cb[5];
+  __u32 hash;
+  __u32 tc_classid;
+  __u32 data;
+  __u32 data_end;
+  /* .. */
 };
 
 #ifndef SKIFF_NO_KERNEL_TYPES

@@ -409,6 +409,9 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   flags.Section("Data path");
   flags.String("bpf-dir", &out.bpf_dir, "Where maps and links are pinned; a bpffs is mounted there if need be.");
   flags.String("cgroup", &out.cgroup, "Sockets of processes below this cgroup v2 directory are served (default: all).");
+  flags.Strings("packet-devices", &out.packet_devices,
+                "Network devices that take traffic from outside to NodePorts and external addresses (default: those "
+                "with a default route or the node's address, and VXLAN devices).");
   flags.Section("Logs");
   flags.String("logging-format", &c.log_format, "text or json.");
   flags.Duration("log-flush-frequency", &c.log_flush, "Accepted; lines are written at once.");

@@ -96,6 +96,7 @@ struct CommandLine {
   Config config;
   std::string config_file, master, write_config_to, hostname_override;
   std::string bpf_dir = "/sys/fs/bpf/kube-proxy", cgroup;
+  std::vector<std::string> packet_devices;
   bool cleanup = false, init_only = false;
   std::string version;  // "", "true", "raw", "vX.Y.Z"
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "bpf/objects.h"
 #include "bpf/skeletons.h"
+#include "proxy/packet_path.h"
 
 namespace skiff::proxy {
 
@@ -81,6 +82,8 @@ Status DataPath::Attach() {
   return RemoveOtherVersions();
 }
 
+std::string DataPath::maps_dir() const { return MapsDir(options_.dir); }
+
 Status DataPath::RemoveOtherVersions() {
   ASSIGN_OR_RETURN(auto names, ListDir(options_.dir));
   for (const std::string& name : names) {
@@ -91,6 +94,7 @@ Status DataPath::RemoveOtherVersions() {
 }
 
 Status RemoveDataPath(const DataPathOptions& options) {
+  RETURN_IF_ERROR(PacketPath::Remove());
   auto names = ListDir(options.dir);
   if (absl::IsNotFound(names.status())) return absl::OkStatus();
   RETURN_IF_ERROR(names);

@@ -34,6 +34,7 @@ class DataPath {
   Status Attach();
   // Where the iterator over stale UDP sockets is pinned; "" where the kernel cannot (the log has said why).
   const std::string& stale_udp_pin() const { return stale_udp_pin_; }
+  std::string maps_dir() const;  // for PacketPath::Load
   const std::string& cgroup() const { return options_.cgroup; }
 
  private:
@@ -49,7 +50,7 @@ class DataPath {
   std::string stale_udp_pin_;
 };
 
-// Removes programs, maps and directories. OK when there is nothing.
+// Removes programs (also those on network devices), maps and directories. OK when there is nothing.
 Status RemoveDataPath(const DataPathOptions& options);
 
 }  // namespace skiff::proxy

@@ -59,10 +59,12 @@ struct Sockaddr {
   }
 };
 
-// Answers every TCP connection and every datagram with its name; TCP connections stay open and echo.
+// Answers every TCP connection and every datagram with its name (and, if asked, " from ADDRESS"); TCP connections stay
+// open and echo.
 class Backend {
  public:
-  Backend(std::string name, std::string_view ip, uint16_t port, int type) : name_(std::move(name)), type_(type) {
+  Backend(std::string name, std::string_view ip, uint16_t port, int type, bool tell = false)
+      : name_(std::move(name)), type_(type), tell_(tell) {
     Sockaddr at = Sockaddr::Of(ip, port);
     fd_ = Fd(socket(at.storage.ss_family, type | SOCK_CLOEXEC, 0));
     int one = 1;
@@ -83,7 +85,7 @@ class Backend {
       std::vector<pollfd> polls = {{fd_.get(), POLLIN, 0}};
       for (const Fd& fd : open) polls.push_back({fd.get(), POLLIN, 0});
       if (poll(polls.data(), polls.size(), 20) <= 0) continue;
-      char buffer[256];
+      char buffer[65536];
       for (size_t i = polls.size(); i-- > 1;) {
         if (!polls[i].revents) continue;
         ssize_t n = read(polls[i].fd, buffer, sizeof(buffer));
@@ -94,21 +96,31 @@ class Backend {
       }
       if (!polls[0].revents) continue;
       if (type_ == SOCK_STREAM) {
-        Fd fd(accept(fd_.get(), nullptr, nullptr));
+        Sockaddr from;
+        Fd fd(accept(fd_.get(), from.get(), &from.size));
         if (!fd.valid()) continue;
-        (void)!write(fd.get(), name_.data(), name_.size());
+        std::string answer = Answer(from);
+        (void)!write(fd.get(), answer.data(), answer.size());
         open.push_back(std::move(fd));
       } else {
         Sockaddr from;
         if (recvfrom(fd_.get(), buffer, sizeof(buffer), 0, from.get(), &from.size) >= 0) {
-          sendto(fd_.get(), name_.data(), name_.size(), 0, from.get(), from.size);
+          std::string answer = Answer(from);
+          sendto(fd_.get(), answer.data(), answer.size(), 0, from.get(), from.size);
         }
       }
     }
   }
 
+  std::string Answer(const Sockaddr& from) const {
+    if (!tell_) return name_;
+    std::string text = from.Text();
+    return absl::StrCat(name_, " from ", text.substr(0, text.rfind(':')));
+  }
+
   std::string name_;
   int type_;
+  bool tell_;
   Fd fd_;
   std::atomic<bool> stop_ = false;
   std::thread thread_;

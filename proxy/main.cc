@@ -64,8 +64,9 @@ Task<Status> Serve(asio::io_context& loop, const CommandLine& line) {
   if (line.config.mode != "ebpf") {
     LOG_INFO("The proxy mode is ebpf whatever was asked for", {"asked", line.config.mode});
   }
-  Status status = co_await RunProxy(loop.get_executor(), std::move(rest), *data_path,
-                                    {.config = line.config, .node_name = std::move(node)});
+  Status status =
+      co_await RunProxy(loop.get_executor(), std::move(rest), *data_path,
+                        {.config = line.config, .node_name = std::move(node), .packet_devices = line.packet_devices});
   co_return status;
 }
 

@@ -87,6 +87,7 @@ void Categorize(std::vector<Candidate>& candidates, const NodeInfo& node) {
   for (Candidate& c : candidates) {
     // The flows that an endpoint has are kept while it serves, whether or not it takes new ones.
     if (c.flags & kServing) c.endpoint.state |= SKIFF_BACKEND_SERVING;
+    if (c.local()) c.endpoint.state |= SKIFF_BACKEND_HERE;
     if (!c.ready()) continue;
     c.endpoint.state |= SKIFF_BACKEND_SERVING;
     if (Matches(c, topology, node)) {
@@ -134,7 +135,7 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
       Categorize(candidates, node);
       bool any = false, local = false;
       for (const Candidate& c : candidates) {
-        if (c.endpoint.state == 0) continue;
+        if ((c.endpoint.state & ~SKIFF_BACKEND_HERE) == 0) continue;
         p.endpoints.push_back(c.endpoint);
         any |= (c.endpoint.state & SKIFF_BACKEND_CLUSTER) != 0;
         local |= (c.endpoint.state & SKIFF_BACKEND_LOCAL) != 0;
@@ -165,6 +166,7 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
       if (port.node_port != 0) add(NodePortKey(family, port.node_port, port.protocol), external);
       p.no_local_internal = service.internal_local && any && !local;
       p.no_local_external = service.external_local && any && !local && p.frontends.size() > internal_count;
+      out.external |= p.frontends.size() > internal_count;
       out.ports.push_back(std::move(p));
     }
   }

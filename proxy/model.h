@@ -48,6 +48,7 @@ struct ServiceModel {
   std::vector<FrontendKey> addresses;  // the service's own: their other ports refuse
   uint16_t health_check_node_port = 0;
   int local_ready_endpoints = 0;
+  bool external = false;  // some frontend is meant for traffic from outside
 };
 
 ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* const> slices, const NodeInfo& node);

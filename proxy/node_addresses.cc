@@ -64,13 +64,15 @@ Task<Status> WatchAddresses(asio::any_io_executor executor, std::function<void()
   asio::posix::stream_descriptor descriptor(executor, fd);
   sockaddr_nl address = {};
   address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
   if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
     co_return ErrnoStatus(errno, "bind netlink socket");
   }
   for (;;) {
     auto [ec] = co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
     if (ec) co_return Outcome(ec, "watch addresses");
+    // Pods that start come in bursts of messages.
+    CO_RETURN_IF_ERROR(co_await SleepFor(std::chrono::milliseconds(200)));
     char buffer[8192];
     for (;;) {
       // What the messages say does not matter: all addresses are read again. An overrun (ENOBUFS) says as much.

@@ -23,8 +23,8 @@ StatusOr<std::vector<Address>> LocalAddresses();
 std::map<Address, bool> NodePortAddresses(std::span<const Address> local, std::span<const std::string> cidrs,
                                           std::span<const Address> primary, bool localhost);
 
-// Calls `changed` when an address comes or goes (a burst counts once), until cancelled or until the kernel's messages
-// cannot be read, which is returned.
+// Calls `changed` when an address or a device comes or goes (at most every 200 ms), until cancelled or until the
+// kernel's messages cannot be read, which is returned.
 Task<Status> WatchAddresses(asio::any_io_executor executor, std::function<void()> changed);
 
 }  // namespace skiff::proxy

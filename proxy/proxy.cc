@@ -10,6 +10,7 @@
 #include "k8s/io/api/discovery/v1/generated.pb.h"
 #include "proxy/node_addresses.h"
 #include "proxy/node_health_servers.h"
+#include "proxy/packet_path.h"
 #include "proxy/server.h"
 #include "proxy/stale_udp.h"
 #include "proxy/syncer.h"
@@ -88,6 +89,7 @@ class Proxy {
   void OnService(const std::string& key);
   void OnNode(const core::Node* node);
   void UpdateNodeAddresses();
+  void UpdatePacketPath();
   Task<void> WatchNodeAddresses();
   Task<void> MoveUdp();
   Task<Status> SyncLoop();
@@ -103,6 +105,7 @@ class Proxy {
   Servers servers_;
   NodeHealthServers node_health_;
   Wakeup wakeup_, udp_wakeup_;
+  std::unique_ptr<PacketPath> packet_path_;  // while a service is meant for traffic from outside
   std::vector<Address> primary_;
   // From a transform to the handler that follows it. A deletion may come between the two (the object was made anew
   // while nobody watched), so it leaves these alone.
@@ -119,7 +122,8 @@ void Proxy::AddMetrics() {
   registry_.Collector("skiff_proxy_datapath_total", "[ALPHA] Decisions of the kernel programs, by outcome", "counter",
                       [this](const metrics::Emit& emit) {
                         static constexpr const char* kNames[SKIFF_COUNTERS] = {
-                            "connect", "no_endpoint", "unused_port", "retry", "gave_up", "rebind", "flow_evicted"};
+                            "connect", "no_endpoint",  "unused_port", "retry",          "gave_up",
+                            "rebind",  "flow_evicted", "packet_flow", "packet_refused", "packet_no_port"};
                         auto counters = data_path_.maps().ReadCounters();
                         if (!counters.ok()) return;
                         for (size_t i = 0; i < counters->size(); i++) {
@@ -130,9 +134,13 @@ void Proxy::AddMetrics() {
                       [this](const metrics::Emit& emit) {
                         emit({{{"map", "frontends"}}, static_cast<double>(syncer_.reconciler().frontends())});
                         emit({{{"map", "backends"}}, static_cast<double>(syncer_.reconciler().backends())});
+                        if (packet_path_ == nullptr) return;
+                        auto flows = packet_path_->CountFlows();
+                        if (flows.ok()) emit({{{"map", "flows"}}, static_cast<double>(*flows)});
                       });
   registry_.Collector("skiff_proxy_map_capacity", "[ALPHA] Most entries that the kernel maps can hold", "gauge",
                       [](const metrics::Emit& emit) {
+                        emit({{{"map", "flows"}}, double{SKIFF_MAX_FLOWS}});
                         emit({{{"map", "frontends"}}, double{SKIFF_MAX_FRONTENDS}});
                         emit({{{"map", "backends"}}, double{SKIFF_MAX_BACKEND_CHUNKS} * SKIFF_CHUNK_SIZE});
                       });
@@ -215,7 +223,10 @@ void Proxy::OnNode(const core::Node* node) {
   health_.SetNode(node != nullptr, eligible);
   if (syncer_.SetZone(zone)) wakeup_.Notify();
   const auto& cidrs = options_.config.node_port_addresses;
-  if (!cidrs.empty() && cidrs[0] == "primary") UpdateNodeAddresses();
+  if (!cidrs.empty() && cidrs[0] == "primary")
+    UpdateNodeAddresses();
+  else if (packet_path_ != nullptr)
+    UpdatePacketPath();
 }
 
 void Proxy::UpdateNodeAddresses() {
@@ -225,8 +236,37 @@ void Proxy::UpdateNodeAddresses() {
     return;
   }
   const Config& c = options_.config;
-  syncer_.SetNodeAddresses(NodePortAddresses(*local, c.node_port_addresses, primary_, c.localhost_node_ports));
-  wakeup_.Notify();
+  if (syncer_.SetNodeAddresses(NodePortAddresses(*local, c.node_port_addresses, primary_, c.localhost_node_ports))) {
+    wakeup_.Notify();
+  }
+  if (packet_path_ != nullptr) UpdatePacketPath();
+}
+
+// Nodes without a service for the outside carry no packet programs.
+void Proxy::UpdatePacketPath() {
+  if (syncer_.external_services() == 0) {
+    if (packet_path_ == nullptr) return;
+    packet_path_.reset();
+    if (Status status = PacketPath::Remove(); !status.ok()) LOG_ERROR(status, "Failed to remove packet programs");
+    return;
+  }
+  if (packet_path_ == nullptr) {
+    auto loaded = PacketPath::Load(data_path_.maps_dir());
+    if (!loaded.ok()) {
+      LOG_ERROR(loaded.status(), "Failed to load packet programs; services are not reachable from outside");
+      return;
+    }
+    packet_path_ = std::move(*loaded);
+  }
+  auto devices = FindDevices(primary_, options_.packet_devices);
+  Status status = devices.status();
+  if (status.ok()) {
+    status = packet_path_->Update(*devices);
+    std::vector<std::string_view> names;
+    for (const PacketDevice& device : *devices) names.push_back(device.name);
+    VLOG(2, "Traffic from outside is taken", {"devices", absl::StrJoin(names, ",")});
+  }
+  if (!status.ok()) LOG_ERROR(status, "Failed to attach packet programs");
 }
 
 Task<void> Proxy::WatchNodeAddresses() {
@@ -263,9 +303,12 @@ Task<Status> Proxy::SyncLoop() {
       problem = result.status();
       if (result.ok()) {
         node_health_.Update(syncer_.local_health());
+        if ((packet_path_ != nullptr) != (syncer_.external_services() > 0)) UpdatePacketPath();
         // At start too: sockets may have lost their endpoint while nobody watched.
         if (result->udp_backend_removed || !attached) udp_wakeup_.Notify();
         if (!attached) {
+          // Left by an earlier run.
+          if (packet_path_ == nullptr) (void)PacketPath::Remove();
           CO_RETURN_IF_ERROR(data_path_.Attach());
           attached = true;
           ReleaseStartupMemory();

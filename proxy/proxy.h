@@ -15,6 +15,8 @@ namespace skiff::proxy {
 struct ProxyOptions {
   Config config;
   std::string node_name;
+  // Names of the devices that take traffic from outside; empty: chosen (SelectDevices).
+  std::vector<std::string> packet_devices;
 };
 
 // Until cancelled (then kCancelled; the data path goes on) or until something at start fails for good.

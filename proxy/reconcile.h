@@ -44,6 +44,8 @@ class Reconciler {
   // with the next Apply.
   void SetNodeAddresses(std::map<Address, bool> addresses) { node_addresses_ = std::move(addresses); }
 
+  const std::map<Address, bool>& node_addresses() const { return node_addresses_; }
+
   size_t frontends() const { return owners_.size(); }
   size_t backends() const { return backend_count_; }
 

@@ -76,6 +76,7 @@ bool Syncer::SetZone(const std::string& zone) {
 }
 
 bool Syncer::SetNodeAddresses(std::map<Address, bool> addresses) {
+  if (addresses == reconciler_.node_addresses()) return false;
   reconciler_.SetNodeAddresses(std::move(addresses));
   dirty_.insert("");  // no service of that name: a pass without changes writes the addresses
   return true;
@@ -104,6 +105,9 @@ ServiceChange Syncer::BuildChange(const std::string& service, Entry& entry) {
     no_local_[family][1] += no_local.external[family] - entry.no_local.external[family];
   }
   entry.no_local = no_local;
+  bool external = change.model && change.model->external;
+  external_ += static_cast<int>(external) - static_cast<int>(entry.external);
+  entry.external = external;
   return change;
 }
 

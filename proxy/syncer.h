@@ -37,6 +37,8 @@ class Syncer {
     int local_endpoints = 0;
   };
   const std::map<std::string, LocalHealth>& local_health() const { return local_health_; }
+  // Services that traffic from outside may be for.
+  int external_services() const { return external_; }
   size_t services() const { return services_.size(); }
   size_t slices() const { return slices_.size(); }
   const Reconciler& reconciler() const { return reconciler_; }
@@ -49,6 +51,7 @@ class Syncer {
     std::optional<ServiceDigest> service;
     std::vector<std::pair<std::string, std::unique_ptr<SliceDigest>>> slices;
     NoLocal no_local;
+    bool external = false;
   };
   struct Trigger {
     Family family;
@@ -71,6 +74,7 @@ class Syncer {
   bool all_dirty_ = true;
   std::vector<Trigger> triggers_;
   std::map<std::string, LocalHealth> local_health_;
+  int external_ = 0;
   int no_local_[2][2] = {{0, 0}, {0, 0}};  // family, internal or external
 };
 

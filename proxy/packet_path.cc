@@ -1,0 +1,145 @@
+#include "proxy/packet_path.h"
+
+#include <bpf/bpf.h>
+#include <net/if.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <set>
+
+#include "bpf/objects.h"
+#include "bpf/skeletons.h"
+
+namespace skiff::proxy {
+
+namespace {
+
+constexpr char kProgramPrefix[] = "packet_";
+
+// Devices whose packets start with the IP header.
+bool HasNoEthernet(const std::string& kind) {
+  static const std::set<std::string> kKinds = {"tun",    "wireguard", "ipip", "sit",  "gre",   "ip6gre",
+                                               "ip6tnl", "vti",       "vti6", "xfrm", "ipvlan"};
+  return kKinds.contains(kind);
+}
+
+}  // namespace
+
+std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<const ::skiff::Address> addresses,
+                                        std::span<const Route> routes, std::span<const Address> node,
+                                        std::span<const std::string> only) {
+  std::vector<PacketDevice> out;
+  for (const Link& link : links) {
+    if ((link.flags & IFF_LOOPBACK) || HasNoEthernet(link.kind)) continue;
+    PacketDevice device{.index = link.index, .name = link.name};
+    bool wanted = link.kind == "vxlan";
+    for (const auto& a : addresses) {
+      if (a.link != link.index) continue;
+      auto parsed = ParseAddress(a.address);
+      if (!parsed || IsLinkLocal(*parsed)) continue;
+      Address& own = FamilyOf(*parsed) == Family::kIPv4 ? device.v4 : device.v6;
+      if (own == Address{}) own = *parsed;
+      wanted |= std::find(node.begin(), node.end(), *parsed) != node.end();
+    }
+    for (const Route& route : routes) {
+      bool is_default =
+          route.destination == "default" || route.destination == "::/0" || route.destination == "0.0.0.0/0";
+      wanted |= route.link == link.index && is_default;
+    }
+    if (!only.empty()) wanted = std::find(only.begin(), only.end(), link.name) != only.end();
+    if (wanted) out.push_back(std::move(device));
+  }
+  return out;
+}
+
+StatusOr<std::vector<PacketDevice>> FindDevices(std::span<const Address> node, std::span<const std::string> only) {
+  ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
+  ASSIGN_OR_RETURN(auto links, netlink->Links());
+  ASSIGN_OR_RETURN(auto addresses, netlink->Addresses(0));
+  ASSIGN_OR_RETURN(auto routes, netlink->Routes(AF_INET));
+  ASSIGN_OR_RETURN(auto routes6, netlink->Routes(AF_INET6));
+  routes.insert(routes.end(), routes6.begin(), routes6.end());
+  return SelectDevices(links, addresses, routes, node, only);
+}
+
+StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_dir) {
+  std::unique_ptr<PacketPath> out(new PacketPath());
+  ASSIGN_OR_RETURN(auto programs, bpf::Programs::Load(bpf::ProgramSet::kPacket, maps_dir));
+  ASSIGN_OR_RETURN(out->in_, programs.Take("packet_in"));
+  ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
+  ASSIGN_OR_RETURN(out->devices_map_, bpf::OpenPinned(JoinPath(maps_dir, "devices")));
+  ASSIGN_OR_RETURN(out->flows_map_, bpf::OpenPinned(JoinPath(maps_dir, "flows")));
+  // An earlier process may have had other devices. Their programs go when Update does not name them.
+  ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
+  ASSIGN_OR_RETURN(auto links, netlink->Links());
+  uint32_t key = 0, next = 0;
+  std::vector<uint32_t> had;
+  for (bool first = true; bpf_map_get_next_key(out->devices_map_.get(), first ? nullptr : &key, &next) == 0;
+       key = next, first = false) {
+    had.push_back(next);
+  }
+  for (uint32_t index : had) {
+    out->attached_[static_cast<int>(index)] = PacketDevice{.index = static_cast<int>(index)};
+  }
+  return out;
+}
+
+Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
+  Status first_error;
+  auto note = [&](const PacketDevice& device, const Status& status) {
+    if (!status.ok() && first_error.ok()) first_error = Annotate(status, absl::StrCat("device ", device.name));
+  };
+  std::map<int, PacketDevice> wanted;
+  for (const PacketDevice& device : devices) wanted[device.index] = device;
+  for (const auto& [index, device] : wanted) {
+    auto was = attached_.find(index);
+    if (was != attached_.end() && was->second == device) continue;
+    auto key = static_cast<uint32_t>(index);
+    skiff_device value = {.v4 = device.v4, .v6 = device.v6};
+    if (bpf_map_update_elem(devices_map_.get(), &key, &value, BPF_ANY) != 0) {
+      note(device, ErrnoStatus(errno, "update map devices"));
+      continue;
+    }
+    // Out before in: no connection starts whose answers would not be translated.
+    Status status = bpf::AttachTc(index, false, out_.get());
+    if (status.ok()) status = bpf::AttachTc(index, true, in_.get());
+    note(device, status);
+    if (status.ok()) attached_[index] = device;
+  }
+  for (auto it = attached_.begin(); it != attached_.end();) {
+    if (wanted.contains(it->first)) {
+      ++it;
+      continue;
+    }
+    (void)bpf::DetachTc(it->first, kProgramPrefix);  // the device is mostly gone
+    auto key = static_cast<uint32_t>(it->first);
+    bpf_map_delete_elem(devices_map_.get(), &key);
+    it = attached_.erase(it);
+  }
+  return first_error;
+}
+
+StatusOr<size_t> PacketPath::CountFlows() {
+  size_t out = 0;
+  std::vector<skiff_flow_key> keys(4096);
+  std::vector<skiff_flow> values(4096);
+  uint64_t in = 0, next = 0;
+  for (bool first = true;; first = false) {
+    auto count = static_cast<uint32_t>(keys.size());
+    int err = bpf_map_lookup_batch(flows_map_.get(), first ? nullptr : &in, &next, keys.data(), values.data(), &count,
+                                   nullptr);
+    if (err != 0 && errno != ENOENT) return ErrnoStatus(errno, "read map flows");
+    out += count;
+    if (err != 0) return out;
+    in = next;
+  }
+}
+
+Status PacketPath::Remove() {
+  ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
+  ASSIGN_OR_RETURN(auto links, netlink->Links());
+  for (const Link& link : links) RETURN_IF_ERROR(bpf::DetachTc(link.index, kProgramPrefix), link.name);
+  return absl::OkStatus();
+}
+
+}  // namespace skiff::proxy
