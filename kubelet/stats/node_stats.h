@@ -39,6 +39,7 @@ struct PodSource {
   std::string sandbox_id, sandbox_cgroup, sandbox_image;
   std::vector<ContainerSource> containers;  // running ones
   std::vector<VolumeStatsSource> volumes;
+  std::string hosts_file;  // its /etc/hosts on the node; counts towards ephemeral storage
 };
 
 struct NodeSource {

@@ -1,4 +1,6 @@
 // /stats/summary: upstream's v1alpha1 Summary as JSON.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <ctime>
 
@@ -182,6 +184,22 @@ class Builder {
     }
   }
 
+  // The log files of a container, rotated ones too; not their directory, as upstream counts.
+  std::optional<FsJson> Logs(const std::string& path) const {
+    const StatusOr<Dir> dir = Dir::Open(path);
+    if (!dir.ok()) return std::nullopt;
+    const StatusOr<std::vector<std::string>> names = dir->List();
+    if (!names.ok()) return std::nullopt;
+    FsJson logs{.fs = *node_fs_, .used_bytes = 0, .used_inodes = 0};
+    for (const std::string& name : *names) {
+      if (const auto st = dir->Stat(name); st.ok()) {
+        logs.used_bytes += static_cast<uint64_t>(st->st_blocks) * 512;
+        logs.used_inodes++;
+      }
+    }
+    return logs;
+  }
+
   Json Container(const ContainerSource& container, uint64_t* ephemeral_bytes, uint64_t* ephemeral_inodes) {
     const std::optional<ContainerStats> stats = Read(container.cgroup);
     if (!stats) return nullptr;
@@ -198,11 +216,10 @@ class Builder {
         *ephemeral_inodes += rootfs.used_inodes;
       }
       if (!container.log_directory.empty()) {
-        if (const auto usage = readers_.sizes.Measure(container.log_directory); usage.ok()) {
-          const FsJson logs{.fs = *node_fs_, .used_bytes = usage->bytes, .used_inodes = usage->inodes};
-          json["logs"] = logs.At(now_);
-          *ephemeral_bytes += usage->bytes;
-          *ephemeral_inodes += usage->inodes;
+        if (const std::optional<FsJson> logs = Logs(container.log_directory)) {
+          json["logs"] = logs->At(now_);
+          *ephemeral_bytes += logs->used_bytes;
+          *ephemeral_inodes += logs->used_inodes;
         }
       }
     }
@@ -227,6 +244,11 @@ class Builder {
     if (!short_) {
       AddPodNetwork(json, pod);
       AddVolumes(json, pod, &ephemeral_bytes, &ephemeral_inodes);
+      struct stat hosts {};
+      if (!pod.hosts_file.empty() && lstat(pod.hosts_file.c_str(), &hosts) == 0) {
+        ephemeral_bytes += static_cast<uint64_t>(hosts.st_blocks) * 512;
+        ephemeral_inodes++;
+      }
       if (node_fs_) {
         const FsJson ephemeral{.fs = *node_fs_, .used_bytes = ephemeral_bytes, .used_inodes = ephemeral_inodes};
         json["ephemeral-storage"] = ephemeral.At(now_);
