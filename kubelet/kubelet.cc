@@ -150,7 +150,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
       [this](const Pod& pod, std::string_view type, std::string_view reason, std::string_view message) {
         events_->Record(pod, type, reason, std::string(message));
       });
-  probes_ = std::make_unique<ProbeManager>(executor_, *this, clock_, &registry_);
+  probes_ = std::make_unique<ProbeManager>(executor_, *this, clock_, &probe_registry_);
   statuses_ = std::make_unique<StatusManager>(executor_, sink_.get(), clock_);
 
   PodRuntimeOptions options;
@@ -248,6 +248,14 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   server.auth.token_ttl = config_.webhook_cache_ttl;
   server.auth.allow_ttl = config_.authorized_ttl;
   server.auth.deny_ttl = config_.unauthorized_ttl;
+  LogRotationOptions rotation;
+  rotation.logs_dir = config_.pod_logs_dir;
+  rotation.max_size = api::Quantity::Of(config_.container_log_max_size).Value();
+  rotation.max_files = static_cast<int>(config_.container_log_max_files);
+  rotation.interval = config_.container_log_monitor_interval;
+  rotator_ = std::make_unique<LogRotator>(
+      rotation, [this] { return RunningLogs(); }, [this](std::string id) { return ReopenLog(std::move(id)); }, clock_);
+
   if (rest_ != nullptr) reviewer_ = NewReviewer(rest_);
   server_ = std::make_unique<KubeletServer>(executor_, server, *this, reviewer_.get(), clock_);
   registry_.AddProcessMetrics();
@@ -320,6 +328,7 @@ Task<Status> Kubelet::Run() {
   group_.Spawn("relist", Relist());
   group_.Spawn("statuses", statuses_->Run());
   group_.Spawn("volumes", volumes_->Run());
+  group_.Spawn("rotate logs", rotator_->Run());
   group_.Spawn("node", agent_->Run());
   if (recorder_ != nullptr) group_.Spawn("events", recorder_->Run());
 

@@ -16,6 +16,7 @@
 #include "cri/client.h"
 #include "k8s/io/api/node/v1/generated.pb.h"
 #include "kubelet/config.h"
+#include "kubelet/logs/log_rotation.h"
 #include "kubelet/node/node_agent.h"
 #include "kubelet/pod/admission.h"
 #include "kubelet/pod/pod_workers.h"
@@ -27,6 +28,7 @@
 #include "kubelet/runtime/runtime_cache.h"
 #include "kubelet/server/reviewer.h"
 #include "kubelet/server/server.h"
+#include "kubelet/stats/stats.h"
 #include "kubelet/volume/object_cache.h"
 #include "kubelet/volume/volume_manager.h"
 
@@ -110,15 +112,20 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void MakeParts(const std::string& runtime_name);
   void UpdateBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
+  StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
+  StatusOr<Stats*> GetStats();  // made when first asked for
   Task<void> Relist();
   Task<void> WatchStaticPods();
   Task<void> Housekeep();
+  std::vector<LogRotator::Log> RunningLogs() const;
+  Task<Status> ReopenLog(std::string container_id);
 
   asio::any_io_executor executor_;
   Config config_;
   Clock& clock_;
   std::string node_name_, runtime_name_;
-  metrics::Registry registry_;
+  metrics::Registry registry_, probe_registry_;
+  std::unique_ptr<Stats> stats_;
 
   // In the order of their making: later ones refer to earlier ones.
   std::unique_ptr<cri::Runtime> runtime_;
@@ -138,6 +145,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<PodWorkers> workers_;
   std::unique_ptr<Reviewer> reviewer_;
   std::unique_ptr<KubeletServer> server_;
+  std::unique_ptr<LogRotator> rotator_;
   std::shared_ptr<client::Informer<core::Pod>> pods_;
   std::shared_ptr<client::Informer<core::Node>> nodes_;
   std::shared_ptr<client::Informer<core::Service>> services_;

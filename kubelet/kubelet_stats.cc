@@ -3,18 +3,45 @@
 
 namespace skiff::kubelet {
 
+StatsInputs Kubelet::MakeStatsInputs(bool only_cpu_and_memory) {
+  StatsInputs in;
+  in.node_name = node_name_;
+  in.only_cpu_and_memory = only_cpu_and_memory;
+  for (auto& pod : workers_->Pods()) {
+    StatsPod one{pod, cache_->Get(pod->metadata().uid()), {}};
+    if (!one.state->AnyRunning()) continue;
+    for (const auto& volume : volumes_->MountedVolumes(pod->metadata().uid())) {
+      one.volumes.emplace_back(volume.name, volume.path);
+    }
+    in.pods.push_back(std::move(one));
+  }
+  return in;
+}
+
+StatusOr<Stats*> Kubelet::GetStats() {
+  if (stats_ == nullptr) {
+    ASSIGN_OR_RETURN(stats_, Stats::Make(executor_, cgroups_->names(), config_.root_dir, config_.pod_logs_dir));
+  }
+  return stats_.get();
+}
+
 Task<StatusOr<std::string>> Kubelet::Metrics() { co_return registry_.Expose(); }
 
-Task<StatusOr<std::string>> Kubelet::ProbeMetrics() { co_return registry_.Expose(); }
+Task<StatusOr<std::string>> Kubelet::ProbeMetrics() { co_return probe_registry_.Expose(); }
 
 Task<StatusOr<std::string>> Kubelet::CadvisorMetrics() {
-  co_return absl::UnimplementedError("container statistics are not collected yet");
+  CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
+  co_return co_await stats->Cadvisor(MakeStatsInputs(false));
 }
+
 Task<StatusOr<std::string>> Kubelet::ResourceMetrics() {
-  co_return absl::UnimplementedError("container statistics are not collected yet");
+  CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
+  co_return co_await stats->Resource(MakeStatsInputs(true));
 }
-Task<StatusOr<std::string>> Kubelet::StatsSummary(bool) {
-  co_return absl::UnimplementedError("container statistics are not collected yet");
+
+Task<StatusOr<std::string>> Kubelet::StatsSummary(bool only_cpu_and_memory) {
+  CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
+  co_return co_await stats->Summary(MakeStatsInputs(only_cpu_and_memory));
 }
 
 }  // namespace skiff::kubelet

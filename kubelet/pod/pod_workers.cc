@@ -359,9 +359,19 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     }
   }
   if (result.changed) {
-    w->looked = false;
-    out.again = !w->interrupt->stopped();
-    co_return out;
+    auto fresh = co_await cache_.Refresh(w->uid);
+    if (!fresh.ok()) {
+      w->looked = false;
+      out.wait = seconds(1);
+      co_return out;
+    }
+    state = *fresh;
+    if (w->interrupt->stopped()) co_return out;
+    if (result.status.ok()) {
+      out.again = true;  // which reports, and finds out what comes next
+      co_return out;
+    }
+    show = true;
   }
   if (show) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
   if (!result.status.ok()) {
@@ -369,7 +379,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
       VLOG(2, "Error syncing pod, skipping", {"pod", PodKey(*pod)}, {"err", result.status});
     }
     out.wait = kRetry;
-    if (pull_failed) out.wait = seconds(1);
+    if (pull_failed || result.changed) out.wait = seconds(1);
     if (crash_loop) out.wait = std::min<std::chrono::nanoseconds>(out.wait, seconds(1));
     if (result.retry_after.count() > 0) {
       // Shown after a second, tried again when the time has come.
@@ -432,8 +442,20 @@ Task<Status> PodWorkers::EraseOnce(std::shared_ptr<Worker> w) {
   co_return absl::OkStatus();
 }
 
+namespace {
+
+Task<void> WakeAfter(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wakeup) {
+  if ((co_await clock.Sleep(pause)).ok()) wakeup->Notify();
+}
+
+}  // namespace
+
 Task<void> PodWorkers::Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait) {
-  (void)co_await w->wakeup.WaitFor(wait);
+  TaskGroup timer(executor_);
+  timer.Spawn("pod timer", WakeAfter(clock_, wait, &w->wakeup));
+  (void)co_await w->wakeup.Wait();
+  timer.Cancel();
+  co_await timer.Join();
 }
 
 Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {

@@ -91,8 +91,10 @@ SandboxState ToSandboxState(const cri_v1::PodSandboxStatus& s) {
 }
 
 void Sort(PodState* state) {
-  std::stable_sort(state->sandboxes.begin(), state->sandboxes.end(),
-                   [](const auto& a, const auto& b) { return a.created_at > b.created_at; });
+  std::stable_sort(state->sandboxes.begin(), state->sandboxes.end(), [](const auto& a, const auto& b) {
+    if (a.created_at != b.created_at) return a.created_at > b.created_at;
+    return a.attempt > b.attempt;
+  });
   std::stable_sort(state->containers.begin(), state->containers.end(), [](const auto& a, const auto& b) {
     if (a.created_at != b.created_at) return a.created_at > b.created_at;
     return a.restart_count > b.restart_count;

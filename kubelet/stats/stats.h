@@ -1,0 +1,49 @@
+// Figures of the node, its pods and their containers, from cgroups and /proc, in the forms that the kubelet serves:
+// /metrics/cadvisor, /metrics/resource and /stats/summary. Reading blocks and goes to the blocking pool; one reading at
+// a time. Nothing is read while nobody asks. Upstream: kubernetes.io/docs/reference/instrumentation/node-metrics.
+#ifndef SKIFF_KUBELET_STATS_STATS_H_
+#define SKIFF_KUBELET_STATS_STATS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "kubelet/pod/types.h"
+#include "kubelet/resources/cgroup_names.h"
+#include "kubelet/runtime/pod_state.h"
+
+namespace skiff::kubelet {
+
+struct StatsPod {
+  PodPtr pod;
+  PodStatePtr state;
+  std::vector<std::pair<std::string, std::string>> volumes;  // name, path
+};
+
+struct StatsInputs {
+  std::string node_name;
+  std::vector<StatsPod> pods;
+  bool only_cpu_and_memory = false;
+};
+
+class Stats {
+ public:
+  // `root_dir`'s file system is the node's. kNotFound where no cgroups are mounted.
+  static StatusOr<std::unique_ptr<Stats>> Make(asio::any_io_executor executor, CgroupNames names, std::string root_dir,
+                                               std::string logs_dir);
+  ~Stats();
+
+  Task<StatusOr<std::string>> Cadvisor(StatsInputs in);  // text exposition
+  Task<StatusOr<std::string>> Resource(StatsInputs in);  // text exposition
+  Task<StatusOr<std::string>> Summary(StatsInputs in);   // JSON
+
+ private:
+  struct Impl;
+  explicit Stats(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_STATS_STATS_H_
