@@ -62,6 +62,7 @@ class PacketPathTest : public OwnNodeTest {
   static std::string Ns(std::string_view name) { return absl::StrCat("skt", getpid(), name); }
 
   void MakeNode() {
+    Run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0");
     struct Side {
       const char *name, *device, *here, *there, *here6, *there6;
     };
@@ -70,7 +71,9 @@ class PacketPathTest : public OwnNodeTest {
                           Side{"r", "r0", "10.0.0.1/24", "10.0.0.2/24", "fd0a::1/64", "fd0a::2/64"}}) {
       std::string ns = Ns(s.name);
       namespaces_.push_back(ns);
-      Run(absl::StrCat("ip netns add ", ns));
+      // Duplicate address detection would hold IPv6 back for seconds.
+      Run(absl::StrCat("ip netns add ", ns, " && ip netns exec ", ns,
+                       " sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0"));
       Run(absl::StrCat("ip link add ", s.device, " type veth peer name eth0 netns ", ns));
       Run(absl::StrCat("ip addr add ", s.here, " dev ", s.device, " && ip addr add ", s.here6, " dev ", s.device,
                        " nodad && ip link set ", s.device, " up"));
