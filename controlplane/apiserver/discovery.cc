@@ -263,10 +263,6 @@ Task<Status> Discovery::Serve(http::Exchange& exchange, Context& context) const 
     }
   }
   auto output = Negotiate(request.headers, request.query, false, false);
-  if (!output.ok() && request.headers.Get("Accept").find("as=APIGroupDiscoveryList") != std::string_view::npos)
-    co_return api::NotAcceptableError(
-        "only the following media types are accepted: application/json, application/yaml, "
-        "application/vnd.kubernetes.protobuf");
   if (!output.ok()) co_return output.status();
   std::string text;
   const api::TypeOps* type = nullptr;

@@ -75,6 +75,7 @@ StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& quer
   for (std::string_view value : headers.All("Accept")) absl::StrAppend(&accept, accept.empty() ? "" : ",", std::string(value));
   if (accept.empty()) accept = "*/*";
   out.pretty = WantsPretty(headers, query) && !watch;
+  bool known_type = false;
   for (const AcceptClause& clause : ParseAccept(accept)) {
     if (clause.type == "application/json" || clause.type == "*/*" || clause.type == "application/*") {
       out.format = Format::kJson;
@@ -85,6 +86,7 @@ StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& quer
     } else {
       continue;
     }
+    known_type = true;
     const std::string_view as = clause.Get("as");
     if (as.empty()) return out;
     if (!convertible || clause.Get("g") != "meta.k8s.io") continue;
@@ -107,9 +109,19 @@ StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& quer
     return api::NotAcceptableError(
         "only the following media types are accepted: application/json;stream=watch, "
         "application/vnd.kubernetes.protobuf;stream=watch");
-  return api::NotAcceptableError(
+  if (known_type)
+    return api::NotAcceptableError(
+        "only the following media types are accepted: application/json, application/yaml, "
+        "application/vnd.kubernetes.protobuf");
+  return WithDetails(api::NotAcceptableError(
       "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
-      "application/vnd.kubernetes.protobuf");
+      "application/vnd.kubernetes.protobuf"));
+}
+
+Status WithDetails(const Status& status) {
+  api::StatusMessage message = api::ToStatusMessage(status);
+  message.mutable_details();
+  return api::FromStatusMessage(std::move(message));
 }
 
 }  // namespace skiff::controlplane

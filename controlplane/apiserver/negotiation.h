@@ -36,6 +36,9 @@ std::vector<AcceptClause> ParseAccept(std::string_view header);
 // 406 in upstream's words when nothing fits. `watch`: only stream formats. `convertible`: Tables and partial metadata.
 StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& query, bool watch, bool convertible = true);
 
+// The same API error with (empty) details, which upstream shows where routing itself refuses.
+Status WithDetails(const Status& status);
+
 }  // namespace skiff::controlplane
 
 #endif  // SKIFF_CONTROLPLANE_APISERVER_NEGOTIATION_H_

@@ -24,7 +24,7 @@ struct ApiServerOptions {
   std::string tls_cert_file, tls_key_file, client_ca_file;
   std::vector<std::string> service_account_key_files;
   std::string service_account_signing_key_file;
-  std::string service_account_issuer = "https://kubernetes.default.svc.cluster.local";
+  std::string service_account_issuer = "https://kubernetes.default.svc";
   std::vector<std::string> api_audiences;
   std::string token_auth_file;
   bool anonymous_auth = true;

@@ -147,7 +147,7 @@ Task<StatusOr<UpdateResult>> Registry::Update(Context& context, const Kind& kind
     }
     if (!value) {
       const bool may_create = request.allow_create ||
-                              (kind.strategy->traits().create_on_update && request.subresource.empty());
+                              (request.put && kind.strategy->traits().create_on_update && request.subresource.empty());
       if (!may_create) co_return api::NotFoundError(kind.About(request.name));
       auto object = request.change(nullptr);
       if (!object.ok()) co_return object.status();

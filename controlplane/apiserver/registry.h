@@ -16,6 +16,7 @@ namespace skiff::controlplane {
 struct UpdateRequest {
   std::string ns, name;
   std::string subresource;         // "", "status", "finalize", "ephemeralcontainers", "resize", ...
+  bool put = false;                // PUT: creates what does not exist where the kind's traits say so
   bool allow_create = false;       // server-side apply creates what does not exist
   std::string precondition_uid;    // of a PUT body that carries one
   // The object to be, made from the one that is (null: it does not exist). Called again when another write came between.

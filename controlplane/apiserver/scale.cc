@@ -86,7 +86,7 @@ Task<Status> ServeScale(ServerParts& parts, Call& call) {
     if (!decoded.ok()) co_return decoded.status();
     wanted = *std::move(decoded);
   } else if (media == api::kApplyPatchType) {
-    co_return api::UnsupportedMediaTypeError("415: Unsupported Media Type");
+    co_return WithDetails(api::UnsupportedMediaTypeError("415: Unsupported Media Type"));
   }
   UpdateRequest request;
   request.ns = ns;

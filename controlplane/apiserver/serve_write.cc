@@ -91,6 +91,7 @@ Task<Status> ServeUpdate(ServerParts& parts, Call& call) {
   request.ns = call.info().ns;
   request.name = call.info().name;
   request.subresource = call.info().subresource;
+  request.put = true;
   request.precondition_uid = object->meta().uid();
   request.change = [&](const api::Object* existing) -> StatusOr<api::Object> {
     api::Object updated = object->Clone();
@@ -108,7 +109,7 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
   const std::string media = MediaType(call.request());
   const bool apply = media == api::kApplyPatchType;
   if (!apply && media != api::kJsonPatchType && media != api::kMergePatchType && media != api::kStrategicMergePatchType)
-    co_return api::UnsupportedMediaTypeError("415: Unsupported Media Type");
+    co_return WithDetails(api::UnsupportedMediaTypeError("415: Unsupported Media Type"));
   api::FieldErrors errors;
   if (apply && call.request().query.Get("fieldManager").empty())
     errors.Required(api::Path("fieldManager"), "is required for apply patch");

@@ -22,7 +22,7 @@ def free_port():
 class Server:
     """skiff-controlplane on a free port with state in a temporary directory."""
 
-    def __init__(self, binaries, components="kube-apiserver"):
+    def __init__(self, binaries, components="all"):
         self.binaries = binaries
         self.dir = tempfile.mkdtemp(prefix="skiff-score-")
         self.port = free_port()
@@ -99,6 +99,7 @@ class Server:
     def call(self, method, path, identity="admin", body=None, headers=None, timeout=30):
         """(status, headers, body bytes). `identity` as in the recordings' `as`."""
         headers = dict(headers or {})
+        headers.setdefault("User-Agent", "golden/1.0")
         who = (identity or "admin").split(" ")[0]
         if who.startswith("system:serviceaccount:"):
             headers["Authorization"] = "Bearer " + self._token(who)
@@ -130,6 +131,9 @@ class Server:
                     connection.putheader(key, value)
             connection.endheaders(data)
             answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            merged = {}
+            for key, value in answer.getheaders():
+                merged[key] = merged[key] + ", " + value if key in merged else value
+            return answer.status, merged, answer.read()
         finally:
             connection.close()

@@ -267,7 +267,7 @@ def watch(goldens, binaries, only):
                 except ValueError:
                     got = None
                 if got is not None:
-                    strip = lambda e: {"type": e["type"], "object": mask.plain({**e["object"], "metadata": {k: v for k, v in (e["object"].get("metadata") or {}).items() if k != "managedFields"}})}  # noqa: E731
+                    strip = lambda e: e if "type" not in e or "object" not in e else {"type": e["type"], "object": mask.plain({**e["object"], "metadata": {k: v for k, v in (e["object"].get("metadata") or {}).items() if k != "managedFields"}})}  # noqa: E731
                     out += mask.differences([strip(e["event"]) for e in want["events"] if "event" in e], [strip(e) for e in got], "events")
             result.add(name, out)
     return result
