@@ -20,7 +20,7 @@ StatsInputs Kubelet::MakeStatsInputs(bool only_cpu_and_memory) {
 
 StatusOr<Stats*> Kubelet::GetStats() {
   if (stats_ == nullptr) {
-    ASSIGN_OR_RETURN(stats_, Stats::Make(executor_, cgroups_->names(), config_.root_dir, config_.pod_logs_dir));
+    ASSIGN_OR_RETURN(stats_, Stats::Make(cgroups_->names(), config_.root_dir, config_.pod_logs_dir));
   }
   return stats_.get();
 }

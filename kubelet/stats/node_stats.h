@@ -37,6 +37,7 @@ struct PodSource {
   std::string name, namespace_, uid, cgroup;
   StatsTime started{};
   std::string sandbox_id, sandbox_cgroup, sandbox_image;
+  bool host_network = false;                // the summary then shows no network figures for it
   std::vector<ContainerSource> containers;  // running ones
   std::vector<VolumeStatsSource> volumes;
   std::string hosts_file;  // its /etc/hosts on the node; counts towards ephemeral storage

@@ -30,8 +30,7 @@ struct StatsInputs {
 class Stats {
  public:
   // `root_dir`'s file system is the node's. kNotFound where no cgroups are mounted.
-  static StatusOr<std::unique_ptr<Stats>> Make(asio::any_io_executor executor, CgroupNames names, std::string root_dir,
-                                               std::string logs_dir);
+  static StatusOr<std::unique_ptr<Stats>> Make(CgroupNames names, std::string root_dir, std::string logs_dir);
   ~Stats();
 
   Task<StatusOr<std::string>> Cadvisor(StatsInputs in);  // text exposition

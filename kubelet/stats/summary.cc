@@ -259,8 +259,9 @@ class Builder {
   }
 
   void AddPodNetwork(Json& json, const PodSource& pod) {
+    if (pod.host_network || pod.sandbox_cgroup.empty()) return;
     const auto pids = readers_.cgroups.Pids(pod.sandbox_cgroup);
-    if (pod.sandbox_cgroup.empty() || !pids.ok() || pids->empty()) return;
+    if (!pids.ok() || pids->empty()) return;
     const auto network = cadvisor::ReadNetwork(readers_.host, pids->front());
     if (network.ok() && !network->empty()) json["network"] = NetworkJson(*network, now_);
   }
