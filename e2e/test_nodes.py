@@ -13,7 +13,7 @@ class NodesTest(lib.ClusterTest):
         self.assertEqual(len({p["spec"]["nodeName"] for p in pods}), 3, "one pod on each node")
         for a in pods:
             for b in pods:
-                answer = lib.kubectl("exec", a["metadata"]["name"], "--", "wget", "-q", "-T", "3", "-O", "-",
+                answer = lib.kubectl("exec", a["metadata"]["name"], "--", "fetch", "-t", "3",
                                      f"http://{b['status']['podIP']}:8080/")
                 self.assertEqual(answer.strip(), b["metadata"]["name"])
 
@@ -23,7 +23,7 @@ class NodesTest(lib.ClusterTest):
             name = pod["metadata"]["name"]
             seen = set()
             for _ in range(60):
-                seen.add(lib.kubectl("exec", name, "--", "wget", "-q", "-T", "3", "-O", "-", f"http://{ip}/").strip())
+                seen.add(lib.kubectl("exec", name, "--", "fetch", "-t", "3", f"http://{ip}/").strip())
                 if len(seen) == 3:
                     break
             self.assertEqual(len(seen), 3, f"from {name} on {pod['spec']['nodeName']}")

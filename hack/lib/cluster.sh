@@ -95,7 +95,8 @@ node_cgroups() {
 remove_cgroups() {
   local mount
   for mount in $(cgroup_hierarchies) $(cgroup2_mount); do
-    [[ -d $mount/$NAME ]] && find "$mount/$NAME" -depth -type d -exec rmdir {} + 2>/dev/null
+    find "$mount/$NAME"/n[1-9] -depth -type d -exec rmdir {} + 2>/dev/null
+    rmdir "$mount/$NAME" 2>/dev/null
   done
   return 0
 }
