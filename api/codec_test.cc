@@ -172,7 +172,7 @@ TEST(Yaml, ReadsAsUpstreamDoes) {
     return out.ok() ? *out : std::string(out.status().message());
   };
   EXPECT_EQ(read("a: 1\nb: yes\nc: 'yes'\nd: ~\ne: 0x10\nf: 010\ng: 1.5\nh: y\ni: 1e3\n"),
-            R"({"a":1,"b":true,"c":"yes","d":null,"e":16,"f":8,"g":1.5,"h":"y","i":1000})");
+            R"({"a":1,"b":true,"c":"yes","d":null,"e":16,"f":8,"g":1.5,"h":true,"i":1000})");
   EXPECT_EQ(read("a: &x {b: [1, 2]}\nc: *x\nd:\n  <<: *x\n  e: 1\n"),
             R"({"a":{"b":[1,2]},"c":{"b":[1,2]},"d":{"b":[1,2],"e":1}})");
   EXPECT_EQ(read("1: a\ntrue: b\n"), R"({"1":"a","true":"b"})");

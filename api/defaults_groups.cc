@@ -61,6 +61,8 @@ void DaemonSet(apps::DaemonSet* d) {
     if (!rolling->has_maxsurge()) *rolling->mutable_maxsurge() = FromInt(0);
   }
   if (!d->spec().has_revisionhistorylimit()) d->mutable_spec()->set_revisionhistorylimit(10);
+  // Upstream keeps this counter beside the versioned object and shows it as an annotation; a new one is at 1.
+  d->mutable_metadata()->mutable_annotations()->insert({"deprecated.daemonset.template.generation", "1"});
 }
 
 void StatefulSet(apps::StatefulSet* s) {

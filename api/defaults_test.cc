@@ -28,7 +28,9 @@ bool ByOthers(const std::string& kind, const std::string& path) {
   for (const char* field : {"managedFields", "uid", "creationTimestamp", "generation", "resourceVersion", "namespace",
                             "selfLink", "generateName", "name"})
     if (path == std::string("/metadata/") + field) return true;
-  if (path.starts_with("/status")) return kind != "PersistentVolumeClaim" && kind != "PersistentVolume";
+  if (path.starts_with("/status"))
+    return kind != "PersistentVolumeClaim" && (kind != "PersistentVolume" || path == "/status/lastPhaseTransitionTime");
+  if (kind == "VolumeAttributesClass") return path == "/metadata/finalizers";
   const auto any = [&](std::initializer_list<const char*> prefixes) {
     for (const char* prefix : prefixes)
       if (path.starts_with(prefix)) return true;
@@ -41,7 +43,8 @@ bool ByOthers(const std::string& kind, const std::string& path) {
   if (kind == "Service")
     return any({"/spec/clusterIP", "/spec/ipFamil", "/spec/healthCheckNodePort"}) || path.ends_with("/nodePort");
   if (kind == "Job") return any({"/spec/selector", "/metadata/labels", "/spec/template/metadata/labels"});
-  if (kind == "PersistentVolume" || kind == "PersistentVolumeClaim") return any({"/metadata/finalizers"});
+  if (kind == "PersistentVolume" || kind == "PersistentVolumeClaim")
+    return any({"/metadata/finalizers", "/spec/dataSourceRef"});
   if (kind == "Namespace") return any({"/spec"});
   if (kind == "CertificateSigningRequest") return any({"/spec/username", "/spec/groups", "/spec/uid", "/spec/extra"});
   if (kind == "PriorityLevelConfiguration" || kind == "IPAddress") return false;

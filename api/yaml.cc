@@ -31,11 +31,10 @@ json Resolve(const std::string& text) {
   static constexpr std::string_view kTrue[] = {"true", "True", "TRUE", "y", "Y", "yes", "Yes", "YES", "on", "On", "ON"};
   static constexpr std::string_view kFalse[] = {"false", "False", "FALSE", "n",   "N",  "no",
                                                 "No",    "NO",    "off",   "Off", "OFF"};
-  // go-yaml v2's rule for untyped targets: y and n alone stay strings.
   for (const std::string_view word : kTrue)
-    if (text == word && text.size() > 1) return true;
+    if (text == word) return true;
   for (const std::string_view word : kFalse)
-    if (text == word && text.size() > 1) return false;
+    if (text == word) return false;
   const char c = text[0];
   if (!absl::ascii_isdigit(c) && c != '-' && c != '+' && c != '.') return text;
   if (text == ".inf" || text == ".Inf" || text == ".INF" || text == "+.inf" || text == "-.inf" || text == ".nan" ||
@@ -235,7 +234,6 @@ class Builder : public YAML::EventHandler {
 bool NeedsQuotes(const std::string& text) {
   if (text.empty()) return true;
   if (!Resolve(text).is_string()) return true;
-  if (text == "y" || text == "Y" || text == "n" || text == "N") return true;
   if (text == "<<" || text == "=") return true;
   static constexpr std::string_view kStart = "!&*-?|>@`\"'%#,[]{}:= ";
   const char c = text[0];
@@ -289,8 +287,7 @@ void WriteScalarString(const std::string& text, int indent, std::string* out) {
     return;
   }
   // Double quotes where a plain scalar would change its type, single quotes for punctuation: as go-yaml writes them.
-  if (text.empty() || !Resolve(text).is_string() || text == "y" || text == "Y" || text == "n" || text == "N" ||
-      (text.size() >= 10 && absl::ascii_isdigit(text[0]))) {
+  if (text.empty() || !Resolve(text).is_string() || (text.size() >= 10 && absl::ascii_isdigit(text[0]))) {
     std::string quoted;
     AppendJsonString(text, &quoted);
     out->append(quoted);
