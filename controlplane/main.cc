@@ -78,8 +78,9 @@ std::optional<int> ParseOrExit(FlagSet& flags, Common& common, const char* name,
     std::printf("%s\n", std::string(rest.status().message()).c_str());
     return 0;
   }
-  Status status = rest.ok() && !rest->empty() ? InvalidArgument("unknown command \"", rest->front(), "\" for \"", name, "\"")
-                                              : rest.status();
+  Status status = rest.ok() && !rest->empty()
+                      ? InvalidArgument("unknown command \"", rest->front(), "\" for \"", name, "\"")
+                      : rest.status();
   if (status.ok()) status = common.Apply();
   if (!status.ok()) {
     std::fprintf(stderr, "Error: %s\n", std::string(status.message()).c_str());
@@ -92,10 +93,10 @@ std::optional<int> ParseOrExit(FlagSet& flags, Common& common, const char* name,
   return std::nullopt;
 }
 
-
 Task<void> RunNamed(std::string name, Task<Status> task) {
   Status status = co_await std::move(task);
-  if (!status.ok() && !absl::IsCancelled(status)) LOG_ERROR(status, "A part of the control plane ended", {"part", name});
+  if (!status.ok() && !absl::IsCancelled(status))
+    LOG_ERROR(status, "A part of the control plane ended", {"part", name});
 }
 
 Task<Status> ServeAll(asio::io_context& loop, ApiServerOptions options, ControllerOptions controllers, bool all) {
@@ -123,7 +124,8 @@ Task<Status> ServeAll(asio::io_context& loop, ApiServerOptions options, Controll
       rests[i] = *std::move(rest);
     }
     auto informers = MakeInformers(rests[0]);
-    group.Spawn("kube-controller-manager", RunNamed("kube-controller-manager", RunControllers(rests[0], controllers, informers)));
+    group.Spawn("kube-controller-manager",
+                RunNamed("kube-controller-manager", RunControllers(rests[0], controllers, informers)));
     group.Spawn("kube-scheduler", RunNamed("kube-scheduler", RunScheduler(rests[1], {}, informers)));
     group.Spawn("informers", RunInformers(informers));
   }
@@ -195,9 +197,8 @@ int AgentMain(bool scheduler, int argc, const char* const* argv) {
     return 1;
   }
   config->user_agent = absl::StrCat(name, "/", kKubernetesVersion, " (linux/amd64) skiff");
-  return RunProgram([&](asio::io_context&) {
-    return scheduler ? SchedulerBody(*config) : ControllersBody(*config, controllers);
-  });
+  return RunProgram(
+      [&](asio::io_context&) { return scheduler ? SchedulerBody(*config) : ControllersBody(*config, controllers); });
 }
 
 int KubeconfigMain(int argc, const char* const* argv) {
@@ -213,7 +214,8 @@ int KubeconfigMain(int argc, const char* const* argv) {
   flags.String("out", &out, "File to write; standard output when empty.");
   if (auto code = ParseOrExit(flags, common, "skiff-controlplane kubeconfig", argc, argv)) return *code;
   Status status;
-  if (cert_dir.empty() || user.empty() || server.empty()) status = InvalidArgument("--cert-dir, --user and --server are required");
+  if (cert_dir.empty() || user.empty() || server.empty())
+    status = InvalidArgument("--cert-dir, --user and --server are required");
   if (status.ok()) {
     auto text = MakeKubeconfig(cert_dir, server, user, groups);
     status = text.status();
@@ -229,7 +231,8 @@ int Main(int argc, const char* const* argv) {
   std::string name = argc > 0 ? argv[0] : "";
   if (const size_t slash = name.rfind('/'); slash != std::string::npos) name = name.substr(slash + 1);
   // A first argument that is no flag names the part.
-  if (name != "kube-apiserver" && name != "kube-scheduler" && name != "kube-controller-manager" && argc > 1 && argv[1][0] != '-') {
+  if (name != "kube-apiserver" && name != "kube-scheduler" && name != "kube-controller-manager" && argc > 1 &&
+      argv[1][0] != '-') {
     name = argv[1];
     --argc;
     ++argv;

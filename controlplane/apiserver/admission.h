@@ -1,5 +1,6 @@
 // Admission: what upstream's default admission plugins do to a write, each in its file in admission/. They look at the
-// store as it is now and never wait. Follows https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ .
+// store as it is now and never wait. Follows
+// https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ .
 #ifndef SKIFF_CONTROLPLANE_APISERVER_ADMISSION_H_
 #define SKIFF_CONTROLPLANE_APISERVER_ADMISSION_H_
 
@@ -17,8 +18,8 @@ struct Attributes {
   Operation operation;
   std::string_view subresource;
   std::string_view ns, name;
-  api::Object* object = nullptr;      // null for a deletion
-  const api::Object* old = nullptr;   // null for a creation
+  api::Object* object = nullptr;     // null for a deletion
+  const api::Object* old = nullptr;  // null for a creation
 };
 
 class Admission {

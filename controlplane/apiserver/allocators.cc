@@ -30,7 +30,8 @@ StatusOr<AddressAllocator> AddressAllocator::Make(const std::string& cidr) {
     return InvalidArgument("service-cluster-ip-range: invalid CIDR address: ", cidr);
   const std::string bits_text = cidr.substr(slash + 1);
   const int bits = bits_text.empty() || bits_text.size() > 2 ? -1 : atoi(bits_text.c_str());
-  if (bits < 8 || bits > 29) return InvalidArgument("service-cluster-ip-range: prefix length of ", cidr, " is not in 8..29");
+  if (bits < 8 || bits > 29)
+    return InvalidArgument("service-cluster-ip-range: prefix length of ", cidr, " is not in 8..29");
   out.size_ = uint32_t{1} << (32 - bits);
   out.base_ = base & ~(out.size_ - 1);
   out.cidr_ = absl::StrCat(FormatIpv4(out.base_), "/", bits);
@@ -40,7 +41,8 @@ StatusOr<AddressAllocator> AddressAllocator::Make(const std::string& cidr) {
 Status AddressAllocator::Take(const std::string& address) {
   uint32_t value = 0;
   if (!ParseIpv4(address, &value) || value <= base_ || value >= base_ + size_ - 1)
-    return InvalidArgument("the provided IP (", address, ") is not in the valid range. The range of valid IPs is ", cidr_);
+    return InvalidArgument("the provided IP (", address, ") is not in the valid range. The range of valid IPs is ",
+                           cidr_);
   if (!taken_.insert(value - base_).second) return FailedPrecondition("provided IP is already allocated");
   return absl::OkStatus();
 }

@@ -17,8 +17,8 @@ class AddressAllocator {
  public:
   // Error: invalid CIDR.
   static StatusOr<AddressAllocator> Make(const std::string& cidr);
-  // The words go into "failed to allocate IP A: ...": "provided IP is already allocated", "the provided IP (A) is not in
-  // the valid range. The range of valid IPs is R".
+  // The words go into "failed to allocate IP A: ...": "provided IP is already allocated", "the provided IP (A) is not
+  // in the valid range. The range of valid IPs is R".
   Status Take(const std::string& address);
   StatusOr<std::string> TakeAny();  // the range is full
   void Release(const std::string& address);

@@ -26,7 +26,8 @@ namespace core = ::k8s::io::api::core::v1;
 
 constexpr std::chrono::minutes kCompactEvery(5);
 constexpr std::chrono::seconds kExpireEvery(60);
-const std::vector<double> kSecondsBounds = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60};
+const std::vector<double> kSecondsBounds = {0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2,
+                                            3,     4,     5,    6,   8,   10,  15,  20,  30,  45,   60};
 
 Status Forbidden(const User& user, const Access& access, const Decision& decision, const Kind* kind) {
   std::string why = absl::StrCat("User \"", user.name, "\" cannot ", access.Describe());
@@ -87,21 +88,24 @@ class ApiServerImpl final : public ApiServer {
         authorizer_(admission_, &nodes_, ModesOf(options_)),
         kubelets_(loop, credentials_.kubelet_client, options_.kubelet_preferred_address_types),
         openapi_(kinds_),
-        requests_(metrics_.Counters("apiserver_request_total",
-                                    "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, "
-                                    "version, resource, scope, component, and HTTP response code.",
-                                    {"code", "component", "dry_run", "group", "resource", "scope", "subresource", "verb",
-                                     "version"})),
-        durations_(metrics_.Histograms("apiserver_request_duration_seconds",
-                                       "[STABLE] Response latency distribution in seconds for each verb, dry run value, "
-                                       "group, version, resource, subresource, scope and component.",
-                                       kSecondsBounds, {"verb"})),
-        long_running_(metrics_.Gauges("apiserver_longrunning_requests",
-                                      "[STABLE] Gauge of all active long-running apiserver requests broken out by verb and resource.",
-                                      {"resource", "verb"})) {
+        requests_(metrics_.Counters(
+            "apiserver_request_total",
+            "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, "
+            "version, resource, scope, component, and HTTP response code.",
+            {"code", "component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version"})),
+        durations_(
+            metrics_.Histograms("apiserver_request_duration_seconds",
+                                "[STABLE] Response latency distribution in seconds for each verb, dry run value, "
+                                "group, version, resource, subresource, scope and component.",
+                                kSecondsBounds, {"verb"})),
+        long_running_(metrics_.Gauges(
+            "apiserver_longrunning_requests",
+            "[STABLE] Gauge of all active long-running apiserver requests broken out by verb and resource.",
+            {"resource", "verb"})) {
     metrics_.AddProcessMetrics();
-    metrics_.Collector("apiserver_storage_objects", "[STABLE] Number of stored objects at the time of last check split by kind.",
-                       "gauge", [this](const metrics::Emit& emit) {
+    metrics_.Collector("apiserver_storage_objects",
+                       "[STABLE] Number of stored objects at the time of last check split by kind.", "gauge",
+                       [this](const metrics::Emit& emit) {
                          for (const auto& kind : kinds_.all()) {
                            if (!kind->stored() || kind->storage_type != kind->type) continue;
                            double count = 0;
@@ -109,7 +113,8 @@ class ApiServerImpl final : public ApiServer {
                              ++count;
                              return true;
                            });
-                           const std::string name = absl::StrCat(std::string(kind->resource->plural), kind->resource->group.empty() ? "" : ".",
+                           const std::string name = absl::StrCat(std::string(kind->resource->plural),
+                                                                 kind->resource->group.empty() ? "" : ".",
                                                                  std::string(kind->resource->group));
                            emit({{{"resource", name}}, count, 0});
                          }
@@ -131,14 +136,17 @@ class ApiServerImpl final : public ApiServer {
     if (!options_.token_auth_file.empty())
       if (Status status = authenticator_.LoadTokenFile(options_.token_auth_file); !status.ok()) co_return status;
 
-    server_ = std::make_unique<http::Server>(loop_.get_executor(), [this](http::Exchange& exchange) { return Handle(exchange); });
-    const std::string host = options_.bind_address.find(':') != std::string::npos ? "[" + options_.bind_address + "]" : options_.bind_address;
+    server_ = std::make_unique<http::Server>(loop_.get_executor(),
+                                             [this](http::Exchange& exchange) { return Handle(exchange); });
+    const std::string host = options_.bind_address.find(':') != std::string::npos ? "[" + options_.bind_address + "]"
+                                                                                  : options_.bind_address;
     auto port = server_->Listen(absl::StrCat(host, ":", options_.secure_port), credentials_.serving);
     if (!port.ok()) co_return Annotate(port.status(), "--secure-port");
     port_ = *port;
     discovery_ = std::make_unique<Discovery>(kinds_, absl::StrCat(options_.advertise_address, ":", port_));
-    parts_ = std::unique_ptr<ServerParts>(new ServerParts{loop_, clock_, *store_, kinds_, admission_, registry_, tokens_, authenticator_, authorizer_,
-                                                          kubelets_, metrics_, absl::StrCat(options_.advertise_address, ":", port_), ready_});
+    parts_ = std::unique_ptr<ServerParts>(
+        new ServerParts{loop_, clock_, *store_, kinds_, admission_, registry_, tokens_, authenticator_, authorizer_,
+                        kubelets_, metrics_, absl::StrCat(options_.advertise_address, ":", port_), ready_});
     BootstrapFacts facts;
     facts.service_address = allocators_->addresses.First();
     facts.advertise_address = options_.advertise_address;
@@ -178,7 +186,8 @@ class ApiServerImpl final : public ApiServer {
 
   uint16_t port() const override { return port_; }
   std::string local_url() const override {
-    const std::string host = options_.bind_address == "0.0.0.0" || options_.bind_address == "::" ? "127.0.0.1" : options_.bind_address;
+    const std::string host =
+        options_.bind_address == "0.0.0.0" || options_.bind_address == "::" ? "127.0.0.1" : options_.bind_address;
     return absl::StrCat("https://", host, ":", port_);
   }
   const std::string& ca_pem() const override { return credentials_.ca_pem; }
@@ -207,9 +216,12 @@ class ApiServerImpl final : public ApiServer {
         {"kube-controller-manager.kubeconfig", "system:kube-controller-manager", {}, true},
         {"kube-proxy.kubeconfig", "system:kube-proxy", {}, false},
     };
-    const std::string advertised = absl::StrCat("https://", options_.advertise_address, ":", port_);
+    const bool everywhere = options_.bind_address == "0.0.0.0" || options_.bind_address == "::";
+    const std::string advertised =
+        everywhere ? absl::StrCat("https://", options_.advertise_address, ":", port_) : local_url();
     for (const Entry& entry : entries) {
-      ASSIGN_OR_RETURN(std::string text, MakeKubeconfig(options_.cert_dir, entry.local ? local_url() : advertised, entry.user, entry.groups));
+      ASSIGN_OR_RETURN(std::string text, MakeKubeconfig(options_.cert_dir, entry.local ? local_url() : advertised,
+                                                        entry.user, entry.groups));
       RETURN_IF_ERROR(WriteFileAtomic(JoinPath(options_.write_kubeconfig, entry.file), text, 0600));
     }
     return absl::OkStatus();
@@ -224,7 +236,8 @@ class ApiServerImpl final : public ApiServer {
     int code = exchange.answered() && status.ok() ? 200 : api::HttpCodeOf(status);
     if (!status.ok() && !exchange.answered() && !absl::IsCancelled(status)) {
       if (code >= 500)
-        LOG_ERROR(status, "Request failed", {"method", exchange.request().method}, {"path", exchange.request().path}, {"user", context.user.name});
+        LOG_ERROR(status, "Request failed", {"method", exchange.request().method}, {"path", exchange.request().path},
+                  {"user", context.user.name});
       Status sent = co_await AnswerError(exchange, status, &context);
       (void)sent;
     }
@@ -234,12 +247,16 @@ class ApiServerImpl final : public ApiServer {
       for (char& c : verb) c = static_cast<char>(toupper(c));
       requests_
           .With({absl::StrCat(code), "apiserver", context.dry_run ? "All" : "", info.group, info.resource,
-                 !info.name.empty() ? "resource" : !info.ns.empty() ? "namespace" : "cluster", info.subresource, verb, info.version})
+                 !info.name.empty() ? "resource"
+                 : !info.ns.empty() ? "namespace"
+                                    : "cluster",
+                 info.subresource, verb, info.version})
           .Inc();
       if (info.verb != "watch")
         durations_.With({verb}).Observe(std::chrono::duration<double>(clock_.Steady() - begun).count());
     }
-    VLOG(3, "HTTP", {"verb", info.verb}, {"path", exchange.request().target}, {"user", context.user.name}, {"code", code});
+    VLOG(3, "HTTP", {"verb", info.verb}, {"path", exchange.request().target}, {"user", context.user.name},
+         {"code", code});
   }
 
   Task<Status> Route(http::Exchange& exchange, Context& context) {
@@ -298,7 +315,8 @@ class ApiServerImpl final : public ApiServer {
                         info.subresource == "portforward" || info.subresource == "proxy";
     if (info.parts.size() > 3 && info.subresource != "proxy") co_return NotServed();
     const bool named_by_path = info.parts.size() >= 2;
-    if (kind.resource->namespaced && info.ns.empty() && info.verb != "list" && info.verb != "watch") co_return NotAllowed();
+    if (kind.resource->namespaced && info.ns.empty() && info.verb != "list" && info.verb != "watch")
+      co_return NotAllowed();
     if (!kind.resource->namespaced && !info.ns.empty() && info.resource != "namespaces") co_return NotServed();
     const std::string_view verbs = subresource ? subresource->verbs : kind.resource->verbs;
     if (!HasWord(verbs, info.verb == "watch" && named_by_path ? "get" : info.verb)) co_return NotAllowed();
@@ -312,7 +330,9 @@ class ApiServerImpl final : public ApiServer {
       if (!negotiated.ok()) co_return negotiated.status();
       output = *std::move(negotiated);
     }
-    if (kind.resource->group.empty() && kind.resource->plural == "endpoints" && (info.verb == "create" || info.verb == "update" || info.verb == "patch" || info.verb == "list" || info.verb == "watch" || info.verb == "get"))
+    if (kind.resource->group.empty() && kind.resource->plural == "endpoints" &&
+        (info.verb == "create" || info.verb == "update" || info.verb == "patch" || info.verb == "list" ||
+         info.verb == "watch" || info.verb == "get"))
       context.warnings.push_back("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
 
     Call call{exchange, context, kind, subresource, output};
@@ -346,12 +366,14 @@ class ApiServerImpl final : public ApiServer {
   }
 
   Task<Status> ServeUnstored(Call& call) {
-    co_return api::InternalError(absl::StrCat("resource ", std::string(call.kind.resource->plural), " is not implemented"));
+    co_return api::InternalError(
+        absl::StrCat("resource ", std::string(call.kind.resource->plural), " is not implemented"));
   }
 
   // Acting as another needs the right to, for the user, each group and each extra value.
   Status CheckImpersonation(const User& user, const User& wanted, const Access& access) const {
-    auto check = [&](std::string resource, std::string name, std::string ns, std::string group, std::string sub) -> bool {
+    auto check = [&](std::string resource, std::string name, std::string ns, std::string group,
+                     std::string sub) -> bool {
       Access impersonate;
       impersonate.verb = "impersonate";
       impersonate.group = std::move(group);
@@ -367,7 +389,8 @@ class ApiServerImpl final : public ApiServer {
     if (std::string_view(wanted.name).starts_with(kAccount)) {
       const std::string rest = wanted.name.substr(kAccount.size());
       const size_t colon = rest.find(':');
-      allowed = check("serviceaccounts", colon == std::string::npos ? rest : rest.substr(colon + 1), rest.substr(0, colon), "", "");
+      allowed = check("serviceaccounts", colon == std::string::npos ? rest : rest.substr(colon + 1),
+                      rest.substr(0, colon), "", "");
     } else {
       allowed = check("users", wanted.name, "", "", "");
     }
@@ -376,7 +399,8 @@ class ApiServerImpl final : public ApiServer {
         allowed = allowed && check("groups", group, "", "", "");
     if (!wanted.uid.empty()) allowed = allowed && check("uids", wanted.uid, "", "authentication.k8s.io", "");
     for (const auto& [key, values] : wanted.extra)
-      for (const std::string& value : values) allowed = allowed && check("userextras", value, "", "authentication.k8s.io", key);
+      for (const std::string& value : values)
+        allowed = allowed && check("userextras", value, "", "authentication.k8s.io", key);
     if (allowed) return absl::OkStatus();
     Access shown = access;
     shown.verb = absl::StrCat("impersonate-on:user-info:", access.verb);
@@ -414,19 +438,22 @@ class ApiServerImpl final : public ApiServer {
 StatusOr<std::unique_ptr<ApiServer>> ApiServer::Make(asio::io_context& loop, ApiServerOptions options, Clock& clock) {
   ASSIGN_OR_RETURN(AddressAllocator addresses, AddressAllocator::Make(options.service_cluster_ip_range));
   int first = 0, last = 0;
-  if (sscanf(options.service_node_port_range.c_str(), "%d-%d", &first, &last) != 2 || first < 1 || last < first || last > 65535)
+  if (sscanf(options.service_node_port_range.c_str(), "%d-%d", &first, &last) != 2 || first < 1 || last < first ||
+      last > 65535)
     return InvalidArgument("--service-node-port-range: invalid range ", options.service_node_port_range);
   auto allocators = std::make_unique<Allocators>(Allocators{std::move(addresses), PortAllocator(first, last)});
   const size_t slash = options.storage_file.rfind('/');
-  if (slash != std::string::npos && slash > 0) RETURN_IF_ERROR(MakeDirs(options.storage_file.substr(0, slash), 0700), "--storage-file");
+  if (slash != std::string::npos && slash > 0)
+    RETURN_IF_ERROR(MakeDirs(options.storage_file.substr(0, slash), 0700), "--storage-file");
   RETURN_IF_ERROR(MakeDirs(options.cert_dir, 0700), "--cert-dir");
   ASSIGN_OR_RETURN(Credentials credentials, LoadCredentials(options, allocators->addresses.First()));
   ASSIGN_OR_RETURN(ServiceAccountTokens tokens,
-                   ServiceAccountTokens::Make(options.service_account_issuer, options.api_audiences, credentials.signing_key_pem,
-                                              credentials.more_key_pems));
+                   ServiceAccountTokens::Make(options.service_account_issuer, options.api_audiences,
+                                              credentials.signing_key_pem, credentials.more_key_pems));
   ASSIGN_OR_RETURN(auto store, SqliteStore::Open(loop, {.path = options.storage_file}));
-  return std::unique_ptr<ApiServer>(std::make_unique<ApiServerImpl>(loop, std::move(options), clock, std::move(store), std::move(allocators),
-                                                                    std::move(credentials), std::move(tokens)));
+  return std::unique_ptr<ApiServer>(std::make_unique<ApiServerImpl>(loop, std::move(options), clock, std::move(store),
+                                                                    std::move(allocators), std::move(credentials),
+                                                                    std::move(tokens)));
 }
 
 }  // namespace skiff::controlplane

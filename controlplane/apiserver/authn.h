@@ -1,5 +1,5 @@
-// Who sent a request: client certificates, bearer tokens (static file, service accounts), anonymous, and impersonation's
-// wish. Loop thread only.
+// Who sent a request: client certificates, bearer tokens (static file, service accounts), anonymous, and
+// impersonation's wish. Loop thread only.
 #ifndef SKIFF_CONTROLPLANE_APISERVER_AUTHN_H_
 #define SKIFF_CONTROLPLANE_APISERVER_AUTHN_H_
 

@@ -1,6 +1,6 @@
-// Who may do what: members of system:masters everything, nodes what their pods need, all others what roles bound to them
-// grant. Decides at once from the store as it is now. Loop thread only.
-// Follows https://kubernetes.io/docs/reference/access-authn-authz/{authorization,rbac,node}/ .
+// Who may do what: members of system:masters everything, nodes what their pods need, all others what roles bound to
+// them grant. Decides at once from the store as it is now. Loop thread only. Follows
+// https://kubernetes.io/docs/reference/access-authn-authz/{authorization,rbac,node}/ .
 #ifndef SKIFF_CONTROLPLANE_APISERVER_AUTHZ_H_
 #define SKIFF_CONTROLPLANE_APISERVER_AUTHZ_H_
 

@@ -55,9 +55,9 @@ Status CheckKind(api::GroupVersionKind* gvk, const api::TypeOps& type) {
                         absl::StrCat("no kind \"", gvk->kind, "\" is registered for version \"", version,
                                      "\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""));
   if (gvk->kind == type.kind && gvk->group == type.group)
-    return api::BadRequestError(
-        absl::StrCat("the API version in the data (", version, ") does not match the expected API version (",
-                     type.gvk().group_version().ToString(), ")"));
+    return api::BadRequestError(absl::StrCat("the API version in the data (", version,
+                                             ") does not match the expected API version (",
+                                             type.gvk().group_version().ToString(), ")"));
   return CannotHandle(gvk->kind, gvk->version, type.kind,
                       absl::StrCat("converting (", gvk->version, ".", gvk->kind, ") to (",
                                    InternalName(type.group, type.kind), "): unknown conversion"));
@@ -118,7 +118,8 @@ StatusOr<api::Object> DecodeBody(const http::Request& request, const std::string
     auto envelope = api::ParseEnvelope(body);
     if (!envelope.ok())
       return api::BadRequestError(absl::StrCat("the object provided is unrecognized (must be of type ",
-                                               std::string(type.kind), "): ", std::string(envelope.status().message())));
+                                               std::string(type.kind),
+                                               "): ", std::string(envelope.status().message())));
     gvk = envelope->gvk;
     RETURN_IF_ERROR(CheckKind(&gvk, type));
     Status status = api::FromProtobuf(body, message.get());
@@ -130,9 +131,9 @@ StatusOr<api::Object> DecodeBody(const http::Request& request, const std::string
     if (media == api::kYamlType) {
       auto converted = api::YamlToJson(body, &problems);
       if (!converted.ok())
-        return api::BadRequestError(absl::StrCat("the object provided is unrecognized (must be of type ",
-                                                 std::string(type.kind), "): couldn't get version/kind; json parse error: ",
-                                                 std::string(converted.status().message())));
+        return api::BadRequestError(absl::StrCat(
+            "the object provided is unrecognized (must be of type ", std::string(type.kind),
+            "): couldn't get version/kind; json parse error: ", std::string(converted.status().message())));
       text = *std::move(converted);
     }
     auto peeked = api::PeekJson(text);

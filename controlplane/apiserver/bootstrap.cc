@@ -4,6 +4,7 @@
 #include "api/defaults.h"
 #include "api/errors.h"
 #include "api/time.h"
+#include "base/log.h"
 #include "k8s/io/api/core/v1/config.pb.h"
 #include "k8s/io/api/core/v1/namespace.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
@@ -36,8 +37,13 @@ class Bootstrapper {
       ns.mutable_metadata()->set_name(name);
       if (Status status = co_await Ensure(api::Object::Of(std::move(ns))); !status.ok()) co_return status;
     }
+    // All at once, so that the store puts them into few transactions.
+    TaskGroup group(co_await asio::this_coro::executor);
+    Status failed;
     for (size_t i = 0; i < kBootstrapPolicySize; ++i)
-      if (Status status = co_await EnsurePolicy(kBootstrapPolicy[i]); !status.ok()) co_return status;
+      group.Spawn("bootstrap policy", Into(EnsurePolicy(kBootstrapPolicy[i]), &failed));
+    co_await group.Join();
+    if (!failed.ok()) co_return failed;
     if (Status status = co_await EnsurePriorities(); !status.ok()) co_return status;
     if (Status status = co_await EnsureService(); !status.ok()) co_return status;
     if (Status status = co_await EnsureRegistrations(); !status.ok()) co_return status;
@@ -45,6 +51,11 @@ class Bootstrapper {
   }
 
  private:
+  static Task<void> Into(Task<Status> task, Status* failed) {
+    Status status = co_await std::move(task);
+    if (!status.ok()) *failed = status;
+  }
+
   const Kind* KindOf(const api::Object& object) const {
     const auto gvk = object.gvk();
     return registry_.kinds().FindByKind(gvk.group, gvk.kind);
@@ -77,7 +88,8 @@ class Bootstrapper {
       return wanted;
     };
     auto result = co_await registry_.Update(context_, *kind, std::move(request));
-    if (!result.ok()) co_return Annotate(result.status(), absl::StrCat("bootstrap ", std::string(kind->resource->kind), " ", name));
+    if (!result.ok())
+      co_return Annotate(result.status(), absl::StrCat("bootstrap ", std::string(kind->resource->kind), " ", name));
     co_return absl::OkStatus();
   }
 
@@ -86,7 +98,8 @@ class Bootstrapper {
     if (!gvk.ok()) co_return gvk.status();
     const api::TypeOps* type = api::TypeOf({"rbac.authorization.k8s.io", "v1", gvk->kind});
     auto message = type->New();
-    if (Status status = api::FromJson(text, message.get()); !status.ok()) co_return Annotate(status, "bootstrap policy");
+    if (Status status = api::FromJson(text, message.get()); !status.ok())
+      co_return Annotate(status, "bootstrap policy");
     api::Object object(*type, std::move(message));
     (*object.mutable_meta()->mutable_labels())["kubernetes.io/bootstrapping"] = "rbac-defaults";
     (*object.mutable_meta()->mutable_annotations())["rbac.authorization.kubernetes.io/autoupdate"] = "true";
@@ -135,6 +148,11 @@ class Bootstrapper {
     port->mutable_targetport()->set_intval(facts_.port);
     if (Status status = co_await Ensure(api::Object::Of(std::move(service))); !status.ok()) co_return status;
 
+    if (facts_.advertise_address.starts_with("127.") || facts_.advertise_address == "::1") {
+      LOG_WARNING("The kubernetes service gets no endpoint: the server is reachable on this machine only",
+                  {"address", facts_.advertise_address});
+      co_return absl::OkStatus();
+    }
     core::Endpoints endpoints;
     endpoints.mutable_metadata()->set_name("kubernetes");
     endpoints.mutable_metadata()->set_namespace_("default");
@@ -167,39 +185,47 @@ class Bootstrapper {
     authentication.mutable_metadata()->set_name("extension-apiserver-authentication");
     authentication.mutable_metadata()->set_namespace_("kube-system");
     (*authentication.mutable_data())["client-ca-file"] = facts_.client_ca_pem;
-    if (Status status = co_await EnsureExactly(api::Object::Of(std::move(authentication))); !status.ok()) co_return status;
+    if (Status status = co_await EnsureExactly(api::Object::Of(std::move(authentication))); !status.ok())
+      co_return status;
 
-    for (const std::string& text : facts_.group_versions) {
-      const size_t slash = text.find('/');
-      const std::string group = slash == std::string::npos ? "" : text.substr(0, slash);
-      const std::string version = slash == std::string::npos ? text : text.substr(slash + 1);
-      registration::APIService service;
-      service.mutable_metadata()->set_name(absl::StrCat(version, ".", group));
-      (*service.mutable_metadata()->mutable_labels())["kube-aggregator.kubernetes.io/automanaged"] = "onstart";
-      service.mutable_spec()->set_group(group);
-      service.mutable_spec()->set_version(version);
-      service.mutable_spec()->set_grouppriorityminimum(group.empty() ? 18000 : 17000);
-      service.mutable_spec()->set_versionpriority(group.empty() ? 1 : 15);
-      const Kind* kind = registry_.kinds().FindByKind("apiregistration.k8s.io", "APIService");
-      const std::string name = service.metadata().name();
-      if (!kind || registry_.store().Peek(kind->Key("", name))) continue;
-      if (Status status = co_await Ensure(api::Object::Of(std::move(service))); !status.ok()) co_return status;
-      UpdateRequest request;
-      request.name = name;
-      request.subresource = "status";
-      request.change = [&](const api::Object* existing) -> StatusOr<api::Object> {
-        api::Object updated = existing->Clone();
-        auto* condition = updated.As<registration::APIService>()->mutable_status()->add_conditions();
-        condition->set_type("Available");
-        condition->set_status("True");
-        *condition->mutable_lasttransitiontime() = api::ToTime(context_.now);
-        condition->set_reason("Local");
-        condition->set_message("Local APIServices are always available");
-        return updated;
-      };
-      auto result = co_await registry_.Update(context_, *kind, std::move(request));
-      if (!result.ok()) co_return Annotate(result.status(), absl::StrCat("bootstrap APIService ", name));
-    }
+    TaskGroup group(co_await asio::this_coro::executor);
+    Status failed;
+    for (const std::string& text : facts_.group_versions)
+      group.Spawn("bootstrap registration", Into(EnsureRegistration(text), &failed));
+    co_await group.Join();
+    co_return failed;
+  }
+
+  Task<Status> EnsureRegistration(const std::string& text) {
+    const size_t slash = text.find('/');
+    const std::string group = slash == std::string::npos ? "" : text.substr(0, slash);
+    const std::string version = slash == std::string::npos ? text : text.substr(slash + 1);
+    registration::APIService service;
+    service.mutable_metadata()->set_name(absl::StrCat(version, ".", group));
+    (*service.mutable_metadata()->mutable_labels())["kube-aggregator.kubernetes.io/automanaged"] = "onstart";
+    service.mutable_spec()->set_group(group);
+    service.mutable_spec()->set_version(version);
+    service.mutable_spec()->set_grouppriorityminimum(group.empty() ? 18000 : 17000);
+    service.mutable_spec()->set_versionpriority(group.empty() ? 1 : 15);
+    const Kind* kind = registry_.kinds().FindByKind("apiregistration.k8s.io", "APIService");
+    const std::string name = service.metadata().name();
+    if (!kind || registry_.store().Peek(kind->Key("", name))) co_return absl::OkStatus();
+    if (Status status = co_await Ensure(api::Object::Of(std::move(service))); !status.ok()) co_return status;
+    UpdateRequest request;
+    request.name = name;
+    request.subresource = "status";
+    request.change = [this](const api::Object* existing) -> StatusOr<api::Object> {
+      api::Object updated = existing->Clone();
+      auto* condition = updated.As<registration::APIService>()->mutable_status()->add_conditions();
+      condition->set_type("Available");
+      condition->set_status("True");
+      *condition->mutable_lasttransitiontime() = api::ToTime(context_.now);
+      condition->set_reason("Local");
+      condition->set_message("Local APIServices are always available");
+      return updated;
+    };
+    auto result = co_await registry_.Update(context_, *kind, std::move(request));
+    if (!result.ok()) co_return Annotate(result.status(), absl::StrCat("bootstrap APIService ", name));
     co_return absl::OkStatus();
   }
 

@@ -1,5 +1,5 @@
-// The roles and bindings that every cluster starts with, as upstream's are: one JSON object a line. Labels and annotations
-// that all of them carry are added when they are written.
+// The roles and bindings that every cluster starts with, as upstream's are: one JSON object a line. Labels and
+// annotations that all of them carry are added when they are written.
 #include "controlplane/apiserver/bootstrap.h"
 
 namespace skiff::controlplane {

@@ -75,7 +75,8 @@ StatusOr<Credentials> LoadCredentials(const ApiServerOptions& options, const std
       ASSIGN_OR_RETURN(files.key_pem, ReadFile(options.tls_key_file), "--tls-private-key-file");
       return files;
     }());
-    ASSIGN_OR_RETURN(out.serving, TlsServerConfig::Make(pair, out.client_ca_pem, Unverified::kReport), "--tls-cert-file");
+    ASSIGN_OR_RETURN(out.serving, TlsServerConfig::Make(pair, out.client_ca_pem, Unverified::kReport),
+                     "--tls-cert-file");
   } else {
     char host[256] = "localhost";
     gethostname(host, sizeof(host) - 1);
@@ -108,7 +109,8 @@ StatusOr<Credentials> LoadCredentials(const ApiServerOptions& options, const std
     // As upstream without the flag: kubelets serve with certificates of their own making.
     kubelet.insecure_skip_verify = true;
   } else {
-    ASSIGN_OR_RETURN(kubelet.ca_pem, ReadFile(options.kubelet_certificate_authority), "--kubelet-certificate-authority");
+    ASSIGN_OR_RETURN(kubelet.ca_pem, ReadFile(options.kubelet_certificate_authority),
+                     "--kubelet-certificate-authority");
   }
   ASSIGN_OR_RETURN(out.kubelet_client, TlsClientConfig::Make(kubelet), "--kubelet-client-certificate");
 
@@ -135,7 +137,9 @@ StatusOr<std::string> MakeKubeconfig(const std::string& cert_dir, const std::str
   client::Config config;
   config.server = server;
   config.tls.ca_pem = ca.cert_pem;
-  ASSIGN_OR_RETURN(config.tls.pair, Sign(ca, {.common_name = user, .organizations = groups, .client_auth = true, .lifetime = kLifetime}));
+  ASSIGN_OR_RETURN(
+      config.tls.pair,
+      Sign(ca, {.common_name = user, .organizations = groups, .client_auth = true, .lifetime = kLifetime}));
   return client::ToKubeconfig(config, "kubernetes", user);
 }
 

@@ -15,17 +15,26 @@ namespace {
 namespace apidiscovery = ::k8s::io::api::apidiscovery::v2;
 
 // Upstream's order: by priority of the group.
-constexpr std::string_view kGroupOrder[] = {
-    "apiregistration.k8s.io",       "apps",
-    "events.k8s.io",                "authentication.k8s.io",
-    "authorization.k8s.io",         "autoscaling",
-    "batch",                        "certificates.k8s.io",
-    "networking.k8s.io",            "policy",
-    "rbac.authorization.k8s.io",    "storage.k8s.io",
-    "admissionregistration.k8s.io", "apiextensions.k8s.io",
-    "scheduling.k8s.io",            "coordination.k8s.io",
-    "node.k8s.io",                  "discovery.k8s.io",
-    "resource.k8s.io",              "flowcontrol.apiserver.k8s.io"};
+constexpr std::string_view kGroupOrder[] = {"apiregistration.k8s.io",
+                                            "apps",
+                                            "events.k8s.io",
+                                            "authentication.k8s.io",
+                                            "authorization.k8s.io",
+                                            "autoscaling",
+                                            "batch",
+                                            "certificates.k8s.io",
+                                            "networking.k8s.io",
+                                            "policy",
+                                            "rbac.authorization.k8s.io",
+                                            "storage.k8s.io",
+                                            "admissionregistration.k8s.io",
+                                            "apiextensions.k8s.io",
+                                            "scheduling.k8s.io",
+                                            "coordination.k8s.io",
+                                            "node.k8s.io",
+                                            "discovery.k8s.io",
+                                            "resource.k8s.io",
+                                            "flowcontrol.apiserver.k8s.io"};
 
 void AppendStrings(std::string_view comma_separated, std::string* out) {
   out->push_back('[');
@@ -74,7 +83,8 @@ bool WantsAggregated(const http::Headers& headers, Format* format) {
     else
       continue;
     if (plain) return false;
-    if (clause.Get("as") == "APIGroupDiscoveryList" && clause.Get("g") == "apidiscovery.k8s.io" && clause.Get("v") == "v2")
+    if (clause.Get("as") == "APIGroupDiscoveryList" && clause.Get("g") == "apidiscovery.k8s.io" &&
+        clause.Get("v") == "v2")
       return true;
   }
   return false;
@@ -120,7 +130,8 @@ bool Discovery::Owns(const std::string& path) const {
   if (parts.size() == 1) return true;
   for (const Group& group : Groups()) {
     if (group.name != parts[1]) continue;
-    return parts.size() == 2 || std::find(group.versions.begin(), group.versions.end(), parts[2]) != group.versions.end();
+    return parts.size() == 2 ||
+           std::find(group.versions.begin(), group.versions.end(), parts[2]) != group.versions.end();
   }
   return false;
 }
@@ -132,7 +143,8 @@ std::string Discovery::GroupJson(const Group& group, bool standalone) const {
     return absl::StrCat("{\"groupVersion\":\"", group.name, "/", v, "\",\"version\":\"", v, "\"}");
   };
   absl::StrAppend(&out, "\"name\":\"", group.name, "\",\"versions\":[");
-  for (size_t i = 0; i < group.versions.size(); ++i) absl::StrAppend(&out, i > 0 ? "," : "", version(group.versions[i]));
+  for (size_t i = 0; i < group.versions.size(); ++i)
+    absl::StrAppend(&out, i > 0 ? "," : "", version(group.versions[i]));
   absl::StrAppend(&out, "],\"preferredVersion\":", version(group.versions[0]), "}");
   return out;
 }
@@ -145,9 +157,9 @@ std::string Discovery::ResourcesJson(const std::string& group, const std::string
   for (const auto& kind : kinds_.all()) {
     const api::Resource& r = *kind->resource;
     if (r.group != group || r.version != version) continue;
-    std::string entry = absl::StrCat("{\"name\":\"", std::string(r.plural), "\",\"singularName\":\"", std::string(r.singular),
-                                     "\",\"namespaced\":", r.namespaced ? "true" : "false", ",\"kind\":\"",
-                                     std::string(r.kind), "\",\"verbs\":");
+    std::string entry = absl::StrCat("{\"name\":\"", std::string(r.plural), "\",\"singularName\":\"",
+                                     std::string(r.singular), "\",\"namespaced\":", r.namespaced ? "true" : "false",
+                                     ",\"kind\":\"", std::string(r.kind), "\",\"verbs\":");
     AppendStrings(r.verbs, &entry);
     if (!r.short_names.empty()) {
       entry += ",\"shortNames\":";
@@ -164,7 +176,8 @@ std::string Discovery::ResourcesJson(const std::string& group, const std::string
       std::string text = absl::StrCat("{\"name\":\"", std::string(r.plural), "/", std::string(sub.name),
                                       "\",\"singularName\":\"\",\"namespaced\":", r.namespaced ? "true" : "false");
       if (sub.group != r.group || sub.version != r.version)
-        absl::StrAppend(&text, ",\"group\":\"", std::string(sub.group), "\",\"version\":\"", std::string(sub.version), "\"");
+        absl::StrAppend(&text, ",\"group\":\"", std::string(sub.group), "\",\"version\":\"", std::string(sub.version),
+                        "\"");
       absl::StrAppend(&text, ",\"kind\":\"", std::string(sub.kind), "\",\"verbs\":");
       AppendStrings(sub.verbs, &text);
       text += "}";

@@ -8,10 +8,12 @@ namespace skiff::controlplane {
 namespace core = ::k8s::io::api::core::v1;
 
 std::string KubeletConnections::Endpoint::authority() const {
-  return address.find(':') != std::string::npos ? absl::StrCat("[", address, "]:", port) : absl::StrCat(address, ":", port);
+  return address.find(':') != std::string::npos ? absl::StrCat("[", address, "]:", port)
+                                                : absl::StrCat(address, ":", port);
 }
 
-StatusOr<KubeletConnections::Endpoint> KubeletConnections::Find(const Admission& objects, const std::string& name) const {
+StatusOr<KubeletConnections::Endpoint> KubeletConnections::Find(const Admission& objects,
+                                                                const std::string& name) const {
   auto node = objects.Find<core::Node>("nodes", "", name);
   if (!node) return api::NotFoundError({"", "nodes", name});
   Endpoint out;
@@ -24,9 +26,9 @@ StatusOr<KubeletConnections::Endpoint> KubeletConnections::Find(const Admission&
     if (!out.address.empty()) break;
   }
   if (out.address.empty())
-    return api::InternalError(absl::StrCat("no preferred addresses found; known addresses: [",
-                                           node->status().addresses_size() > 0 ? node->status().addresses(0).address() : "",
-                                           "]"));
+    return api::InternalError(
+        absl::StrCat("no preferred addresses found; known addresses: [",
+                     node->status().addresses_size() > 0 ? node->status().addresses(0).address() : "", "]"));
   out.port = node->status().daemonendpoints().kubeletendpoint().port();
   if (out.port <= 0) out.port = 10250;
   return out;

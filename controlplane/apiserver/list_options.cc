@@ -16,18 +16,21 @@ StatusOr<int64_t> ParseInt(std::string_view text) {
   return value;
 }
 
-bool IsTrue(std::string_view text) { return text.empty() || text == "true" || text == "1" || text == "t" || text == "T" || text == "TRUE" || text == "True"; }
+bool IsTrue(std::string_view text) {
+  return text.empty() || text == "true" || text == "1" || text == "t" || text == "T" || text == "TRUE" ||
+         text == "True";
+}
 
 }  // namespace
 
 StatusOr<int64_t> ParseResourceVersion(const std::string& text) {
   uint64_t value = 0;
   if (!absl::SimpleAtoi(text, &value) || value > INT64_MAX)
-    return api::InvalidError("meta.k8s.io", "ListOptions", "",
-                             {{"FieldValueInvalid",
-                               absl::StrCat("Invalid value: \"", text, "\": strconv.ParseUint: parsing \"", text,
-                                            "\": invalid syntax"),
-                               "resourceVersion"}});
+    return api::InvalidError(
+        "meta.k8s.io", "ListOptions", "",
+        {{"FieldValueInvalid",
+          absl::StrCat("Invalid value: \"", text, "\": strconv.ParseUint: parsing \"", text, "\": invalid syntax"),
+          "resourceVersion"}});
   return static_cast<int64_t>(value);
 }
 
@@ -84,9 +87,7 @@ StatusOr<ListQuery> ListQuery::Parse(const http::Query& query, const Kind& kind,
 bool ListQuery::Matches(const Kind& kind, const api::Object& object) const {
   if (!labels.empty() && !labels.Matches(object.meta().labels())) return false;
   if (fields.empty()) return true;
-  return fields.Matches([&](std::string_view field) {
-    return kind.strategy->FieldValue(object, field).value_or("");
-  });
+  return fields.Matches([&](std::string_view field) { return kind.strategy->FieldValue(object, field).value_or(""); });
 }
 
 StatusOr<ContinueToken> ContinueToken::Decode(const std::string& text) {
@@ -105,7 +106,8 @@ StatusOr<ContinueToken> ContinueToken::Decode(const std::string& text) {
   if (!field("rv") || !(*document)["rv"].is_number() || (*document)["rv"] == 0)
     return bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
   out.revision = (*document)["rv"].get<int64_t>();
-  if (!field("start") || !(*document)["start"].is_string() || (*document)["start"] == "") return bad("encoded start key empty (version meta.k8s.io/v1)");
+  if (!field("start") || !(*document)["start"].is_string() || (*document)["start"] == "")
+    return bad("encoded start key empty (version meta.k8s.io/v1)");
   out.start = (*document)["start"].get<std::string>();
   // Nothing outside the prefix.
   if (out.start.find("..") != std::string::npos || out.start.find("//") != std::string::npos) return bad(out.start);

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "api/selector.h"
-#include "controlplane/apiserver/kinds.h"
 #include "base/http.h"
+#include "controlplane/apiserver/kinds.h"
 
 namespace skiff::controlplane {
 

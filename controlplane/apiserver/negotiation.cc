@@ -56,7 +56,8 @@ std::vector<AcceptClause> ParseAccept(std::string_view header) {
       }
       const size_t equals = field.find('=');
       const std::string_view key = Trim(field.substr(0, equals));
-      const std::string_view value = equals == std::string_view::npos ? std::string_view() : Trim(field.substr(equals + 1));
+      const std::string_view value =
+          equals == std::string_view::npos ? std::string_view() : Trim(field.substr(equals + 1));
       if (key == "q")
         clause.quality = atof(std::string(value).c_str());
       else
@@ -72,7 +73,8 @@ std::vector<AcceptClause> ParseAccept(std::string_view header) {
 StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& query, bool watch, bool convertible) {
   Output out;
   std::string accept;
-  for (std::string_view value : headers.All("Accept")) absl::StrAppend(&accept, accept.empty() ? "" : ",", std::string(value));
+  for (std::string_view value : headers.All("Accept"))
+    absl::StrAppend(&accept, accept.empty() ? "" : ",", std::string(value));
   if (accept.empty()) accept = "*/*";
   out.pretty = WantsPretty(headers, query) && !watch;
   bool known_type = false;
@@ -113,9 +115,9 @@ StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& quer
     return api::NotAcceptableError(
         "only the following media types are accepted: application/json, application/yaml, "
         "application/vnd.kubernetes.protobuf");
-  return WithDetails(api::NotAcceptableError(
-      "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
-      "application/vnd.kubernetes.protobuf"));
+  return WithDetails(
+      api::NotAcceptableError("406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                              "application/vnd.kubernetes.protobuf"));
 }
 
 Status WithDetails(const Status& status) {

@@ -46,7 +46,8 @@ std::set<std::string> ReferencesOf(const core::Pod& pod) {
     if (source.has_secret()) add("secret", source.secret().secretname());
     if (source.has_persistentvolumeclaim()) add("pvc", source.persistentvolumeclaim().claimname());
     if (source.has_ephemeral()) add("pvc", absl::StrCat(pod.metadata().name(), "-", volume.name()));
-    if (source.has_csi() && source.csi().has_nodepublishsecretref()) add("secret", source.csi().nodepublishsecretref().name());
+    if (source.has_csi() && source.csi().has_nodepublishsecretref())
+      add("secret", source.csi().nodepublishsecretref().name());
     for (const auto& projection : source.projected().sources()) {
       if (projection.has_configmap()) add("configmap", projection.configmap().localobjectreference().name());
       if (projection.has_secret()) add("secret", projection.secret().localobjectreference().name());
@@ -163,22 +164,24 @@ Decision NodeAuthorizer::Authorize(const User& user, const Access& access) const
     if (sub.empty() && verb == "create") return kYes;
     if (sub.empty() && IsAny(verb, {"get", "list", "watch"})) {
       if (access.name == node) return kYes;
-      if (verb == "get") return No(absl::StrCat("node '", node, "' cannot read '", access.name, "', only its own Node object"));
+      if (verb == "get")
+        return No(absl::StrCat("node '", node, "' cannot read '", access.name, "', only its own Node object"));
       return No(absl::StrCat("node '", node, "' cannot read all nodes, only its own Node object"));
     }
     if (IsAny(verb, {"update", "patch"}) && (sub.empty() || sub == "status")) return kYes;
     return No();
   }
   if (group == "coordination.k8s.io" && resource == "leases") {
-    if (!IsAny(verb, {"get", "create", "update", "patch", "delete"})) return No("can only get, create, update, patch, or delete a node lease");
-    if (access.ns != "kube-node-lease")
-      return No("can only access leases in the \"kube-node-lease\" system namespace");
+    if (!IsAny(verb, {"get", "create", "update", "patch", "delete"}))
+      return No("can only get, create, update, patch, or delete a node lease");
+    if (access.ns != "kube-node-lease") return No("can only access leases in the \"kube-node-lease\" system namespace");
     if (verb != "create" && access.name != node)
       return No("can only access node lease with the same name as the requesting node");
     return kYes;
   }
   if (group == "storage.k8s.io" && resource == "csinodes") {
-    if (!IsAny(verb, {"get", "create", "update", "patch", "delete"})) return No("can only get, create, update, patch, or delete a CSINode");
+    if (!IsAny(verb, {"get", "create", "update", "patch", "delete"}))
+      return No("can only get, create, update, patch, or delete a CSINode");
     if (verb != "create" && access.name != node)
       return No("can only access CSINode with the same name as the requesting node");
     return kYes;

@@ -1,7 +1,7 @@
-// What a kubelet's credential may touch: its own node and lease, the status of pods, and the secrets, config maps, claims,
-// volumes and service accounts that pods bound to its node refer to. The relation is kept from the pods in the store, in
-// step with every write. Loop thread only.
-// Follows https://kubernetes.io/docs/reference/access-authn-authz/node/ .
+// What a kubelet's credential may touch: its own node and lease, the status of pods, and the secrets, config maps,
+// claims, volumes and service accounts that pods bound to its node refer to. The relation is kept from the pods in the
+// store, in step with every write. Loop thread only. Follows
+// https://kubernetes.io/docs/reference/access-authn-authz/node/ .
 #ifndef SKIFF_CONTROLPLANE_APISERVER_NODE_AUTHORIZER_H_
 #define SKIFF_CONTROLPLANE_APISERVER_NODE_AUTHORIZER_H_
 

@@ -30,7 +30,8 @@ Task<Status> Text(http::Exchange& exchange, int code, std::string body) {
   co_return co_await exchange.Respond(code, std::move(headers), std::move(body));
 }
 
-Task<Status> ServeHealth(ServerParts& parts, http::Exchange& exchange, const std::string& which, const std::string& one) {
+Task<Status> ServeHealth(ServerParts& parts, http::Exchange& exchange, const std::string& which,
+                         const std::string& one) {
   const auto checks = ChecksOf(parts, which);
   if (!one.empty()) {
     for (const Check& check : checks)
@@ -53,13 +54,15 @@ Task<Status> ServeHealth(ServerParts& parts, http::Exchange& exchange, const std
     if (!check.ok) absl::StrAppend(&failed, failed.empty() ? "" : ",", check.name);
   }
   for (const std::string& name : excluded) absl::StrAppend(&unknown, unknown.empty() ? "" : ",", "\"", name, "\"");
-  if (!unknown.empty()) absl::StrAppend(&text, "warn: some health checks cannot be excluded: no matches for ", unknown, "\n");
+  if (!unknown.empty())
+    absl::StrAppend(&text, "warn: some health checks cannot be excluded: no matches for ", unknown, "\n");
   if (!failed.empty()) co_return co_await Text(exchange, 500, absl::StrCat(text, which, " check failed\n"));
   if (!query.Has("verbose")) co_return co_await Text(exchange, 200, "ok");
   co_return co_await Text(exchange, 200, absl::StrCat(text, which, " check passed\n"));
 }
 
-Task<Status> Json(http::Exchange& exchange, const Context& context, std::string text, std::string_view type = "application/json") {
+Task<Status> Json(http::Exchange& exchange, const Context& context, std::string text,
+                  std::string_view type = "application/json") {
   co_return co_await exchange.Respond(200, AnswerHeaders(type, &context), std::move(text));
 }
 
@@ -77,7 +80,8 @@ Task<Status> ServeNonResource(ServerParts& parts, const Discovery& discovery, co
   for (const char* which : {"healthz", "livez", "readyz"}) {
     const std::string prefix = absl::StrCat("/", which);
     if (path == prefix || path == prefix + "/") co_return co_await ServeHealth(parts, exchange, which, "");
-    if (path.starts_with(prefix + "/")) co_return co_await ServeHealth(parts, exchange, which, path.substr(prefix.size() + 1));
+    if (path.starts_with(prefix + "/"))
+      co_return co_await ServeHealth(parts, exchange, which, path.substr(prefix.size() + 1));
   }
   if (path == "/version" || path == "/version/") {
     Output output;
@@ -99,13 +103,25 @@ Task<Status> ServeNonResource(ServerParts& parts, const Discovery& discovery, co
   if (path == "/.well-known/openid-configuration")
     co_return co_await Json(
         exchange, context,
-        absl::StrCat("{\"issuer\":\"", parts.tokens.issuer(), "\",\"jwks_uri\":\"https://", parts.advertised,
-                     "/openid/v1/jwks\",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
-                     "\"id_token_signing_alg_values_supported\":[\"RS256\"]}"));
+        absl::StrCat(
+            "{\"issuer\":\"", parts.tokens.issuer(), "\",\"jwks_uri\":\"https://", parts.advertised,
+            "/openid/v1/jwks\",\"response_types_supported\":[\"id_token\"],\"subject_types_supported\":[\"public\"],"
+            "\"id_token_signing_alg_values_supported\":[\"RS256\"]}"));
   if (path == "/" || path.empty()) {
-    std::vector<std::string> paths = {"/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/", "/healthz",
-                                      "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/",
-                                      "/openid/v1/jwks", "/readyz", "/version"};
+    std::vector<std::string> paths = {"/.well-known/openid-configuration",
+                                      "/api",
+                                      "/api/v1",
+                                      "/apis",
+                                      "/apis/",
+                                      "/healthz",
+                                      "/livez",
+                                      "/metrics",
+                                      "/openapi/v2",
+                                      "/openapi/v3",
+                                      "/openapi/v3/",
+                                      "/openid/v1/jwks",
+                                      "/readyz",
+                                      "/version"};
     for (const std::string& gv : discovery.GroupVersions()) {
       if (gv == "v1") continue;
       paths.push_back("/apis/" + gv);

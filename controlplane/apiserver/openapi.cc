@@ -10,8 +10,9 @@ namespace skiff::controlplane {
 namespace {
 
 std::string PathOf(const api::Resource& resource) {
-  return resource.group.empty() ? absl::StrCat("api/", std::string(resource.version))
-                                : absl::StrCat("apis/", std::string(resource.group), "/", std::string(resource.version));
+  return resource.group.empty()
+             ? absl::StrCat("api/", std::string(resource.version))
+             : absl::StrCat("apis/", std::string(resource.group), "/", std::string(resource.version));
 }
 
 std::string UpperHash(const std::string& text) {
@@ -33,8 +34,8 @@ std::string OpenApi::V3Json(const std::string& path) const {
   }
   if (paths.empty()) return "";
   for (const auto& kind : kinds_.all()) schemas.Mark(kind->type);
-  return absl::StrCat("{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{", paths,
-                      "},\"components\":{\"schemas\":{", schemas.Take(/*v3=*/true),
+  return absl::StrCat("{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{",
+                      paths, "},\"components\":{\"schemas\":{", schemas.Take(/*v3=*/true),
                       "},\"securitySchemes\":{\"BearerToken\":{\"type\":\"apiKey\",\"description\":\"Bearer Token "
                       "authentication\",\"name\":\"authorization\",\"in\":\"header\"}}}}");
 }
@@ -52,7 +53,8 @@ std::string OpenApi::IndexJson() const {
     // The document follows from the program alone, so its version stands for its hash.
     std::string& hash = hashes_[done[i]];
     if (hash.empty()) hash = UpperHash(absl::StrCat("skiff openapi 1 ", done[i]));
-    absl::StrAppend(&out, i > 0 ? "," : "", "\"", done[i], "\":{\"serverRelativeURL\":\"/openapi/v3/", done[i], "?hash=", hash, "\"}");
+    absl::StrAppend(&out, i > 0 ? "," : "", "\"", done[i], "\":{\"serverRelativeURL\":\"/openapi/v3/", done[i],
+                    "?hash=", hash, "\"}");
   }
   return out + "}}";
 }
@@ -60,13 +62,14 @@ std::string OpenApi::IndexJson() const {
 Task<Status> OpenApi::Serve(http::Exchange& exchange, Context&) const {
   const http::Request& request = exchange.request();
   const std::string& path = request.path;
-  if (request.method != "GET" && request.method != "HEAD")
-    co_return api::MethodNotSupportedError({}, request.method);
+  if (request.method != "GET" && request.method != "HEAD") co_return api::MethodNotSupportedError({}, request.method);
   if (path == "/openapi/v3" || path == "/openapi/v3/")
     co_return co_await exchange.Respond(200, AnswerHeaders("text/plain; charset=utf-8", nullptr), IndexJson());
   if (path.starts_with("/openapi/v3/")) {
     std::string text = V3Json(path.substr(12));
-    if (text.empty()) co_return co_await exchange.Respond(404, AnswerHeaders("text/plain; charset=utf-8", nullptr), "404 page not found\n");
+    if (text.empty())
+      co_return co_await exchange.Respond(404, AnswerHeaders("text/plain; charset=utf-8", nullptr),
+                                          "404 page not found\n");
     std::string type = "application/json";
     // Clients that ask for protobuf get JSON if that will do, as the header says what it is.
     co_return co_await exchange.Respond(200, AnswerHeaders(type, nullptr), std::move(text));
@@ -74,7 +77,8 @@ Task<Status> OpenApi::Serve(http::Exchange& exchange, Context&) const {
   if (path == "/openapi/v2") {
     bool json = false, protobuf = false;
     std::string accept;
-    for (std::string_view value : request.headers.All("Accept")) absl::StrAppend(&accept, accept.empty() ? "" : ",", std::string(value));
+    for (std::string_view value : request.headers.All("Accept"))
+      absl::StrAppend(&accept, accept.empty() ? "" : ",", std::string(value));
     if (accept.empty()) accept = "*/*";
     for (const AcceptClause& clause : ParseAccept(accept)) {
       if (clause.type == "application/json" || clause.type == "*/*" || clause.type == "application/*") json = true;
@@ -89,15 +93,16 @@ Task<Status> OpenApi::Serve(http::Exchange& exchange, Context&) const {
       schemas.Mark(kind->type);
     }
     if (protobuf) {
-      co_return co_await exchange.Respond(200, AnswerHeaders("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", nullptr),
-                                          OpenApiV2Protobuf(kinds_, &schemas));
+      co_return co_await exchange.Respond(
+          200, AnswerHeaders("application/com.github.proto-openapi.spec.v2.v1.0+protobuf", nullptr),
+          OpenApiV2Protobuf(kinds_, &schemas));
     }
     std::string paths;
     for (const auto& kind : kinds_.all()) AppendPaths(*kind, /*v3=*/false, &schemas, &paths);
     co_return co_await exchange.Respond(
         200, AnswerHeaders("application/json", nullptr),
-        absl::StrCat("{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{", paths,
-                     "},\"definitions\":{", schemas.Take(/*v3=*/false), "}}"));
+        absl::StrCat("{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"v1.36.2\"},\"paths\":{",
+                     paths, "},\"definitions\":{", schemas.Take(/*v3=*/false), "}}"));
   }
   co_return co_await exchange.Respond(404, AnswerHeaders("text/plain; charset=utf-8", nullptr), "404 page not found\n");
 }

@@ -34,22 +34,34 @@ json Parameters(std::string_view action, bool v3) {
     for (const auto& [name, type] : all) out.push_back(Parameter(name, type, v3));
   };
   if (action == "list" || action == "deletecollection")
-    add({{"allowWatchBookmarks", "boolean"}, {"continue", "string"}, {"fieldSelector", "string"}, {"labelSelector", "string"},
-         {"limit", "integer"}, {"resourceVersion", "string"}, {"resourceVersionMatch", "string"},
-         {"sendInitialEvents", "boolean"}, {"timeoutSeconds", "integer"}, {"watch", "boolean"}});
+    add({{"allowWatchBookmarks", "boolean"},
+         {"continue", "string"},
+         {"fieldSelector", "string"},
+         {"labelSelector", "string"},
+         {"limit", "integer"},
+         {"resourceVersion", "string"},
+         {"resourceVersionMatch", "string"},
+         {"sendInitialEvents", "boolean"},
+         {"timeoutSeconds", "integer"},
+         {"watch", "boolean"}});
   if (action == "post" || action == "put" || action == "patch")
     add({{"dryRun", "string"}, {"fieldManager", "string"}, {"fieldValidation", "string"}});
   if (action == "patch") add({{"force", "boolean"}});
   if (action == "delete" || action == "deletecollection")
-    add({{"dryRun", "string"}, {"gracePeriodSeconds", "integer"}, {"orphanDependents", "boolean"}, {"propagationPolicy", "string"}});
+    add({{"dryRun", "string"},
+         {"gracePeriodSeconds", "integer"},
+         {"orphanDependents", "boolean"},
+         {"propagationPolicy", "string"}});
   return out;
 }
 
 json Operation(const Kind& kind, std::string_view action, const char* id, bool v3, const SchemaWriter& schemas) {
   const api::Resource& r = *kind.resource;
-  const std::string tag = absl::StrCat(r.group.empty() ? "core" : std::string(r.group.substr(0, r.group.find('.'))), "_", std::string(r.version));
+  const std::string tag = absl::StrCat(r.group.empty() ? "core" : std::string(r.group.substr(0, r.group.find('.'))),
+                                       "_", std::string(r.version));
   const bool list = action == "list";
-  const auto* descriptor = list && kind.type->list ? kind.type->list->prototype().GetDescriptor() : kind.type->prototype().GetDescriptor();
+  const auto* descriptor =
+      list && kind.type->list ? kind.type->list->prototype().GetDescriptor() : kind.type->prototype().GetDescriptor();
   const json schema = {{"$ref", schemas.Reference(descriptor)}};
   json out = {{"tags", {tag}},
               {"operationId", absl::StrCat(id, CamelGroup(r), r.namespaced ? "Namespaced" : "", std::string(r.kind))},
@@ -62,12 +74,16 @@ json Operation(const Kind& kind, std::string_view action, const char* id, bool v
     out["responses"]["200"] = {{"description", "OK"}, {"content", {{"application/json", {{"schema", schema}}}}}};
     if (body) {
       const char* type = action == "patch" ? "application/apply-patch+yaml" : "*/*";
-      out["requestBody"] = {{"content", {{type, {{"schema", action == "patch" ? json::object() : schema}}}}}, {"required", true}};
+      out["requestBody"] = {{"content", {{type, {{"schema", action == "patch" ? json::object() : schema}}}}},
+                            {"required", true}};
     }
   } else {
     out["responses"]["200"] = {{"description", "OK"}, {"schema", schema}};
     if (body)
-      parameters.push_back({{"name", "body"}, {"in", "body"}, {"required", true}, {"schema", action == "patch" ? json{{"type", "object"}} : schema}});
+      parameters.push_back({{"name", "body"},
+                            {"in", "body"},
+                            {"required", true},
+                            {"schema", action == "patch" ? json{{"type", "object"}} : schema}});
   }
   if (!parameters.empty()) out["parameters"] = std::move(parameters);
   return out;
@@ -93,7 +109,8 @@ void AppendPaths(const Kind& kind, bool v3, SchemaWriter* schemas, std::string* 
   json collection = json::object(), item = json::object();
   if (r.HasVerb("list")) collection["get"] = Operation(kind, "list", "list", v3, *schemas);
   if (r.HasVerb("create")) collection["post"] = Operation(kind, "post", "create", v3, *schemas);
-  if (r.HasVerb("deletecollection")) collection["delete"] = Operation(kind, "deletecollection", "deleteCollection", v3, *schemas);
+  if (r.HasVerb("deletecollection"))
+    collection["delete"] = Operation(kind, "deletecollection", "deleteCollection", v3, *schemas);
   if (r.HasVerb("get")) item["get"] = Operation(kind, "get", "read", v3, *schemas);
   if (r.HasVerb("update")) item["put"] = Operation(kind, "put", "replace", v3, *schemas);
   if (r.HasVerb("patch")) item["patch"] = Operation(kind, "patch", "patch", v3, *schemas);

@@ -73,7 +73,8 @@ json SchemaWriter::FieldSchema(const FieldDescriptor* field, bool v3) {
   if (field->is_map()) {
     const FieldDescriptor* value = field->message_type()->map_value();
     out["type"] = "object";
-    out["additionalProperties"] = value->message_type() ? json{{"$ref", Reference(value->message_type())}} : Scalar(value);
+    out["additionalProperties"] =
+        value->message_type() ? json{{"$ref", Reference(value->message_type())}} : Scalar(value);
   } else if (field->is_repeated()) {
     out["type"] = "array";
     out["items"] = field->message_type() ? json{{"$ref", Reference(field->message_type())}} : Scalar(field);
@@ -135,7 +136,8 @@ json SchemaWriter::Schema(const Descriptor* message, bool v3) {
     case skiff::api::SCHEMA_OR_STRINGS: return json::object();
     case skiff::api::LIST: {
       const FieldDescriptor* field = message->field(0);
-      return {{"type", "array"}, {"items", field->message_type() ? json{{"$ref", Reference(field->message_type())}} : Scalar(field)}};
+      return {{"type", "array"},
+              {"items", field->message_type() ? json{{"$ref", Reference(field->message_type())}} : Scalar(field)}};
     }
     default: break;
   }
@@ -148,7 +150,8 @@ json SchemaWriter::Schema(const Descriptor* message, bool v3) {
     properties["apiVersion"] = {{"type", "string"}};
     properties["kind"] = {{"type", "string"}};
     json marks = json::array();
-    for (const auto& gvk : kinds->second) marks.push_back({{"group", gvk.group}, {"kind", gvk.kind}, {"version", gvk.version}});
+    for (const auto& gvk : kinds->second)
+      marks.push_back({{"group", gvk.group}, {"kind", gvk.kind}, {"version", gvk.version}});
     out["x-kubernetes-group-version-kind"] = std::move(marks);
   }
   if (!required.empty()) {

@@ -1,6 +1,6 @@
 // The v2 document as protobuf, in the form of gnostic's OpenAPIv2.proto, of which only the few fields used here are
-// written, by number. Definitions are whole; of the paths only the patch operations, which clients search for the options
-// that a kind takes.
+// written, by number. Definitions are whole; of the paths only the patch operations, which clients search for the
+// options that a kind takes.
 #include "api/codec.h"
 #include "controlplane/apiserver/openapi_schema.h"
 
@@ -105,12 +105,14 @@ std::string OpenApiV2Protobuf(const Kinds& kinds, SchemaWriter* schemas) {
                                        : absl::StrCat("/apis/", std::string(r.group), "/", std::string(r.version));
     absl::StrAppend(&path, r.namespaced ? "/namespaces/{namespace}/" : "/", std::string(r.plural), "/{name}");
     std::string operation, item;
-    for (const char* name : {"dryRun", "fieldManager", "fieldValidation"}) Bytes(8, QueryParameter(name, "string"), &operation);
+    for (const char* name : {"dryRun", "fieldManager", "fieldValidation"})
+      Bytes(8, QueryParameter(name, "string"), &operation);
     Bytes(8, QueryParameter("force", "boolean"), &operation);
     Flag(11, false, &operation);
     Bytes(13, Named("x-kubernetes-action", Any("patch")), &operation);
     Bytes(13,
-          Named("x-kubernetes-group-version-kind", Any(json{{"group", std::string(r.group)}, {"kind", std::string(r.kind)},
+          Named("x-kubernetes-group-version-kind", Any(json{{"group", std::string(r.group)},
+                                                            {"kind", std::string(r.kind)},
                                                             {"version", std::string(r.version)}})),
           &operation);
     Bytes(8, operation, &item);

@@ -48,7 +48,8 @@ void ApiServerOptions::Register(FlagSet* flags) {
   flags->String("tls-cert-file", &tls_cert_file, "Certificate to serve with.");
   flags->String("tls-private-key-file", &tls_key_file, "Key of --tls-cert-file.");
   flags->String("client-ca-file", &client_ca_file, "Authorities whose client certificates are believed.");
-  flags->Strings("service-account-key-file", &service_account_key_files, "Keys that service account tokens are checked with.");
+  flags->Strings("service-account-key-file", &service_account_key_files,
+                 "Keys that service account tokens are checked with.");
   flags->String("service-account-signing-key-file", &service_account_signing_key_file,
                 "Key that service account tokens are signed with.");
   flags->String("service-account-issuer", &service_account_issuer, "Issuer of service account tokens.");
@@ -69,16 +70,21 @@ void ApiServerOptions::Register(FlagSet* flags) {
 
 Status ApiServerOptions::Complete() {
   if (!etcd_servers.empty())
-    return absl::UnimplementedError("--etcd-servers: the etcd backend is not supported yet; objects are kept in --storage-file");
+    return absl::UnimplementedError(
+        "--etcd-servers: the etcd backend is not supported yet; objects are kept in --storage-file");
   if (storage_backend != "sqlite")
-    return absl::UnimplementedError(absl::StrCat("--storage-backend: unknown or unsupported backend \"", storage_backend, "\", known: sqlite"));
+    return absl::UnimplementedError(
+        absl::StrCat("--storage-backend: unknown or unsupported backend \"", storage_backend, "\", known: sqlite"));
   if (storage_file.empty()) storage_file = JoinPath(data_dir, "store.db");
   if (cert_dir.empty()) cert_dir = JoinPath(data_dir, "pki");
-  if (advertise_address.empty())
-    advertise_address = bind_address != "0.0.0.0" && bind_address != "::" ? bind_address : OwnAddress();
+  // As upstream: an address that only this machine can dial is no address for others.
+  const bool reachable =
+      bind_address != "0.0.0.0" && bind_address != "::" && !bind_address.starts_with("127.") && bind_address != "::1";
+  if (advertise_address.empty()) advertise_address = reachable ? bind_address : OwnAddress();
   if (tls_cert_file.empty() != tls_key_file.empty())
     return InvalidArgument("--tls-cert-file and --tls-private-key-file must be given together");
-  if (secure_port < 0 || secure_port > 65535) return InvalidArgument("--secure-port ", secure_port, " must be between 0 and 65535, inclusive");
+  if (secure_port < 0 || secure_port > 65535)
+    return InvalidArgument("--secure-port ", secure_port, " must be between 0 and 65535, inclusive");
   for (const std::string& mode : authorization_modes)
     if (mode != "Node" && mode != "RBAC" && mode != "AlwaysAllow")
       return InvalidArgument("authorization-mode: \"", mode, "\" is not a supported mode: Node, RBAC, AlwaysAllow");

@@ -49,7 +49,8 @@ std::string EncodeMessage(const google::protobuf::Message& message, const api::G
 void AppendPartialJson(const api::Object& object, const Output& output, bool with_kind, std::string* out) {
   out->append("{");
   if (with_kind)
-    absl::StrAppend(out, "\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/", output.meta_version, "\",");
+    absl::StrAppend(out, "\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/", output.meta_version,
+                    "\",");
   out->append("\"metadata\":");
   api::AppendJson(object.meta(), nullptr, out);
   out->append("}");

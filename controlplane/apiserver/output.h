@@ -12,7 +12,8 @@
 
 namespace skiff::controlplane {
 
-// One object as the negotiated form says, as it stands in an answer's body. Error: 406 for a form that an object has not.
+// One object as the negotiated form says, as it stands in an answer's body. Error: 406 for a form that an object has
+// not.
 StatusOr<std::string> EncodeObject(const api::Object& object, const Kind& kind, const Output& output, WallTime now,
                                    std::string_view include_object = "");
 // Any message under a kind (Status, reviews, options): no conversion to other forms.

@@ -158,8 +158,7 @@ Task<StatusOr<UpdateResult>> Registry::Update(Context& context, const Kind& kind
                          ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: ",
                          request.precondition_uid, ", UID in object meta: "));
       if (!object->meta().resourceversion().empty() && object->meta().resourceversion() != "0") {
-        if (request.allow_create)
-          co_return api::ConflictError(kind.About(request.name), kModifiedMessage);
+        if (request.allow_create) co_return api::ConflictError(kind.About(request.name), kModifiedMessage);
         object->mutable_meta()->clear_resourceversion();
       }
       object->mutable_meta()->clear_resourceversion();
@@ -194,8 +193,8 @@ Task<StatusOr<UpdateResult>> Registry::Update(Context& context, const Kind& kind
     } else if (version != existing->meta().resourceversion()) {
       co_return api::ConflictError(kind.About(request.name), kModifiedMessage);
     }
-    const Attributes attributes{kind, Operation::kUpdate, request.subresource, request.ns, request.name, &*object,
-                                &*existing};
+    const Attributes attributes{kind,         Operation::kUpdate, request.subresource, request.ns,
+                                request.name, &*object,           &*existing};
     if (Status status = admission_.Mutate(context, attributes); !status.ok()) co_return status;
     if (Status status = BeforeUpdate(context, kind, request, &*object, *existing); !status.ok()) co_return status;
     if (Status status = admission_.Validate(context, attributes); !status.ok()) co_return status;

@@ -1,5 +1,5 @@
-// Reads and writes of objects of any kind: the rules that hold for all, with each kind's strategy and admission in their
-// places. Errors are API errors (api/errors.h) in upstream's words. Loop thread only.
+// Reads and writes of objects of any kind: the rules that hold for all, with each kind's strategy and admission in
+// their places. Errors are API errors (api/errors.h) in upstream's words. Loop thread only.
 #ifndef SKIFF_CONTROLPLANE_APISERVER_REGISTRY_H_
 #define SKIFF_CONTROLPLANE_APISERVER_REGISTRY_H_
 
@@ -15,11 +15,12 @@ namespace skiff::controlplane {
 
 struct UpdateRequest {
   std::string ns, name;
-  std::string subresource;         // "", "status", "finalize", "ephemeralcontainers", "resize", ...
-  bool put = false;                // PUT: creates what does not exist where the kind's traits say so
-  bool allow_create = false;       // server-side apply creates what does not exist
-  std::string precondition_uid;    // of a PUT body that carries one
-  // The object to be, made from the one that is (null: it does not exist). Called again when another write came between.
+  std::string subresource;       // "", "status", "finalize", "ephemeralcontainers", "resize", ...
+  bool put = false;              // PUT: creates what does not exist where the kind's traits say so
+  bool allow_create = false;     // server-side apply creates what does not exist
+  std::string precondition_uid;  // of a PUT body that carries one
+  // The object to be, made from the one that is (null: it does not exist). Called again when another write came
+  // between.
   std::function<StatusOr<api::Object>(const api::Object* existing)> change;
 };
 

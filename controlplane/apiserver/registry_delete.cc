@@ -34,10 +34,10 @@ Status CheckPreconditions(const Kind& kind, const metav1::DeleteOptions& options
                                                   ") does not match the UID in record (", meta.uid(),
                                                   "). The object might have been deleted and then recreated"));
   if (preconditions.has_resourceversion() && preconditions.resourceversion() != meta.resourceversion())
-    return api::ConflictError(
-        about, absl::StrCat("the ResourceVersion in the precondition (", preconditions.resourceversion(),
-                            ") does not match the ResourceVersion in record (", meta.resourceversion(),
-                            "). The object might have been modified"));
+    return api::ConflictError(about,
+                              absl::StrCat("the ResourceVersion in the precondition (", preconditions.resourceversion(),
+                                           ") does not match the ResourceVersion in record (", meta.resourceversion(),
+                                           "). The object might have been modified"));
   return absl::OkStatus();
 }
 

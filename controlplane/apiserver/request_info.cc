@@ -25,7 +25,9 @@ std::string LowerMethod(std::string text) {
   return text;
 }
 
-bool IsTrue(std::string_view text) { return text == "true" || text == "1" || text == "t" || text == "T" || text == "TRUE" || text == "True"; }
+bool IsTrue(std::string_view text) {
+  return text == "true" || text == "1" || text == "t" || text == "T" || text == "TRUE" || text == "True";
+}
 
 }  // namespace
 

@@ -132,7 +132,8 @@ Task<Status> ServeReview(ServerParts& parts, Call& call) {
   api::FieldErrors errors;
 
   if (auto* review = object->As<authn::TokenReview>()) {
-    if (review->spec().token().empty()) co_return api::BadRequestError("token is required for TokenReview in authentication");
+    if (review->spec().token().empty())
+      co_return api::BadRequestError("token is required for TokenReview in authentication");
     std::vector<std::string> audiences(review->spec().audiences().begin(), review->spec().audiences().end());
     auto verified = parts.authenticator.AuthenticateToken(review->spec().token(), audiences, call.context.now);
     auto* status = review->mutable_status();
@@ -159,7 +160,8 @@ Task<Status> ServeReview(ServerParts& parts, Call& call) {
     if (errors.ok() && local->spec().has_resourceattributes() &&
         local->spec().resourceattributes().namespace_() != call.info().ns)
       errors.Invalid(api::Path("spec").Child("resourceAttributes").Child("namespace"),
-                     std::string_view(local->spec().resourceattributes().namespace_()), "must match metadata.namespace");
+                     std::string_view(local->spec().resourceattributes().namespace_()),
+                     "must match metadata.namespace");
     if (errors.ok()) Decide(parts, SubjectOf(local->spec()), local);
   } else if (auto* rules = object->As<authz::SelfSubjectRulesReview>()) {
     if (rules->spec().namespace_().empty()) co_return api::BadRequestError("no namespace on request");

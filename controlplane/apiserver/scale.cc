@@ -82,7 +82,8 @@ Task<Status> ServeScale(ServerParts& parts, Call& call) {
   media = media.substr(0, media.find(';'));
   api::Object wanted;
   if (!patch) {
-    auto decoded = DecodeBody(call.request(), *body, api::TypeOpsOf<autoscaling::Scale>(), query->field_validation, &call.context);
+    auto decoded =
+        DecodeBody(call.request(), *body, api::TypeOpsOf<autoscaling::Scale>(), query->field_validation, &call.context);
     if (!decoded.ok()) co_return decoded.status();
     wanted = *std::move(decoded);
   } else if (media == api::kApplyPatchType) {

@@ -35,8 +35,7 @@ class PieceSender {
     co_return co_await Send();
   }
   Task<Status> Finish() {
-    if (!begun_)
-      co_return co_await exchange_.Respond(200, AnswerHeaders(media_type_, &context_), std::move(buffer_));
+    if (!begun_) co_return co_await exchange_.Respond(200, AnswerHeaders(media_type_, &context_), std::move(buffer_));
     if (!buffer_.empty())
       if (Status status = co_await Send(); !status.ok()) co_return status;
     co_return co_await exchange_.End();
@@ -167,7 +166,8 @@ Task<Status> ServeGet(ServerParts& parts, Call& call) {
   }
   auto object = co_await parts.registry.Get(call.kind, call.info().ns, call.info().name);
   if (!object.ok()) co_return object.status();
-  auto body = EncodeObject(*object, call.kind, call.output, call.context.now, call.request().query.Get("includeObject"));
+  auto body =
+      EncodeObject(*object, call.kind, call.output, call.context.now, call.request().query.Get("includeObject"));
   if (!body.ok()) co_return body.status();
   co_return co_await Answer(call.exchange, 200, call.output, &call.context, *std::move(body));
 }
@@ -185,9 +185,9 @@ Task<Status> ServeList(ServerParts& parts, Call& call) {
   }
   if (output.as == As::kTable && !query->include_object.empty() && query->include_object != "None" &&
       query->include_object != "Metadata" && query->include_object != "Object")
-    co_return api::BadRequestError(absl::StrCat("Unable to convert to Table as requested: includeObject: Invalid value: \"",
-                                                query->include_object,
-                                                "\": must be 'Metadata', 'Object', 'None', or empty"));
+    co_return api::BadRequestError(
+        absl::StrCat("Unable to convert to Table as requested: includeObject: Invalid value: \"", query->include_object,
+                     "\": must be 'Metadata', 'Object', 'None', or empty"));
   auto page = co_await ReadPage(parts, call, *query);
   if (!page.ok()) co_return page.status();
 

@@ -23,8 +23,9 @@ constexpr size_t kCopyBytes = 32 * 1024;
 
 // Headers that belong to one hop.
 bool IsHopHeader(const std::string& name) {
-  static constexpr const char* kHop[] = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te",
-                                         "trailer",    "transfer-encoding", "upgrade", "host", "content-length"};
+  static constexpr const char* kHop[] = {"connection", "keep-alive",    "proxy-authenticate", "proxy-authorization",
+                                         "te",         "trailer",       "transfer-encoding",  "upgrade",
+                                         "host",       "content-length"};
   for (const char* hop : kHop)
     if (strcasecmp(name.c_str(), hop) == 0) return true;
   return false;
@@ -123,11 +124,13 @@ StatusOr<std::string> ChooseContainer(const core::Pod& pod, std::string wanted) 
     std::string all, inits;
     for (const auto& c : pod.spec().containers()) absl::StrAppend(&all, all.empty() ? "" : " ", c.name());
     for (const auto& c : pod.spec().initcontainers()) absl::StrAppend(&inits, inits.empty() ? "" : " ", c.name());
-    std::string message = absl::StrCat("a container name must be specified for pod ", name, ", choose one of: [", all, "]");
+    std::string message =
+        absl::StrCat("a container name must be specified for pod ", name, ", choose one of: [", all, "]");
     if (!inits.empty()) absl::StrAppend(&message, " or one of the init containers: [", inits, "]");
     return api::BadRequestError(message);
   }
-  if (!HasContainer(pod, wanted)) return api::BadRequestError(absl::StrCat("container ", wanted, " is not valid for pod ", name));
+  if (!HasContainer(pod, wanted))
+    return api::BadRequestError(absl::StrCat("container ", wanted, " is not valid for pod ", name));
   return wanted;
 }
 
@@ -139,7 +142,8 @@ StatusOr<http::Query> LogQuery(const http::Query& query, const std::string& pod)
     if (text.empty()) return absl::OkStatus();
     int64_t value = 0;
     if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &value))
-      return api::BadRequestError(absl::StrCat("strconv.ParseInt: parsing \"", std::string(text), "\": invalid syntax"));
+      return api::BadRequestError(
+          absl::StrCat("strconv.ParseInt: parsing \"", std::string(text), "\": invalid syntax"));
     if (value < least) errors.Invalid(api::Path(key), value, complaint);
     out.Add(key, text);
     return absl::OkStatus();
@@ -171,17 +175,19 @@ Task<Status> ServeLog(ServerParts& parts, Call& call) {
   if (!query.ok()) co_return query.status();
   auto container = ChooseContainer(*pod, std::string(call.request().query.Get("container")));
   if (!container.ok()) co_return container.status();
-  if (pod->spec().nodename().empty()) co_return co_await call.exchange.Respond(204, AnswerHeaders("text/plain", nullptr), "");
+  if (pod->spec().nodename().empty())
+    co_return co_await call.exchange.Respond(204, AnswerHeaders("text/plain", nullptr), "");
   auto endpoint = parts.kubelets.Find(parts.admission, pod->spec().nodename());
   if (!endpoint.ok()) co_return endpoint.status();
   const std::string encoded = query->Encode();
-  std::string target = absl::StrCat("/containerLogs/", ns, "/", name, "/", *container, encoded.empty() ? "" : "?", encoded);
+  std::string target =
+      absl::StrCat("/containerLogs/", ns, "/", name, "/", *container, encoded.empty() ? "" : "?", encoded);
   auto client = parts.kubelets.ClientFor(endpoint->authority());
   auto reader = co_await client->Open({.method = "GET", .target = std::move(target)});
   if (!reader.ok()) {
     if (absl::IsCancelled(reader.status())) co_return reader.status();
-    co_return api::InternalError(absl::StrCat("Get \"https://", endpoint->authority(), "/containerLogs/", ns, "/", name, "/",
-                                              *container, "\": ", std::string(reader.status().message())));
+    co_return api::InternalError(absl::StrCat("Get \"https://", endpoint->authority(), "/containerLogs/", ns, "/", name,
+                                              "/", *container, "\": ", std::string(reader.status().message())));
   }
   if ((*reader)->status() != 200) {
     auto text = co_await (*reader)->ReadAll(64 * 1024);
@@ -204,7 +210,8 @@ Task<Status> ServeSession(ServerParts& parts, Call& call) {
   std::string path;
   http::Query out;
   if (sub == "portforward") {
-    if (pod->spec().nodename().empty()) co_return api::BadRequestError(absl::StrCat("pod ", name, " does not have a host assigned"));
+    if (pod->spec().nodename().empty())
+      co_return api::BadRequestError(absl::StrCat("pod ", name, " does not have a host assigned"));
     path = absl::StrCat("/portForward/", ns, "/", name);
     for (const std::string& ports : query.All("ports")) out.Add("port", ports);
   } else {
@@ -216,10 +223,12 @@ Task<Status> ServeSession(ServerParts& parts, Call& call) {
     if (!in && !stdout_on && !stderr_on)
       co_return api::BadRequestError("you must specify at least 1 of stdin, stdout, stderr");
     if (tty && stderr_on) co_return api::BadRequestError("tty and stderr cannot both be true");
-    if (sub == "exec" && query.All("command").empty()) co_return api::BadRequestError("you must specify at least 1 command for the container");
+    if (sub == "exec" && query.All("command").empty())
+      co_return api::BadRequestError("you must specify at least 1 command for the container");
     auto container = ChooseContainer(*pod, std::string(query.Get("container")));
     if (!container.ok()) co_return container.status();
-    if (pod->spec().nodename().empty()) co_return api::BadRequestError(absl::StrCat("pod ", name, " does not have a host assigned"));
+    if (pod->spec().nodename().empty())
+      co_return api::BadRequestError(absl::StrCat("pod ", name, " does not have a host assigned"));
     path = absl::StrCat("/", sub, "/", ns, "/", name, "/", *container);
     if (in) out.Add("input", "1");
     if (stdout_on) out.Add("output", "1");

@@ -146,7 +146,9 @@ Task<Status> ServeWatch(ServerParts& parts, Call& call) {
       if (!waiting.ok()) co_return waiting.status();
       auto events = co_await (*waiting)->Next(std::chrono::seconds(3));
       if (!events.ok()) co_return events.status();
-      if (events->empty()) co_return api::TimeoutError(absl::StrCat("Too large resource version: ", from, ", current: ", parts.store.revision()), 1);
+      if (events->empty())
+        co_return api::TimeoutError(
+            absl::StrCat("Too large resource version: ", from, ", current: ", parts.store.revision()), 1);
     }
     const int64_t revision = parts.store.revision();
     auto started = parts.store.Watch(prefix, revision);
@@ -181,7 +183,8 @@ Task<Status> ServeWatch(ServerParts& parts, Call& call) {
     if (started.ok())
       watch = *std::move(started);
     else
-      failed = api::ExpiredError(absl::StrCat("too old resource version: ", from, " (", parts.store.compacted_revision(), ")"));
+      failed = api::ExpiredError(
+          absl::StrCat("too old resource version: ", from, " (", parts.store.compacted_revision(), ")"));
   }
   // Nothing to say yet: the client still learns at once that the watch stands.
   if (Status status = co_await call.exchange.Write(buffer); !status.ok() && !buffer.empty()) co_return status;
@@ -216,7 +219,8 @@ Task<Status> ServeWatch(ServerParts& parts, Call& call) {
     }
     call.context.now = parts.clock.Now();
     for (const StoreEvent& event : *events)
-      if (Status status = writer.Change(event, &buffer); !status.ok()) failed = api::InternalError(std::string(status.message()));
+      if (Status status = writer.Change(event, &buffer); !status.ok())
+        failed = api::InternalError(std::string(status.message()));
     const auto after = std::chrono::steady_clock::now();
     if (query.bookmarks && (after >= next_bookmark || (!last_sent && after >= last_bookmark))) {
       writer.Bookmark(watch->revision(), false, &buffer);

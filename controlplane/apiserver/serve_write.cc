@@ -84,8 +84,7 @@ Task<Status> ServeUpdate(ServerParts& parts, Call& call) {
   auto object = DecodeBody(call.request(), *body, *call.kind.type, query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   if (Status status = CheckNamespace(call, &*object); !status.ok()) co_return status;
-  if (object->meta().name().empty())
-    co_return api::BadRequestError("name is required");
+  if (object->meta().name().empty()) co_return api::BadRequestError("name is required");
   if (Status status = CheckIdentity(call, *object); !status.ok()) co_return status;
   UpdateRequest request;
   request.ns = call.info().ns;
@@ -126,8 +125,7 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
     if (!text.ok())
       co_return api::BadRequestError(absl::StrCat("error decoding YAML: ", std::string(text.status().message())));
     auto document = api::ParseJson(*text);
-    if (!document.ok() || !document->is_object())
-      co_return api::BadRequestError("error decoding YAML: not an object");
+    if (!document.ok() || !document->is_object()) co_return api::BadRequestError("error decoding YAML: not an object");
     applied = *std::move(document);
   }
   bool reported = false;
@@ -168,7 +166,8 @@ StatusOr<metav1::DeleteOptions> DeleteOptionsOf(const Call& call, const std::str
   metav1::DeleteOptions options;
   const http::Query& query = call.request().query;
   if (body.empty()) {
-    if (query.Has("gracePeriodSeconds")) options.set_graceperiodseconds(atoll(std::string(query.Get("gracePeriodSeconds")).c_str()));
+    if (query.Has("gracePeriodSeconds"))
+      options.set_graceperiodseconds(atoll(std::string(query.Get("gracePeriodSeconds")).c_str()));
     if (query.Has("propagationPolicy")) options.set_propagationpolicy(std::string(query.Get("propagationPolicy")));
     if (query.Has("orphanDependents")) options.set_orphandependents(query.Get("orphanDependents") == "true");
     for (const std::string& value : query.All("dryRun")) options.add_dryrun(value);

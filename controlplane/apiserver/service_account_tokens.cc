@@ -91,8 +91,7 @@ StatusOr<ServiceAccountTokens> ServiceAccountTokens::Make(std::string issuer, st
 }
 
 StatusOr<std::string> ServiceAccountTokens::Sign(const TokenClaims& claims) const {
-  json bound = {{"namespace", claims.ns},
-                {"serviceaccount", {{"name", claims.account}, {"uid", claims.account_uid}}}};
+  json bound = {{"namespace", claims.ns}, {"serviceaccount", {{"name", claims.account}, {"uid", claims.account_uid}}}};
   if (!claims.pod.empty()) bound["pod"] = {{"name", claims.pod}, {"uid", claims.pod_uid}};
   if (!claims.secret.empty()) bound["secret"] = {{"name", claims.secret}, {"uid", claims.secret_uid}};
   if (!claims.node.empty()) {
@@ -100,14 +99,11 @@ StatusOr<std::string> ServiceAccountTokens::Sign(const TokenClaims& claims) cons
     if (!claims.node_uid.empty()) bound["node"]["uid"] = claims.node_uid;
   }
   if (claims.warn_after > 0) bound["warnafter"] = claims.warn_after;
-  const json body = {{"aud", claims.audiences},
-                     {"exp", claims.expires},
-                     {"iat", claims.issued},
-                     {"iss", issuer_},
-                     {"jti", RandomUuid()},
-                     {"kubernetes.io", bound},
-                     {"nbf", claims.issued},
-                     {"sub", absl::StrCat("system:serviceaccount:", claims.ns, ":", claims.account)}};
+  const json body = {
+      {"aud", claims.audiences}, {"exp", claims.expires},
+      {"iat", claims.issued},    {"iss", issuer_},
+      {"jti", RandomUuid()},     {"kubernetes.io", bound},
+      {"nbf", claims.issued},    {"sub", absl::StrCat("system:serviceaccount:", claims.ns, ":", claims.account)}};
   std::string header_text, body_text;
   api::AppendJson(json{{"alg", keys_[0].algorithm}, {"kid", keys_[0].id}}, &header_text);
   api::AppendJson(body, &body_text);
@@ -164,7 +160,9 @@ StatusOr<ServiceAccountTokens::Verified> ServiceAccountTokens::Verify(std::strin
   auto bound = claims.find("kubernetes.io");
   if (bound == claims.end() || !bound->is_object()) return invalid;
   const std::string ns = Text(*bound, "namespace");
-  auto part = [&](const char* key) { return bound->contains(key) && (*bound)[key].is_object() ? (*bound)[key] : json::object(); };
+  auto part = [&](const char* key) {
+    return bound->contains(key) && (*bound)[key].is_object() ? (*bound)[key] : json::object();
+  };
   const json account_part = part("serviceaccount"), pod_part = part("pod"), node_part = part("node"),
              secret_part = part("secret");
   const std::string name = Text(account_part, "name");
@@ -176,7 +174,8 @@ StatusOr<ServiceAccountTokens::Verified> ServiceAccountTokens::Verify(std::strin
   };
   auto account = objects.Find<core::ServiceAccount>("serviceaccounts", ns, name);
   if (!account || account->metadata().uid() != Text(account_part, "uid") || gone(account->metadata()))
-    return absl::UnauthenticatedError("[invalid bearer token, service account UID does not match claim or it was deleted]");
+    return absl::UnauthenticatedError(
+        "[invalid bearer token, service account UID does not match claim or it was deleted]");
   out.user.name = subject;
   out.user.uid = account->metadata().uid();
   out.user.groups = {"system:serviceaccounts", "system:serviceaccounts:" + ns, std::string(kAuthenticated)};
@@ -223,7 +222,11 @@ std::string ServiceAccountTokens::JwksJson() const {
     if (begin + 4 + length > d.size()) continue;
     std::string n = d.substr(begin + 4, length);
     if (!n.empty() && n[0] == 0) n.erase(0, 1);
-    keys.push_back({{"use", "sig"}, {"kty", "RSA"}, {"kid", key.id}, {"alg", "RS256"}, {"n", Base64UrlEncode(n)},
+    keys.push_back({{"use", "sig"},
+                    {"kty", "RSA"},
+                    {"kid", key.id},
+                    {"alg", "RS256"},
+                    {"n", Base64UrlEncode(n)},
                     {"e", Base64UrlEncode(e)}});
   }
   std::string out;

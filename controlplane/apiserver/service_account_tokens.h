@@ -1,5 +1,5 @@
-// Service account tokens: JWTs that the server signs and later believes, as long as the objects they are bound to exist.
-// Follows https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ . Loop thread only.
+// Service account tokens: JWTs that the server signs and later believes, as long as the objects they are bound to
+// exist. Follows https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ . Loop thread only.
 #ifndef SKIFF_CONTROLPLANE_APISERVER_SERVICE_ACCOUNT_TOKENS_H_
 #define SKIFF_CONTROLPLANE_APISERVER_SERVICE_ACCOUNT_TOKENS_H_
 
@@ -35,8 +35,8 @@ class ServiceAccountTokens {
   // Whether a token claims to be one of ours, by its issuer alone.
   bool IsOurs(std::string_view token) const;
   // `audiences` empty: the API server's own. Errors say what is wrong, never the token.
-  StatusOr<Verified> Verify(std::string_view token, const std::vector<std::string>& audiences,
-                            const Admission& objects, WallTime now) const;
+  StatusOr<Verified> Verify(std::string_view token, const std::vector<std::string>& audiences, const Admission& objects,
+                            WallTime now) const;
 
   const std::string& issuer() const { return issuer_; }
   const std::vector<std::string>& api_audiences() const { return api_audiences_; }

@@ -27,8 +27,8 @@ namespace policy = ::k8s::io::api::policy::v1;
 
 constexpr int64_t kMinTokenSeconds = 10 * 60;
 constexpr int64_t kMaxTokenSeconds = int64_t{1} << 32;
-// The kubelet asks for 3607 seconds when it means "an hour, or longer if clients do not refresh": such tokens live a year
-// and carry the time after which their use is reported.
+// The kubelet asks for 3607 seconds when it means "an hour, or longer if clients do not refresh": such tokens live a
+// year and carry the time after which their use is reported.
 constexpr int64_t kWarnOnlySeconds = 3607;
 constexpr int64_t kExtendedSeconds = 365 * 24 * 3600;
 
@@ -47,7 +47,8 @@ Task<Status> ServeBinding(ServerParts& parts, Call& call, std::string name) {
   if (!query.ok()) co_return query.status();
   auto body = co_await ReadWhole(call.exchange);
   if (!body.ok()) co_return body.status();
-  auto object = DecodeBody(call.request(), *body, api::TypeOpsOf<core::Binding>(), query->field_validation, &call.context);
+  auto object =
+      DecodeBody(call.request(), *body, api::TypeOpsOf<core::Binding>(), query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   const core::Binding& binding = *object->As<core::Binding>();
   if (name.empty()) name = binding.metadata().name();
@@ -70,12 +71,14 @@ Task<Status> ServeBinding(ServerParts& parts, Call& call, std::string name) {
     core::Pod& pod = *updated.As<core::Pod>();
     const api::About about{"", "pods/binding", name};
     if (!binding.metadata().uid().empty() && binding.metadata().uid() != pod.metadata().uid())
-      return api::ConflictError({"", "Pod", name}, absl::StrCat("Precondition failed: UID in precondition: ", binding.metadata().uid(),
-                                                ", UID in object meta: ", pod.metadata().uid()));
+      return api::ConflictError({"", "Pod", name},
+                                absl::StrCat("Precondition failed: UID in precondition: ", binding.metadata().uid(),
+                                             ", UID in object meta: ", pod.metadata().uid()));
     if (pod.metadata().has_deletiontimestamp())
       return api::ConflictError(about, absl::StrCat("pod ", name, " is being deleted, cannot be assigned to a host"));
     if (!pod.spec().nodename().empty())
-      return api::ConflictError(about, absl::StrCat("pod ", name, " is already assigned to node \"", pod.spec().nodename(), "\""));
+      return api::ConflictError(
+          about, absl::StrCat("pod ", name, " is already assigned to node \"", pod.spec().nodename(), "\""));
     if (pod.spec().schedulinggates_size() > 0)
       return api::ConflictError(about, absl::StrCat("pod ", name, " has non-empty .spec.schedulingGates"));
     pod.mutable_spec()->set_nodename(binding.target().name());
@@ -106,12 +109,14 @@ Task<Status> ServeToken(ServerParts& parts, Call& call) {
   if (!query.ok()) co_return query.status();
   auto body = co_await ReadWhole(call.exchange);
   if (!body.ok()) co_return body.status();
-  auto object = DecodeBody(call.request(), *body, api::TypeOpsOf<authn::TokenRequest>(), query->field_validation, &call.context);
+  auto object =
+      DecodeBody(call.request(), *body, api::TypeOpsOf<authn::TokenRequest>(), query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   authn::TokenRequest& request = *object->As<authn::TokenRequest>();
   const std::string ns = call.info().ns, name = call.info().name;
   if (!request.metadata().name().empty() && request.metadata().name() != name)
-    co_return api::BadRequestError(absl::StrCat("name in URL (", name, ") does not match name in object (", request.metadata().name(), ")"));
+    co_return api::BadRequestError(
+        absl::StrCat("name in URL (", name, ") does not match name in object (", request.metadata().name(), ")"));
   if (!request.metadata().namespace_().empty() && request.metadata().namespace_() != ns)
     co_return api::BadRequestError(
         "the namespace of the provided object does not match the namespace sent on the request");
@@ -158,7 +163,8 @@ Task<Status> ServeToken(ServerParts& parts, Call& call) {
       claims.pod_uid = pod->metadata().uid();
       if (!pod->spec().nodename().empty()) {
         claims.node = pod->spec().nodename();
-        if (auto node = parts.admission.Find<core::Node>("nodes", "", claims.node)) claims.node_uid = node->metadata().uid();
+        if (auto node = parts.admission.Find<core::Node>("nodes", "", claims.node))
+          claims.node_uid = node->metadata().uid();
       }
     } else if (ref.kind() == "Node" && ref.apiversion() == "v1") {
       auto node = parts.admission.Find<core::Node>("nodes", "", ref.name());
@@ -204,8 +210,8 @@ Task<Status> ServeToken(ServerParts& parts, Call& call) {
 // ---- eviction ----
 
 Status DisruptionRefusal(const policy::PodDisruptionBudget& budget) {
-  api::StatusMessage status =
-      api::ToStatusMessage(api::TooManyRequestsError("Cannot evict pod as it would violate the pod's disruption budget.", 0));
+  api::StatusMessage status = api::ToStatusMessage(
+      api::TooManyRequestsError("Cannot evict pod as it would violate the pod's disruption budget.", 0));
   status.set_message("Cannot evict pod as it would violate the pod's disruption budget.");
   auto* cause = status.mutable_details()->add_causes();
   cause->set_reason("DisruptionBudget");
@@ -220,7 +226,8 @@ Task<Status> ServeEviction(ServerParts& parts, Call& call) {
   if (!query.ok()) co_return query.status();
   auto body = co_await ReadWhole(call.exchange);
   if (!body.ok()) co_return body.status();
-  auto object = DecodeBody(call.request(), *body, api::TypeOpsOf<policy::Eviction>(), query->field_validation, &call.context);
+  auto object =
+      DecodeBody(call.request(), *body, api::TypeOpsOf<policy::Eviction>(), query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   const policy::Eviction& eviction = *object->As<policy::Eviction>();
   const std::string ns = call.info().ns, name = call.info().name;

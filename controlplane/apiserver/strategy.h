@@ -20,14 +20,14 @@ namespace metav1 = ::k8s::io::apimachinery::pkg::apis::meta::v1;
 
 // Ways in which kinds differ that need no code.
 struct KindTraits {
-  bool generation = false;            // metadata.generation counts changes of the specification
-  bool has_status = false;            // a status subresource: the main path leaves the status alone
-  bool create_on_update = false;      // PUT of what does not exist creates it
-  bool unconditional_update = true;   // PUT without resourceVersion overwrites
-  bool return_deleted = false;        // DELETE answers the object, not a Status
-  bool orphan_by_default = false;     // (no kind of a GA version)
-  bool garbage_collected = true;      // finalizers of propagation policies apply
-  bool json_storage = false;          // stored as JSON, not protobuf
+  bool generation = false;           // metadata.generation counts changes of the specification
+  bool has_status = false;           // a status subresource: the main path leaves the status alone
+  bool create_on_update = false;     // PUT of what does not exist creates it
+  bool unconditional_update = true;  // PUT without resourceVersion overwrites
+  bool return_deleted = false;       // DELETE answers the object, not a Status
+  bool orphan_by_default = false;    // (no kind of a GA version)
+  bool garbage_collected = true;     // finalizers of propagation policies apply
+  bool json_storage = false;         // stored as JSON, not protobuf
 };
 
 class Strategy {
@@ -41,8 +41,8 @@ class Strategy {
   // The same on an update of the main resource, and of its status.
   virtual void PrepareForUpdate(Context& context, api::Object* updated, const api::Object& old) const;
   virtual void PrepareForStatusUpdate(Context& context, api::Object* updated, const api::Object& old) const;
-  // After validation: takes what must be taken exactly once (addresses, ports), or says why it cannot. Whatever comes of
-  // the write is told by Settle (`written` false: give back).
+  // After validation: takes what must be taken exactly once (addresses, ports), or says why it cannot. Whatever comes
+  // of the write is told by Settle (`written` false: give back).
   virtual Status Allocate(Context& context, api::Object* object, const api::Object* old) const;
   virtual void Settle(const api::Object& object, const api::Object* old, bool written) const;
   // The object is gone.

@@ -1,4 +1,5 @@
-// Tables: the rows that kubectl get prints. Columns and cells are upstream's; each family of kinds has its file in tables/.
+// Tables: the rows that kubectl get prints. Columns and cells are upstream's; each family of kinds has its file in
+// tables/.
 #ifndef SKIFF_CONTROLPLANE_APISERVER_TABLE_H_
 #define SKIFF_CONTROLPLANE_APISERVER_TABLE_H_
 
@@ -16,8 +17,8 @@
 namespace skiff::controlplane {
 
 struct Column {
-  std::string_view name, type;  // "string", "integer", "number", "boolean"
-  int priority = 0;             // 1: only with -o wide
+  std::string_view name, type;   // "string", "integer", "number", "boolean"
+  int priority = 0;              // 1: only with -o wide
   std::string_view format = "";  // "name" for the object's name
 };
 

@@ -1,5 +1,5 @@
-// The writer thread: takes log rows, puts all that wait into one transaction, and reports back on the loop once it is on
-// disk (or has failed). Submit on the loop; `done` runs on the loop, in the order of submission.
+// The writer thread: takes log rows, puts all that wait into one transaction, and reports back on the loop once it is
+// on disk (or has failed). Submit on the loop; `done` runs on the loop, in the order of submission.
 #ifndef SKIFF_CONTROLPLANE_STORAGE_LOG_WRITER_H_
 #define SKIFF_CONTROLPLANE_STORAGE_LOG_WRITER_H_
 
@@ -37,7 +37,7 @@ class LogWriter {
   void Run();
 
   asio::io_context& loop_;
-  std::unique_ptr<SqliteFile> file_;  // the thread's
+  std::unique_ptr<SqliteFile> file_;                                             // the thread's
   const std::shared_ptr<std::function<void(const Status&, size_t)>> committed_;  // outlives this in posted calls
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -160,10 +160,11 @@ Status SqliteFile::Compact(int64_t revision, int64_t current) {
 
 Status SqliteFile::Revisions(int64_t* current, int64_t* compacted) {
   sqlite3_stmt* statement = nullptr;
-  RETURN_IF_ERROR(Prepare("SELECT max((SELECT coalesce(max(revision), 1) FROM log), "
-                          "(SELECT coalesce(max(number), 1) FROM facts WHERE name = 'revision')), "
-                          "(SELECT coalesce(max(number), 0) FROM facts WHERE name = 'compacted')",
-                          &statement));
+  RETURN_IF_ERROR(
+      Prepare("SELECT max((SELECT coalesce(max(revision), 1) FROM log), "
+              "(SELECT coalesce(max(number), 1) FROM facts WHERE name = 'revision')), "
+              "(SELECT coalesce(max(number), 0) FROM facts WHERE name = 'compacted')",
+              &statement));
   Status status;
   if (sqlite3_step(statement) == SQLITE_ROW) {
     *current = sqlite3_column_int64(statement, 0);

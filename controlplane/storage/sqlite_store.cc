@@ -65,10 +65,10 @@ struct StoreState {
   std::unique_ptr<SqliteFile> reader;
   std::map<std::string, ValuePtr, std::less<>> index;
   History history;
-  int64_t revision = 1;    // committed
-  int64_t next = 2;        // the next write's
+  int64_t revision = 1;  // committed
+  int64_t next = 2;      // the next write's
   int64_t compacted = 0;
-  std::deque<std::shared_ptr<PendingWrite>> in_flight;                        // in order
+  std::deque<std::shared_ptr<PendingWrite>> in_flight;  // in order
   std::unordered_map<std::string, std::shared_ptr<PendingWrite>> by_key;
   std::set<WatchImpl*> watches;
   std::vector<std::function<void(const StoreEvent&)>> observers;
@@ -360,7 +360,8 @@ class SqliteStoreImpl final : public SqliteStore {
   }
 
  private:
-  // `expected`: -1 the key must not exist, 0 anything that exists, else that mod revision. A deletion's revision goes to
+  // `expected`: -1 the key must not exist, 0 anything that exists, else that mod revision. A deletion's revision goes
+  // to
   // `*revision`.
   Task<StatusOr<ValuePtr>> Write(std::string key, std::string data, bool deleted, int64_t expected,
                                  std::chrono::seconds ttl, int64_t* revision = nullptr) {
@@ -371,19 +372,21 @@ class SqliteStoreImpl final : public SqliteStore {
     }
     if (state_->closed) co_return absl::CancelledError("store closed");
     auto it = state_->index.find(key);
-    if (expected < 0 && it != state_->index.end()) co_return absl::AlreadyExistsError(absl::StrCat("key exists: ", key));
+    if (expected < 0 && it != state_->index.end())
+      co_return absl::AlreadyExistsError(absl::StrCat("key exists: ", key));
     if (expected >= 0 && it == state_->index.end()) co_return NotFound("key not found: ", key);
     if (expected > 0 && it->second->mod_revision != expected)
-      co_return absl::AbortedError(absl::StrCat("key ", key, " is at revision ", it->second->mod_revision, ", not ", expected));
+      co_return absl::AbortedError(
+          absl::StrCat("key ", key, " is at revision ", it->second->mod_revision, ", not ", expected));
 
     LogRow row;
     row.revision = state_->next++;
     row.create_revision = it == state_->index.end() ? row.revision : it->second->create_revision;
     row.previous_revision = it == state_->index.end() ? 0 : it->second->mod_revision;
     if (ttl.count() > 0)
-      row.expires_unix = std::chrono::duration_cast<std::chrono::seconds>(
-                             std::chrono::system_clock::now().time_since_epoch() + ttl)
-                             .count();
+      row.expires_unix =
+          std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch() + ttl)
+              .count();
     row.deleted = deleted;
     data.shrink_to_fit();
     row.data = data;

@@ -46,10 +46,10 @@ struct StoredEntry {
 };
 
 struct ListRequest {
-  std::string prefix;      // every key that begins with it
-  std::string start;       // the first key wanted (inclusive), "" for the first of the prefix
-  size_t limit = 0;        // 0: all
-  int64_t revision = 0;    // 0: now
+  std::string prefix;    // every key that begins with it
+  std::string start;     // the first key wanted (inclusive), "" for the first of the prefix
+  size_t limit = 0;      // 0: all
+  int64_t revision = 0;  // 0: now
 };
 
 struct ListResponse {
@@ -89,8 +89,8 @@ class Store {
   virtual int64_t compacted_revision() const = 0;  // what is older cannot be read any more
   virtual Task<Status> Compact(int64_t revision) = 0;
 
-  // `observer` sees every change in order, before any watch or writer hears of it, for as long as the store lives. It must
-  // be quick and must not write.
+  // `observer` sees every change in order, before any watch or writer hears of it, for as long as the store lives. It
+  // must be quick and must not write.
   virtual void Observe(std::function<void(const StoreEvent&)> observer) = 0;
 
   // A cheap synchronous view for what must decide at once (authorization, admission): the value now, or null. May

@@ -4,8 +4,8 @@
 #include "api/quantity.h"
 #include "controlplane/apiserver/admission.h"
 #include "k8s/io/api/core/v1/config.pb.h"
-#include "k8s/io/api/core/v1/pod.pb.h"
 #include "k8s/io/api/core/v1/namespace.pb.h"
+#include "k8s/io/api/core/v1/pod.pb.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -52,13 +52,15 @@ std::string CheckBounds(const std::string& type, const core::LimitRangeItem& ite
     if (it == map.end()) return std::nullopt;
     return api::Quantity::Of(it->second);
   };
-  const std::map<std::string, k8s::io::apimachinery::pkg::api::resource::Quantity> minima(item.min().begin(), item.min().end()),
+  const std::map<std::string, k8s::io::apimachinery::pkg::api::resource::Quantity> minima(item.min().begin(),
+                                                                                          item.min().end()),
       maxima(item.max().begin(), item.max().end());
   for (const auto& [name, proto] : minima) {
     const api::Quantity bound = api::Quantity::Of(proto);
     const auto request = find(requests, name), limit = find(limits, name);
     if (!request)
-      return absl::StrCat("minimum ", name, " usage per ", type, " is ", bound.ToString(), ".  No request is specified");
+      return absl::StrCat("minimum ", name, " usage per ", type, " is ", bound.ToString(),
+                          ".  No request is specified");
     if (*request < bound)
       return absl::StrCat("minimum ", name, " usage per ", type, " is ", bound.ToString(), ", but request is ",
                           request->ToString());

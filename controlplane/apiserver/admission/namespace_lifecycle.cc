@@ -21,10 +21,10 @@ Status NamespaceLifecycle(const Admission& admission, const Context& context, co
   auto ns = admission.Find<core::Namespace>("namespaces", "", attributes.ns);
   if (!ns) return api::NotFoundError({"", "namespaces", attributes.ns});
   if (ns->status().phase() != "Terminating" && !ns->metadata().has_deletiontimestamp()) return absl::OkStatus();
-  api::StatusMessage status = api::ToStatusMessage(api::ForbiddenError(
-      attributes.kind.About(attributes.name),
-      absl::StrCat("unable to create new content in namespace ", std::string(attributes.ns),
-                   " because it is being terminated")));
+  api::StatusMessage status = api::ToStatusMessage(
+      api::ForbiddenError(attributes.kind.About(attributes.name),
+                          absl::StrCat("unable to create new content in namespace ", std::string(attributes.ns),
+                                       " because it is being terminated")));
   auto* cause = status.mutable_details()->add_causes();
   cause->set_reason("NamespaceTerminating");
   cause->set_message(absl::StrCat("namespace ", std::string(attributes.ns), " is being terminated"));

@@ -46,14 +46,14 @@ Status RuntimeClassAdmission(const Admission& admission, const Attributes& attri
     return absl::OkStatus();
   core::Pod* pod = attributes.object->As<core::Pod>();
   if (!pod || pod->spec().runtimeclassname().empty()) return absl::OkStatus();
-  auto found = admission.Find<node_api::RuntimeClass>("runtimeclasses", "", pod->spec().runtimeclassname(), "node.k8s.io");
+  auto found =
+      admission.Find<node_api::RuntimeClass>("runtimeclasses", "", pod->spec().runtimeclassname(), "node.k8s.io");
   if (!found)
     return api::ForbiddenError(
         attributes.kind.About(attributes.name),
         absl::StrCat("pod rejected: RuntimeClass \"", pod->spec().runtimeclassname(), "\" not found"));
   if (!found->has_overhead()) return absl::OkStatus();
-  if (pod->spec().overhead().empty())
-    *pod->mutable_spec()->mutable_overhead() = found->overhead().podfixed();
+  if (pod->spec().overhead().empty()) *pod->mutable_spec()->mutable_overhead() = found->overhead().podfixed();
   if (found->has_scheduling()) {
     for (const auto& [key, value] : found->scheduling().nodeselector())
       (*pod->mutable_spec()->mutable_nodeselector())[key] = value;

@@ -18,8 +18,8 @@ Status PriorityAdmission(const Admission& admission, const Attributes& attribute
   std::string policy = "PreemptLowerPriority";
   std::shared_ptr<const scheduling::PriorityClass> found;
   if (!spec.priorityclassname().empty()) {
-    found = admission.Find<scheduling::PriorityClass>("priorityclasses", "", spec.priorityclassname(),
-                                                      "scheduling.k8s.io");
+    found =
+        admission.Find<scheduling::PriorityClass>("priorityclasses", "", spec.priorityclassname(), "scheduling.k8s.io");
     if (!found)
       return api::ForbiddenError(about,
                                  absl::StrCat("no PriorityClass with name ", spec.priorityclassname(), " was found"));

@@ -55,9 +55,9 @@ Status ServiceAccountAdmission(const Admission& admission, const Attributes& att
   spec.set_serviceaccount(spec.serviceaccountname());
   auto account = admission.Find<core::ServiceAccount>("serviceaccounts", attributes.ns, spec.serviceaccountname());
   if (!account)
-    return api::ForbiddenError(
-        about, absl::StrCat("error looking up service account ", std::string(attributes.ns), "/",
-                            spec.serviceaccountname(), ": serviceaccount \"", spec.serviceaccountname(), "\" not found"));
+    return api::ForbiddenError(about, absl::StrCat("error looking up service account ", std::string(attributes.ns), "/",
+                                                   spec.serviceaccountname(), ": serviceaccount \"",
+                                                   spec.serviceaccountname(), "\" not found"));
   if (spec.imagepullsecrets_size() == 0)
     for (const auto& secret : account->imagepullsecrets()) *spec.add_imagepullsecrets() = secret;
   if (!WantsToken(*pod, *account)) return absl::OkStatus();

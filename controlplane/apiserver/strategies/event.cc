@@ -24,7 +24,9 @@ class EventStrategy final : public Strategy {
   EventStrategy(KindTraits traits, bool is_core) : Strategy(traits), is_core_(is_core) {}
 
   bool has_fields() const override { return true; }
-  bool KnowsField(std::string_view field) const override { return Value(core::Event(), events::Event(), field).has_value(); }
+  bool KnowsField(std::string_view field) const override {
+    return Value(core::Event(), events::Event(), field).has_value();
+  }
   std::optional<std::string> FieldValue(const api::Object& object, std::string_view field) const override {
     static const core::Event no_core;
     static const events::Event no_event;

@@ -40,8 +40,9 @@ void Subjects(const List& subjects, Cells& cells) {
   cells.Text(accounts);
 }
 
-constexpr Column kBinding[] = {{"Name", "string", 0, "name"}, {"Role", "string"},      {"Age", "string"},
-                               {"Users", "string", 1},        {"Groups", "string", 1}, {"ServiceAccounts", "string", 1}};
+constexpr Column kBinding[] = {
+    {"Name", "string", 0, "name"}, {"Role", "string"},      {"Age", "string"},
+    {"Users", "string", 1},        {"Groups", "string", 1}, {"ServiceAccounts", "string", 1}};
 template <typename T>
 void BindingCells(const api::Object& object, WallTime now, Cells& cells) {
   const T& binding = *object.As<T>();
@@ -79,8 +80,8 @@ void RuntimeClassCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(Age(object, now));
 }
 
-constexpr Column kStorageClass[] = {{"Name", "string", 0, "name"},     {"Provisioner", "string"},
-                                    {"ReclaimPolicy", "string"},       {"VolumeBindingMode", "string"},
+constexpr Column kStorageClass[] = {{"Name", "string", 0, "name"},       {"Provisioner", "string"},
+                                    {"ReclaimPolicy", "string"},         {"VolumeBindingMode", "string"},
                                     {"AllowVolumeExpansion", "boolean"}, {"Age", "string"}};
 void StorageClassCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& entry = *object.As<storage::StorageClass>();
@@ -101,14 +102,15 @@ void CsiNodeCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(Age(object, now));
 }
 
-constexpr Column kCsiDriver[] = {{"Name", "string", 0, "name"},    {"AttachRequired", "boolean"},
-                                 {"PodInfoOnMount", "boolean"},    {"StorageCapacity", "boolean"},
-                                 {"TokenRequests", "string"},      {"RequiresRepublish", "boolean"},
-                                 {"Modes", "string"},              {"Age", "string"}};
+constexpr Column kCsiDriver[] = {{"Name", "string", 0, "name"}, {"AttachRequired", "boolean"},
+                                 {"PodInfoOnMount", "boolean"}, {"StorageCapacity", "boolean"},
+                                 {"TokenRequests", "string"},   {"RequiresRepublish", "boolean"},
+                                 {"Modes", "string"},           {"Age", "string"}};
 void CsiDriverCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& spec = object.As<storage::CSIDriver>()->spec();
   std::string tokens, modes;
-  for (const auto& request : spec.tokenrequests()) absl::StrAppend(&tokens, tokens.empty() ? "" : ",", request.audience());
+  for (const auto& request : spec.tokenrequests())
+    absl::StrAppend(&tokens, tokens.empty() ? "" : ",", request.audience());
   for (const std::string& mode : spec.volumelifecyclemodes()) absl::StrAppend(&modes, modes.empty() ? "" : ",", mode);
   cells.Text(object.meta().name());
   cells.Bool(!spec.has_attachrequired() || spec.attachrequired());

@@ -1,6 +1,6 @@
 // Tables of core/v1.
-#include "api/time.h"
 #include "api/quantity.h"
+#include "api/time.h"
 #include "controlplane/apiserver/table.h"
 #include "k8s/io/api/core/v1/config.pb.h"
 #include "k8s/io/api/core/v1/event.pb.h"
@@ -21,9 +21,15 @@ std::string Age(const api::Object& object, WallTime now) { return AgeOf(object.m
 
 // ---- pods ----
 
-constexpr Column kPod[] = {{"Name", "string", 0, "name"}, {"Ready", "string"},          {"Status", "string"},
-                           {"Restarts", "string"},        {"Age", "string"},            {"IP", "string", 1},
-                           {"Node", "string", 1},         {"Nominated Node", "string", 1}, {"Readiness Gates", "string", 1}};
+constexpr Column kPod[] = {{"Name", "string", 0, "name"},
+                           {"Ready", "string"},
+                           {"Status", "string"},
+                           {"Restarts", "string"},
+                           {"Age", "string"},
+                           {"IP", "string", 1},
+                           {"Node", "string", 1},
+                           {"Nominated Node", "string", 1},
+                           {"Readiness Gates", "string", 1}};
 
 bool IsSidecar(const core::Pod& pod, const std::string& name) {
   for (const core::Container& container : pod.spec().initcontainers())
@@ -135,9 +141,15 @@ void PodCells(const api::Object& object, WallTime now, Cells& cells) {
 
 // ---- nodes ----
 
-constexpr Column kNode[] = {{"Name", "string", 0, "name"},   {"Status", "string"},           {"Roles", "string"},
-                            {"Age", "string"},               {"Version", "string"},          {"Internal-IP", "string", 1},
-                            {"External-IP", "string", 1},    {"OS-Image", "string", 1},      {"Kernel-Version", "string", 1},
+constexpr Column kNode[] = {{"Name", "string", 0, "name"},
+                            {"Status", "string"},
+                            {"Roles", "string"},
+                            {"Age", "string"},
+                            {"Version", "string"},
+                            {"Internal-IP", "string", 1},
+                            {"External-IP", "string", 1},
+                            {"OS-Image", "string", 1},
+                            {"Kernel-Version", "string", 1},
                             {"Container-Runtime", "string", 1}};
 
 void NodeCells(const api::Object& object, WallTime now, Cells& cells) {
@@ -177,7 +189,7 @@ void NodeCells(const api::Object& object, WallTime now, Cells& cells) {
 
 // ---- services ----
 
-constexpr Column kService[] = {{"Name", "string", 0, "name"}, {"Type", "string"}, {"Cluster-IP", "string"},
+constexpr Column kService[] = {{"Name", "string", 0, "name"}, {"Type", "string"},    {"Cluster-IP", "string"},
                                {"External-IP", "string"},     {"Port(s)", "string"}, {"Age", "string"},
                                {"Selector", "string", 1}};
 
@@ -189,7 +201,8 @@ std::string ExternalAddress(const core::Service& service) {
   if (spec.type() == "LoadBalancer") {
     std::string balancers;
     for (const auto& ingress : service.status().loadbalancer().ingress())
-      absl::StrAppend(&balancers, balancers.empty() ? "" : ",", ingress.ip().empty() ? ingress.hostname() : ingress.ip());
+      absl::StrAppend(&balancers, balancers.empty() ? "" : ",",
+                      ingress.ip().empty() ? ingress.hostname() : ingress.ip());
     if (!balancers.empty()) return externals.empty() ? balancers : balancers + "," + externals;
     return Or(externals, "<pending>");
   }
@@ -273,8 +286,8 @@ std::string Modes(const google::protobuf::RepeatedPtrField<std::string>& modes) 
     for (const std::string& have : modes) {
       if (have != mode) continue;
       absl::StrAppend(&out, out.empty() ? "" : ",",
-                      mode == "ReadWriteOnce"  ? "RWO"
-                      : mode == "ReadOnlyMany" ? "ROX"
+                      mode == "ReadWriteOnce"   ? "RWO"
+                      : mode == "ReadOnlyMany"  ? "ROX"
                       : mode == "ReadWriteMany" ? "RWX"
                                                 : "RWOP");
       break;
@@ -283,10 +296,12 @@ std::string Modes(const google::protobuf::RepeatedPtrField<std::string>& modes) 
   return out;
 }
 
-constexpr Column kVolume[] = {{"Name", "string", 0, "name"}, {"Capacity", "string"}, {"Access Modes", "string"},
-                              {"Reclaim Policy", "string"}, {"Status", "string"}, {"Claim", "string"},
-                              {"StorageClass", "string"}, {"VolumeAttributesClass", "string"}, {"Reason", "string"},
-                              {"Age", "string"}, {"VolumeMode", "string", 1}};
+constexpr Column kVolume[] = {{"Name", "string", 0, "name"}, {"Capacity", "string"},
+                              {"Access Modes", "string"},    {"Reclaim Policy", "string"},
+                              {"Status", "string"},          {"Claim", "string"},
+                              {"StorageClass", "string"},    {"VolumeAttributesClass", "string"},
+                              {"Reason", "string"},          {"Age", "string"},
+                              {"VolumeMode", "string", 1}};
 void VolumeCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& volume = *object.As<core::PersistentVolume>();
   const auto& spec = volume.spec();
@@ -304,9 +319,15 @@ void VolumeCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(spec.has_volumemode() ? spec.volumemode() : "<unset>");
 }
 
-constexpr Column kClaim[] = {{"Name", "string", 0, "name"}, {"Status", "string"}, {"Volume", "string"},
-                             {"Capacity", "string"}, {"Access Modes", "string"}, {"StorageClass", "string"},
-                             {"VolumeAttributesClass", "string"}, {"Age", "string"}, {"VolumeMode", "string", 1}};
+constexpr Column kClaim[] = {{"Name", "string", 0, "name"},
+                             {"Status", "string"},
+                             {"Volume", "string"},
+                             {"Capacity", "string"},
+                             {"Access Modes", "string"},
+                             {"StorageClass", "string"},
+                             {"VolumeAttributesClass", "string"},
+                             {"Age", "string"},
+                             {"VolumeMode", "string", 1}};
 void ClaimCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& claim = *object.As<core::PersistentVolumeClaim>();
   std::string capacity, modes;

@@ -46,9 +46,9 @@ void SliceCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(Age(object, now));
 }
 
-constexpr Column kEvent[] = {{"Last Seen", "string"},    {"Type", "string"},          {"Reason", "string"},
-                             {"Object", "string"},       {"Subobject", "string", 1},  {"Source", "string", 1},
-                             {"Message", "string"},      {"First Seen", "string", 1}, {"Count", "string", 1},
+constexpr Column kEvent[] = {{"Last Seen", "string"},      {"Type", "string"},          {"Reason", "string"},
+                             {"Object", "string"},         {"Subobject", "string", 1},  {"Source", "string", 1},
+                             {"Message", "string"},        {"First Seen", "string", 1}, {"Count", "string", 1},
                              {"Name", "string", 1, "name"}};
 void EventCells(const api::Object& object, WallTime now, Cells& cells) {
   static const api::TypeOps& kType = api::TypeOpsOf<core::Event>();

@@ -41,8 +41,8 @@ void DeploymentCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(SelectorText(deployment.spec().has_selector() ? &deployment.spec().selector() : nullptr));
 }
 
-constexpr Column kReplicaSet[] = {{"Name", "string", 0, "name"}, {"Desired", "integer"},    {"Current", "integer"},
-                                  {"Ready", "integer"},          {"Age", "string"},         {"Containers", "string", 1},
+constexpr Column kReplicaSet[] = {{"Name", "string", 0, "name"}, {"Desired", "integer"},   {"Current", "integer"},
+                                  {"Ready", "integer"},          {"Age", "string"},        {"Containers", "string", 1},
                                   {"Images", "string", 1},       {"Selector", "string", 1}};
 void ReplicaSetCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& set = *object.As<apps::ReplicaSet>();
@@ -65,8 +65,11 @@ void ReplicationControllerCells(const api::Object& object, WallTime now, Cells& 
   cells.Text(LabelsText(controller.spec().selector()));
 }
 
-constexpr Column kStatefulSet[] = {{"Name", "string", 0, "name"}, {"Ready", "string"}, {"Age", "string"},
-                                   {"Containers", "string", 1},   {"Images", "string", 1}};
+constexpr Column kStatefulSet[] = {{"Name", "string", 0, "name"},
+                                   {"Ready", "string"},
+                                   {"Age", "string"},
+                                   {"Containers", "string", 1},
+                                   {"Images", "string", 1}};
 void StatefulSetCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& set = *object.As<apps::StatefulSet>();
   cells.Text(object.meta().name());
@@ -93,8 +96,8 @@ void DaemonSetCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(SelectorText(set.spec().has_selector() ? &set.spec().selector() : nullptr));
 }
 
-constexpr Column kJob[] = {{"Name", "string", 0, "name"}, {"Status", "string"},        {"Completions", "string"},
-                           {"Duration", "string"},        {"Age", "string"},           {"Containers", "string", 1},
+constexpr Column kJob[] = {{"Name", "string", 0, "name"}, {"Status", "string"},     {"Completions", "string"},
+                           {"Duration", "string"},        {"Age", "string"},        {"Containers", "string", 1},
                            {"Images", "string", 1},       {"Selector", "string", 1}};
 void JobCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& job = *object.As<batch::Job>();
@@ -103,13 +106,13 @@ void JobCells(const api::Object& object, WallTime now, Cells& cells) {
       if (condition.type() == type && condition.status() == "True") return true;
     return false;
   };
-  const char* status = is("Complete")                            ? "Complete"
-                       : is("Failed")                            ? "Failed"
-                       : job.metadata().has_deletiontimestamp()  ? "Terminating"
-                       : is("Suspended")                         ? "Suspended"
-                       : is("FailureTarget")                     ? "FailureTarget"
-                       : is("SuccessCriteriaMet")                ? "SuccessCriteriaMet"
-                                                                 : "Running";
+  const char* status = is("Complete")                           ? "Complete"
+                       : is("Failed")                           ? "Failed"
+                       : job.metadata().has_deletiontimestamp() ? "Terminating"
+                       : is("Suspended")                        ? "Suspended"
+                       : is("FailureTarget")                    ? "FailureTarget"
+                       : is("SuccessCriteriaMet")               ? "SuccessCriteriaMet"
+                                                                : "Running";
   std::string completions;
   if (job.spec().has_completions())
     completions = absl::StrCat(job.status().succeeded(), "/", job.spec().completions());
@@ -131,10 +134,10 @@ void JobCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(SelectorText(job.spec().has_selector() ? &job.spec().selector() : nullptr));
 }
 
-constexpr Column kCronJob[] = {{"Name", "string", 0, "name"}, {"Schedule", "string"},      {"Timezone", "string"},
-                               {"Suspend", "boolean"},        {"Active", "integer"},       {"Last Schedule", "string"},
-                               {"Age", "string"},             {"Containers", "string", 1}, {"Images", "string", 1},
-                               {"Selector", "string", 1}};
+constexpr Column kCronJob[] = {
+    {"Name", "string", 0, "name"}, {"Schedule", "string"},      {"Timezone", "string"}, {"Suspend", "boolean"},
+    {"Active", "integer"},         {"Last Schedule", "string"}, {"Age", "string"},      {"Containers", "string", 1},
+    {"Images", "string", 1},       {"Selector", "string", 1}};
 void CronJobCells(const api::Object& object, WallTime now, Cells& cells) {
   const auto& job = *object.As<batch::CronJob>();
   cells.Text(object.meta().name());

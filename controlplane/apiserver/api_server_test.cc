@@ -1,0 +1,389 @@
+#include "controlplane/apiserver/api_server.h"
+
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+
+#include "api/codec.h"
+#include "base/http_client.h"
+#include "base/http_server.h"
+#include "base/log.h"
+#include "client/kubeconfig.h"
+#include "client/rest.h"
+#include "controlplane/apiserver/credentials.h"
+#include "k8s/io/api/authentication/v1/generated.pb.h"
+#include "k8s/io/api/core/v1/config.pb.h"
+#include "k8s/io/api/core/v1/namespace.pb.h"
+#include "k8s/io/api/core/v1/node.pb.h"
+#include "k8s/io/api/core/v1/pod.pb.h"
+#include "k8s/io/api/core/v1/service.pb.h"
+
+namespace skiff::controlplane {
+namespace {
+
+namespace authn = ::k8s::io::api::authentication::v1;
+namespace core = ::k8s::io::api::core::v1;
+using api::json;
+using ::testing::HasSubstr;
+
+struct Answered {
+  int status = 0;
+  std::string body;
+  json document;
+};
+
+class ApiServerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    log::SetSink([](std::string_view) {});
+    char name[] = "/tmp/skiff-apiserver-XXXXXX";
+    directory_ = mkdtemp(name);
+    StartServer();
+  }
+  void TearDown() override {
+    StopServer();
+    std::filesystem::remove_all(directory_);
+    log::SetSink(nullptr);
+  }
+  void StartServer() {
+    ApiServerOptions options;
+    options.bind_address = "127.0.0.1";
+    options.secure_port = 0;
+    options.data_dir = directory_;
+    ASSERT_TRUE(options.Complete().ok());
+    cert_dir_ = options.cert_dir;
+    loop_ = std::make_unique<asio::io_context>();
+    auto server = ApiServer::Make(*loop_, options);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    Status started = Run(server_->Start());
+    ASSERT_TRUE(started.ok()) << started;
+  }
+  void StopServer() {
+    clients_.clear();
+    server_.reset();
+    loop_.reset();
+  }
+
+  template <typename T>
+  T Run(Task<T> task) {
+    std::optional<T> result;
+    loop_->restart();
+    asio::co_spawn(*loop_, Keep(std::move(task), &result), asio::detached);
+    while (!result && loop_->run_one() > 0) {
+    }
+    return *std::move(result);
+  }
+  template <typename T>
+  static Task<void> Keep(Task<T> task, std::optional<T>* result) {
+    result->emplace(co_await std::move(task));
+  }
+
+  // A client with a certificate for `user`, or none for "".
+  http::Client& ClientOf(const std::string& user, const std::vector<std::string>& groups) {
+    auto& client = clients_[user];
+    if (!client) {
+      TlsClientConfig::Options tls;
+      tls.ca_pem = server_->ca_pem();
+      if (!user.empty()) {
+        auto text = MakeKubeconfig(cert_dir_, server_->local_url(), user, groups);
+        EXPECT_TRUE(text.ok()) << text.status();
+        auto config = client::ParseKubeconfig(*text, "test", cert_dir_);
+        EXPECT_TRUE(config.ok()) << config.status();
+        tls = config->tls;
+      }
+      auto made = TlsClientConfig::Make(tls);
+      EXPECT_TRUE(made.ok()) << made.status();
+      client =
+          std::make_unique<http::Client>(loop_->get_executor(), absl::StrCat("127.0.0.1:", server_->port()), *made);
+    }
+    return *client;
+  }
+  Answered Call(const std::string& method, const std::string& target, const json& body = nullptr,
+                const std::string& user = "admin", std::vector<std::string> groups = {"system:masters"},
+                http::Headers headers = {}) {
+    http::ClientRequest request{.method = method, .target = target, .headers = std::move(headers)};
+    if (!body.is_null()) {
+      request.body = body.is_string() ? body.get<std::string>() : body.dump();
+      if (!request.headers.Has("Content-Type")) request.headers.Set("Content-Type", "application/json");
+    }
+    auto response = Run(ClientOf(user, groups).Do(std::move(request)));
+    Answered out;
+    EXPECT_TRUE(response.ok()) << response.status();
+    if (!response.ok()) return out;
+    out.status = response->status;
+    out.body = response->body;
+    out.document = json::parse(response->body, nullptr, false);
+    return out;
+  }
+  Answered AsNode(const std::string& method, const std::string& target, const json& body = nullptr) {
+    return Call(method, target, body, "system:node:n1", {"system:nodes"});
+  }
+  std::string Message(const Answered& answered) { return answered.document.value("message", answered.body); }
+  void MakeServiceAccount(const std::string& ns = "default") {
+    EXPECT_EQ(
+        Call("POST", "/api/v1/namespaces/" + ns + "/serviceaccounts", {{"metadata", {{"name", "default"}}}}).status,
+        201);
+  }
+  json Pod(const std::string& name) {
+    return {{"metadata", {{"name", name}}}, {"spec", {{"containers", {{{"name", "c"}, {"image", "i"}}}}}}};
+  }
+
+  std::string directory_, cert_dir_;
+  std::unique_ptr<asio::io_context> loop_;
+  std::unique_ptr<ApiServer> server_;
+  std::map<std::string, std::unique_ptr<http::Client>> clients_;
+};
+
+constexpr char kConfigMaps[] = "/api/v1/namespaces/default/configmaps";
+
+TEST_F(ApiServerTest, AnonymousSeesHealthAndVersionOnly) {
+  EXPECT_EQ(Call("GET", "/readyz", nullptr, "").body, "ok");
+  EXPECT_EQ(Call("GET", "/version", nullptr, "").document["gitVersion"], "v1.36.2");
+  const Answered refused = Call("GET", "/api/v1/pods", nullptr, "");
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_EQ(Message(refused),
+            "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" at the "
+            "cluster scope");
+  EXPECT_EQ(Call("GET", "/api/v1/pods", nullptr, "", {}, {{"Authorization", "Bearer nonsense"}}).status, 401);
+}
+
+TEST_F(ApiServerTest, WritesCompareResourceVersions) {
+  Answered created = Call("POST", kConfigMaps, {{"metadata", {{"name", "a"}}}, {"data", {{"k", "1"}}}});
+  ASSERT_EQ(created.status, 201) << created.body;
+  EXPECT_EQ(Message(Call("POST", kConfigMaps, {{"metadata", {{"name", "a"}}}})), "configmaps \"a\" already exists");
+  json object = created.document;
+  object["data"]["k"] = "2";
+  const Answered updated = Call("PUT", absl::StrCat(kConfigMaps, "/a"), object);
+  ASSERT_EQ(updated.status, 200) << updated.body;
+  EXPECT_NE(updated.document["metadata"]["resourceVersion"], created.document["metadata"]["resourceVersion"]);
+  const Answered conflict = Call("PUT", absl::StrCat(kConfigMaps, "/a"), object);
+  EXPECT_EQ(conflict.status, 409);
+  EXPECT_EQ(
+      Message(conflict),
+      "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes "
+      "to the latest version and try again");
+  // The same content again is no write.
+  const Answered same = Call("PUT", absl::StrCat(kConfigMaps, "/a"), updated.document);
+  EXPECT_EQ(same.document["metadata"]["resourceVersion"], updated.document["metadata"]["resourceVersion"]);
+  EXPECT_EQ(Call("DELETE", absl::StrCat(kConfigMaps, "/a")).document["status"], "Success");
+  EXPECT_EQ(Message(Call("GET", absl::StrCat(kConfigMaps, "/a"))), "configmaps \"a\" not found");
+}
+
+TEST_F(ApiServerTest, PatchOfWhatIsMissingIsNotFound) {
+  const http::Headers merge = {{"Content-Type", "application/merge-patch+json"}};
+  for (const char* path : {"/api/v1/namespaces/default/configmaps/x", "/api/v1/namespaces/default/services/x",
+                           "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/x"})
+    EXPECT_EQ(Call("PATCH", path, json::object(), "admin", {"system:masters"}, merge).status, 404) << path;
+}
+
+TEST_F(ApiServerTest, FinalizersHoldADeletion) {
+  json object = {{"metadata", {{"name", "a"}, {"finalizers", {"example.com/f"}}}}};
+  ASSERT_EQ(Call("POST", kConfigMaps, object).status, 201);
+  const Answered deleted = Call("DELETE", absl::StrCat(kConfigMaps, "/a"));
+  EXPECT_TRUE(deleted.document["metadata"].contains("deletionTimestamp")) << deleted.body;
+  const Answered patched = Call("PATCH", absl::StrCat(kConfigMaps, "/a"), {{"metadata", {{"finalizers", nullptr}}}},
+                                "admin", {"system:masters"}, {{"Content-Type", "application/merge-patch+json"}});
+  EXPECT_EQ(patched.status, 200) << patched.body;
+  EXPECT_EQ(Call("GET", absl::StrCat(kConfigMaps, "/a")).status, 404);
+}
+
+TEST_F(ApiServerTest, PodsGetGraceAndOnlyGoWhenForced) {
+  MakeServiceAccount();
+  json pod = Pod("p");
+  pod["spec"]["nodeName"] = "n1";
+  const Answered created = Call("POST", "/api/v1/namespaces/default/pods", pod);
+  ASSERT_EQ(created.status, 201) << created.body;
+  EXPECT_EQ(created.document["status"]["phase"], "Pending");
+  EXPECT_EQ(created.document["spec"]["volumes"].size(), 1u);
+  EXPECT_EQ(created.document["spec"]["tolerations"].size(), 2u);
+  const Answered deleted = Call("DELETE", "/api/v1/namespaces/default/pods/p");
+  EXPECT_EQ(deleted.document["metadata"]["deletionGracePeriodSeconds"], 30);
+  EXPECT_EQ(deleted.document["metadata"]["generation"], 2);
+  EXPECT_EQ(Call("GET", "/api/v1/namespaces/default/pods/p").status, 200);
+  const Answered forced = AsNode("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0");
+  EXPECT_EQ(forced.status, 200) << forced.body;
+  EXPECT_EQ(Call("GET", "/api/v1/namespaces/default/pods/p").status, 404);
+}
+
+TEST_F(ApiServerTest, ServicesHoldTheirAddressesOnce) {
+  const std::string services = "/api/v1/namespaces/default/services";
+  const json ports = {{{"port", 80}}};
+  const Answered first =
+      Call("POST", services, {{"metadata", {{"name", "a"}}}, {"spec", {{"ports", ports}, {"clusterIP", "10.96.5.5"}}}});
+  ASSERT_EQ(first.status, 201) << first.body;
+  const json second = {{"metadata", {{"name", "b"}}}, {"spec", {{"ports", ports}, {"clusterIP", "10.96.5.5"}}}};
+  EXPECT_THAT(Message(Call("POST", services, second)),
+              HasSubstr("failed to allocate IP 10.96.5.5: provided IP is already allocated"));
+  EXPECT_EQ(Call("DELETE", services + "/a").status, 200);
+  EXPECT_EQ(Call("POST", services, second).status, 201);
+  const Answered node_port =
+      Call("POST", services, {{"metadata", {{"name", "np"}}}, {"spec", {{"ports", ports}, {"type", "NodePort"}}}});
+  const int port = node_port.document["spec"]["ports"][0]["nodePort"];
+  EXPECT_GE(port, 30000);
+  EXPECT_LE(port, 32767);
+  EXPECT_EQ(Call("GET", services + "/kubernetes").document["spec"]["clusterIP"], "10.96.0.1");
+}
+
+TEST_F(ApiServerTest, NodeReadsOnlyWhatItsPodsNeed) {
+  MakeServiceAccount();
+  const std::string secrets = "/api/v1/namespaces/default/secrets";
+  for (const char* name : {"mine", "other"})
+    ASSERT_EQ(Call("POST", secrets, {{"metadata", {{"name", name}}}}).status, 201);
+  EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 403);
+  json pod = Pod("p");
+  pod["spec"]["nodeName"] = "n1";
+  pod["spec"]["volumes"] = {{{"name", "v"}, {"secret", {{"secretName", "mine"}}}}};
+  ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", pod).status, 201);
+  EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 200);
+  const Answered refused = AsNode("GET", secrets + "/other");
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_THAT(Message(refused), HasSubstr("no relationship found between node 'n1' and this object"));
+  EXPECT_EQ(AsNode("GET", secrets).status, 403);
+  EXPECT_EQ(AsNode("GET", "/api/v1/pods").status, 403);
+  EXPECT_EQ(AsNode("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1").status, 200);
+  EXPECT_EQ(AsNode("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn2").status, 403);
+  EXPECT_EQ(AsNode("GET", "/api/v1/nodes/n2").status, 403);
+  EXPECT_EQ(AsNode("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n2").status, 403);
+  // Gone with the pod.
+  ASSERT_EQ(Call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0").status, 200);
+  EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 403);
+}
+
+TEST_F(ApiServerTest, TokensEndWithWhatTheyAreBoundTo) {
+  MakeServiceAccount();
+  json pod = Pod("p");
+  pod["spec"]["nodeName"] = "n1";
+  const Answered created = Call("POST", "/api/v1/namespaces/default/pods", pod);
+  ASSERT_EQ(created.status, 201) << created.body;
+  const json request = {
+      {"spec",
+       {{"boundObjectRef",
+         {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", "p"}, {"uid", created.document["metadata"]["uid"]}}}}}};
+  const Answered token = AsNode("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", request);
+  ASSERT_EQ(token.status, 201) << token.body;
+  const json review = {{"spec", {{"token", token.document["status"]["token"]}}}};
+  const std::string reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+  const Answered good = Call("POST", reviews, review);
+  EXPECT_EQ(good.document["status"]["authenticated"], true) << good.body;
+  EXPECT_EQ(good.document["status"]["user"]["username"], "system:serviceaccount:default:default");
+  EXPECT_EQ(good.document["status"]["user"]["extra"]["authentication.kubernetes.io/pod-name"][0], "p");
+  // A change of one letter of the signature.
+  std::string forged = token.document["status"]["token"];
+  forged[forged.size() - 10] = forged[forged.size() - 10] == 'A' ? 'B' : 'A';
+  EXPECT_EQ(Call("POST", reviews, {{"spec", {{"token", forged}}}}).document["status"]["error"], "invalid bearer token");
+  ASSERT_EQ(Call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0").status, 200);
+  EXPECT_FALSE(Call("POST", reviews, review).document["status"].contains("authenticated"));
+}
+
+TEST_F(ApiServerTest, ListsInPagesAtOneRevision) {
+  for (int i = 0; i < 5; ++i)
+    ASSERT_EQ(Call("POST", kConfigMaps,
+                   {{"metadata", {{"name", absl::StrCat("c", i)}, {"labels", {{"even", i % 2 ? "n" : "y"}}}}}})
+                  .status,
+              201);
+  const Answered first = Call("GET", absl::StrCat(kConfigMaps, "?limit=2"));
+  ASSERT_EQ(first.document["items"].size(), 2u);
+  EXPECT_EQ(first.document["metadata"]["remainingItemCount"], 3);
+  ASSERT_EQ(Call("DELETE", absl::StrCat(kConfigMaps, "/c3")).status, 200);
+  const std::string token = first.document["metadata"]["continue"];
+  const Answered second = Call("GET", absl::StrCat(kConfigMaps, "?limit=10&continue=", token));
+  ASSERT_EQ(second.document["items"].size(), 3u) << second.body;  // c3 as it was
+  EXPECT_EQ(second.document["metadata"]["resourceVersion"], first.document["metadata"]["resourceVersion"]);
+  EXPECT_EQ(Call("GET", absl::StrCat(kConfigMaps, "?labelSelector=even%3Dy")).document["items"].size(), 3u);
+  EXPECT_EQ(Call("GET", absl::StrCat(kConfigMaps, "?resourceVersion=99999999")).status, 504);
+}
+
+TEST_F(ApiServerTest, WatchResumesAcrossARestart) {
+  const Answered created = Call("POST", kConfigMaps, {{"metadata", {{"name", "a"}}}});
+  const std::string version = created.document["metadata"]["resourceVersion"];
+  ASSERT_EQ(Call("POST", kConfigMaps, {{"metadata", {{"name", "b"}}}}).status, 201);
+  StopServer();
+  StartServer();
+  ASSERT_EQ(Call("DELETE", absl::StrCat(kConfigMaps, "/a")).status, 200);
+  const Answered watched =
+      Call("GET", absl::StrCat(kConfigMaps, "?watch=1&timeoutSeconds=1&resourceVersion=", version));
+  std::vector<std::string> events;
+  for (size_t at = 0; at < watched.body.size();) {
+    const size_t end = watched.body.find('\n', at);
+    const json event = json::parse(watched.body.substr(at, end - at));
+    events.push_back(
+        absl::StrCat(event["type"].get<std::string>(), " ", event["object"]["metadata"]["name"].get<std::string>()));
+    at = end + 1;
+  }
+  EXPECT_THAT(events, ::testing::ElementsAre("ADDED b", "DELETED a"));
+}
+
+TEST_F(ApiServerTest, TypedClientSpeaksProtobuf) {
+  auto text = MakeKubeconfig(cert_dir_, server_->local_url(), "admin", {"system:masters"});
+  ASSERT_TRUE(text.ok());
+  auto config = client::ParseKubeconfig(*text, "test", cert_dir_);
+  ASSERT_TRUE(config.ok());
+  auto rest = client::Rest::Make(loop_->get_executor(), *config);
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  auto created = Run((*rest)->Create(node));
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_EQ(created->spec().taints(0).key(), "node.kubernetes.io/not-ready");
+  auto* condition = created->mutable_status()->add_conditions();
+  condition->set_type("Ready");
+  condition->set_status("True");
+  auto updated = Run((*rest)->UpdateStatus(*created));
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  auto list = Run((*rest)->List<core::Node>(""));
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->items.size(), 1u);
+  EXPECT_EQ(list->items[0]->status().conditions(0).type(), "Ready");
+  auto conflict = Run((*rest)->UpdateStatus(*created));
+  EXPECT_TRUE(client::IsConflict(conflict.status())) << conflict.status();
+}
+
+TEST_F(ApiServerTest, BodyLimits) {
+  json big = {{"metadata", {{"name", "a"}}}, {"data", {{"k", std::string(3 * 1024 * 1024, 'x')}}}};
+  const Answered answered = Call("POST", kConfigMaps, big);
+  EXPECT_EQ(answered.status, 413);
+  EXPECT_EQ(Message(answered), "Request entity too large: limit is 3145728");
+  std::string deep;
+  for (int i = 0; i < 100000; ++i) deep += "{\"a\":";
+  EXPECT_EQ(Call("POST", kConfigMaps, json(deep)).status, 400);
+}
+
+// A kubelet that answers with a redirect, to see that it is not followed.
+Task<void> Redirecting(http::Exchange& exchange) {
+  (void)co_await exchange.Respond(302, {{"Location", "https://127.0.0.1:1/secret"}}, "moved");
+}
+
+TEST_F(ApiServerTest, RedirectsOfKubeletsAreNotFollowed) {
+  MakeServiceAccount();
+  auto pair = SelfSigned({.common_name = "n1", .ip_addresses = {"127.0.0.1"}, .server_auth = true});
+  ASSERT_TRUE(pair.ok());
+  auto tls = TlsServerConfig::Make(*pair);
+  ASSERT_TRUE(tls.ok());
+  http::Server kubelet(loop_->get_executor(), Redirecting);
+  auto port = kubelet.Listen("127.0.0.1:0", *tls);
+  ASSERT_TRUE(port.ok());
+  const json node = {{"metadata", {{"name", "n1"}}},
+                     {"status",
+                      {{"addresses", {{{"type", "InternalIP"}, {"address", "127.0.0.1"}}}},
+                       {"daemonEndpoints", {{"kubeletEndpoint", {{"Port", *port}}}}}}}};
+  ASSERT_EQ(Call("POST", "/api/v1/nodes", node).status, 201);
+  json pod = Pod("p");
+  pod["spec"]["nodeName"] = "n1";
+  ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", pod).status, 201);
+  const Answered logs = Call("GET", "/api/v1/namespaces/default/pods/p/log");
+  EXPECT_EQ(logs.status, 500) << logs.body;
+  const Answered exec = Call("GET", "/api/v1/namespaces/default/pods/p/exec?command=id&stdout=1", nullptr, "admin",
+                             {"system:masters"}, {{"Connection", "Upgrade"}, {"Upgrade", "websocket"}});
+  EXPECT_EQ(exec.status, 502) << exec.body;
+  // A node that names the loopback address is not proxied to.
+  const Answered proxied = Call("GET", "/api/v1/nodes/n1/proxy/healthz");
+  EXPECT_EQ(proxied.status, 400);
+  EXPECT_EQ(Message(proxied), "address not allowed");
+}
+
+}  // namespace
+}  // namespace skiff::controlplane
