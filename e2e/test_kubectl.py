@@ -81,18 +81,21 @@ class KubectlTest(lib.ClusterTest):
             self.assertIn("KIND:", kubectl("explain", "pod.spec.containers"))
 
     def test_get_watch_sees_changes(self):
-        for name, _ in self.each():
-            with subprocess.Popen(["kubectl", "get", "configmaps", "-w", "-o", "name"], stdout=subprocess.PIPE, text=True) as watch:
-                try:
-                    time.sleep(0.5)
-                    lib.kubectl("create", "configmap", "seen-" + name, "--from-literal=a=b")
-                    lib.kubectl("delete", "configmap", "seen-" + name)
+        for version, path in lib.kubectls().items():
+            name = "seen-k" + re.sub(r"\D", "", version)
+            with self.subTest(kubectl=version), subprocess.Popen(
+                    [path, "get", "configmaps", "-w", "--output-watch-events"], stdout=subprocess.PIPE) as watch:
+                def until(what, seen=b""):
                     end = time.monotonic() + 10
-                    seen = ""
-                    while f"configmap/seen-{name}" not in seen and time.monotonic() < end:
-                        ready, _, _ = select.select([watch.stdout], [], [], 1)
-                        seen += watch.stdout.readline() if ready else ""
-                    self.assertIn(f"configmap/seen-{name}", seen)
+                    while what not in seen and time.monotonic() < end:
+                        if select.select([watch.stdout], [], [], 1)[0]:
+                            seen += os.read(watch.stdout.fileno(), 65536)
+                    return seen
+                try:
+                    self.assertRegex(until(b"kube-root-ca.crt").decode(), r"^EVENT +NAME +DATA +AGE\nADDED +kube-root-ca.crt +1 ")
+                    lib.kubectl("create", "configmap", name, "--from-literal=a=b")
+                    lib.kubectl("delete", "configmap", name)
+                    self.assertRegex(until(b"DELETED").decode(), rf"ADDED +{name} +1 +0s\nDELETED +{name} +1 +\d+s\n")
                 finally:
                     watch.kill()
 
