@@ -347,6 +347,9 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("authorization.webhook.cacheAuthorizedTTL", &c->authorized_ttl);
   read("authorization.webhook.cacheUnauthorizedTTL", &c->unauthorized_ttl);
   read("crashLoopBackOff.maxContainerRestartPeriod", &c->max_container_restart_period);
+  read("containerLogMaxSize", &c->container_log_max_size);
+  read("containerLogMaxFiles", &c->container_log_max_files);
+  read("containerLogMonitorInterval", &c->container_log_monitor_interval);
   int64_t verbosity = c->verbosity;
   read("logging.verbosity", &verbosity);
   c->verbosity = static_cast<int>(verbosity);

@@ -56,7 +56,9 @@ struct Config {
   int64_t oom_score_adj = -999, node_status_max_images = 50, node_lease_duration_seconds = 40;
   int64_t kube_api_qps = 50, kube_api_burst = 100, event_qps = 50, event_burst = 100, registry_qps = 5,
           registry_burst = 10;
-  int64_t max_parallel_image_pulls = 0;
+  int64_t max_parallel_image_pulls = 0, container_log_max_files = 5;
+  std::string container_log_max_size;
+  Nanos container_log_monitor_interval{0};
   Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};
   Nanos node_status_report_frequency{0}, runtime_request_timeout{0}, cpu_cfs_quota_period{0}, webhook_cache_ttl{0};
   Nanos authorized_ttl{0}, unauthorized_ttl{0}, max_container_restart_period{0};

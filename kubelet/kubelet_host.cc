@@ -105,6 +105,24 @@ void Kubelet::ProbeEvent(const Pod& pod, const std::string& container, std::stri
   events_->Record(pod_runtime_->ContainerReference(pod, container), type, reason, std::string(message));
 }
 
+// ---- log rotation ----
+
+std::vector<LogRotator::Log> Kubelet::RunningLogs() const {
+  std::vector<LogRotator::Log> out;
+  for (const auto& state : cache_->All()) {
+    for (const auto& c : state->containers) {
+      if (c.state == State::kRunning && !c.log_path.empty()) out.push_back({c.id, c.log_path});
+    }
+  }
+  return out;
+}
+
+Task<Status> Kubelet::ReopenLog(std::string container_id) {
+  cri_v1::ReopenContainerLogRequest request;
+  request.set_container_id(std::move(container_id));
+  co_return (co_await runtime_->ReopenContainerLog(std::move(request))).status();
+}
+
 // ---- server ----
 
 std::vector<PodPtr> Kubelet::Pods() { return workers_->Pods(); }

@@ -1,0 +1,176 @@
+#include "kubelet/logs/log_rotation.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cerrno>
+#include <ctime>
+
+#include "base/files.h"
+#include "base/log.h"
+
+namespace skiff::kubelet {
+namespace {
+
+constexpr std::string_view kGzip = ".gz", kTemporary = ".tmp";
+
+struct Place {
+  Dir dir;           // the log's directory
+  std::string name;  // "0.log"
+};
+
+StatusOr<Place> Locate(std::string_view logs_dir, const std::string& path) {
+  while (logs_dir.size() > 1 && logs_dir.back() == '/') logs_dir.remove_suffix(1);
+  if (!absl::StartsWith(path, absl::StrCat(logs_dir, "/"))) {
+    return InvalidArgument("log ", path, " is not below ", logs_dir);
+  }
+  ASSIGN_OR_RETURN(const Dir root, Dir::Open(std::string(logs_dir)));
+  const std::string relative = path.substr(logs_dir.size() + 1);
+  const size_t slash = relative.rfind('/');
+  ASSIGN_OR_RETURN(Dir dir, root.OpenDir(slash == std::string::npos ? "." : relative.substr(0, slash)));
+  return Place{std::move(dir), slash == std::string::npos ? relative : relative.substr(slash + 1)};
+}
+
+Status Remove(const Dir& dir, const std::string& name) {
+  if (unlinkat(dir.fd(), name.c_str(), 0) != 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, absl::StrCat("failed to remove log ", name));
+  }
+  return absl::OkStatus();
+}
+
+Status Rename(const Dir& dir, const std::string& from, const std::string& to) {
+  if (renameat(dir.fd(), from.c_str(), dir.fd(), to.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("failed to rename ", from, " to ", to));
+  }
+  return absl::OkStatus();
+}
+
+// NAME -> NAME.gz by way of NAME.tmp.
+Status Compress(const Dir& dir, const std::string& name) {
+  ASSIGN_OR_RETURN(const Fd in, dir.OpenFile(name, O_RDONLY | O_NONBLOCK));
+  struct stat st {};
+  if (fstat(in.get(), &st) != 0) return ErrnoStatus(errno, name);
+  const std::string temporary = absl::StrCat(name, kTemporary);
+  RETURN_IF_ERROR(Remove(dir, temporary));
+  ASSIGN_OR_RETURN(Fd out, dir.OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, st.st_mode & 07777));
+  gzFile gz = gzdopen(out.Release(), "wb");
+  if (gz == nullptr) return absl::ResourceExhaustedError("gzdopen");
+  Status status;
+  std::string buffer(64 << 10, '\0');
+  for (;;) {
+    const ssize_t n = read(in.get(), buffer.data(), buffer.size());
+    if (n == 0) break;
+    if (n < 0) {
+      status = ErrnoStatus(errno, absl::StrCat("read ", name));
+      break;
+    }
+    if (gzwrite(gz, buffer.data(), static_cast<unsigned>(n)) != n) {
+      status = ErrnoStatus(errno != 0 ? errno : EIO, absl::StrCat("write ", temporary));
+      break;
+    }
+  }
+  if (gzclose(gz) != Z_OK && status.ok()) status = ErrnoStatus(EIO, absl::StrCat("write ", temporary));
+  if (status.ok()) status = Rename(dir, temporary, absl::StrCat(name, kGzip));
+  if (!status.ok()) {
+    Remove(dir, temporary).IgnoreError();
+    return status;
+  }
+  return Remove(dir, name);
+}
+
+// Everything but the newest: what a crash left, what is too old, what is not compressed yet.
+Status TidyOld(const Place& place, int max_files) {
+  ASSIGN_OR_RETURN(const auto all, place.dir.List());
+  const std::string prefix = absl::StrCat(place.name, ".");
+  std::vector<std::string> old;
+  for (const std::string& name : all) {
+    if (!absl::StartsWith(name, prefix)) continue;
+    const bool done = std::find(all.begin(), all.end(), absl::StrCat(name, kGzip)) != all.end();
+    if (absl::EndsWith(name, kTemporary) || done) {
+      RETURN_IF_ERROR(Remove(place.dir, name));
+    } else {
+      old.push_back(name);
+    }
+  }
+  // The log in use and the one that is about to be rotated count too.
+  const size_t keep = static_cast<size_t>(std::max(max_files - 2, 0));
+  const size_t excess = old.size() > keep ? old.size() - keep : 0;
+  for (size_t i = 0; i < excess; ++i) RETURN_IF_ERROR(Remove(place.dir, old[i]));
+  for (size_t i = excess; i < old.size(); ++i) {
+    if (!absl::EndsWith(old[i], kGzip)) RETURN_IF_ERROR(Compress(place.dir, old[i]));
+  }
+  return absl::OkStatus();
+}
+
+std::string Stamp(WallTime now) {
+  const time_t seconds = std::chrono::system_clock::to_time_t(now);
+  struct tm tm {};
+  localtime_r(&seconds, &tm);
+  char text[32];
+  strftime(text, sizeof(text), "%Y%m%d-%H%M%S", &tm);
+  return text;
+}
+
+}  // namespace
+
+LogRotator::LogRotator(LogRotationOptions options, ListFn list, ReopenFn reopen, Clock& clock)
+    : options_(std::move(options)), list_(std::move(list)), reopen_(std::move(reopen)), clock_(clock) {}
+
+Task<Status> LogRotator::Rotate(Log log) {
+  const std::string stamp = Stamp(clock_.Now());
+  const LogRotationOptions* options = &options_;
+  std::function<Status()> prepare = [&log, &stamp, options]() -> Status {
+    ASSIGN_OR_RETURN(const Place place, Locate(options->logs_dir, log.path));
+    RETURN_IF_ERROR(TidyOld(place, options->max_files));
+    return Rename(place.dir, place.name, absl::StrCat(place.name, ".", stamp));
+  };
+  CO_RETURN_IF_ERROR(co_await RunBlocking(std::move(prepare)), "failed to rotate log ", log.path);
+  Status reopened = co_await reopen_(log.container_id);
+  if (reopened.ok()) co_return reopened;
+  // Back under its name, to be tried again.
+  std::function<Status()> undo = [&log, &stamp, options]() -> Status {
+    ASSIGN_OR_RETURN(const Place place, Locate(options->logs_dir, log.path));
+    if (place.dir.Exists(place.name)) return absl::OkStatus();
+    return Rename(place.dir, absl::StrCat(place.name, ".", stamp), place.name);
+  };
+  (co_await RunBlocking(std::move(undo))).IgnoreError();
+  co_return Annotate(reopened, absl::StrCat("failed to reopen container log ", log.container_id));
+}
+
+Task<Status> LogRotator::Once() {
+  if (options_.max_size < 0) co_return absl::OkStatus();
+  const std::vector<Log> logs = list_();
+  std::vector<size_t> full;
+  const int64_t limit = options_.max_size;
+  std::function<Status()> look = [&logs, &full, limit] {
+    for (size_t i = 0; i < logs.size(); ++i) {
+      struct stat st {};
+      if (lstat(logs[i].path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= limit) full.push_back(i);
+    }
+    return absl::OkStatus();
+  };
+  CO_RETURN_IF_ERROR(co_await RunBlocking(std::move(look)));
+  Status first;
+  for (size_t i : full) {
+    Status status = co_await Rotate(logs[i]);
+    if (absl::IsCancelled(status)) co_return status;
+    if (status.ok()) {
+      VLOG(2, "Rotated a container's log", {"path", logs[i].path});
+    } else {
+      LOG_ERROR(status, "Failed to rotate log for container", {"containerID", logs[i].container_id},
+                {"path", logs[i].path});
+      first.Update(status);
+    }
+  }
+  co_return first;
+}
+
+Task<void> LogRotator::Run() {
+  while ((co_await clock_.Sleep(options_.interval)).ok()) {
+    if (absl::IsCancelled(co_await Once())) co_return;
+  }
+}
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,89 @@
+#include "kubelet/logs/log_rotation.h"
+
+#include <zlib.h>
+
+#include "base/async_testing.h"
+#include "kubelet/volume/testing.h"
+
+namespace skiff::kubelet {
+namespace {
+
+std::string Gunzip(const std::string& path) {
+  gzFile file = gzopen(path.c_str(), "rb");
+  std::string out(1 << 16, '\0');
+  const int n = gzread(file, out.data(), static_cast<unsigned>(out.size()));
+  gzclose(file);
+  return out.substr(0, static_cast<size_t>(std::max(n, 0)));
+}
+
+struct LogRotationTest : testing::Test {
+  TempDir dir;
+  asio::io_context loop;
+  FakeClock clock;
+  std::string path = dir / "pod/c/0.log";
+  std::vector<std::string> reopened;
+  Status reopen_result;
+
+  LogRotationTest() {
+    setenv("TZ", "UTC", 1);
+    MakeDirs(dir / "pod/c").IgnoreError();
+  }
+  Task<Status> Reopen(std::string id) {
+    reopened.push_back(id);
+    if (reopen_result.ok()) (void)WriteFileAtomic(path, "");
+    co_return reopen_result;
+  }
+  Status Once() {
+    LogRotationOptions options;
+    options.logs_dir = dir.path();
+    options.max_size = 10;
+    options.max_files = 4;
+    LogRotator rotator(
+        options,
+        [this] {
+          return std::vector<LogRotator::Log>{{"id", path}};
+        },
+        [this](std::string id) { return Reopen(std::move(id)); }, clock);
+    return RunTask(loop, rotator.Once());
+  }
+  std::vector<std::string> Files() { return *ListDir(dir / "pod/c"); }
+};
+
+TEST_F(LogRotationTest, SmallLogsStay) {
+  ASSERT_TRUE(WriteFileAtomic(path, "small").ok());
+  EXPECT_TRUE(Once().ok());
+  EXPECT_TRUE(reopened.empty());
+}
+
+TEST_F(LogRotationTest, FullLogsAreRenamedOlderOnesCompressedTheOldestRemoved) {
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(WriteFileAtomic(path, absl::StrCat("long enough ", i)).ok());
+    ASSERT_TRUE(Once().ok());
+    clock.Advance(std::chrono::seconds(1), loop);
+  }
+  EXPECT_EQ(reopened.size(), 5u);
+  EXPECT_EQ(Files(), (std::vector<std::string>{"0.log", "0.log.20260101-000002.gz", "0.log.20260101-000003.gz",
+                                               "0.log.20260101-000004"}));
+  EXPECT_EQ(Gunzip(dir / "pod/c/0.log.20260101-000002.gz"), "long enough 2");
+  EXPECT_EQ(*ReadFile(dir / "pod/c/0.log.20260101-000004"), "long enough 4");
+}
+
+TEST_F(LogRotationTest, LeftoversOfACrashGo) {
+  ASSERT_TRUE(WriteFileAtomic(path, "long enough").ok());
+  ASSERT_TRUE(WriteFileAtomic(path + ".20250101-000000", "x").ok());
+  ASSERT_TRUE(WriteFileAtomic(path + ".20250101-000000.gz", "x").ok());
+  ASSERT_TRUE(WriteFileAtomic(path + ".20250101-000001.tmp", "x").ok());
+  ASSERT_TRUE(Once().ok());
+  EXPECT_EQ(Files(), (std::vector<std::string>{"0.log", "0.log.20250101-000000.gz", "0.log.20260101-000000"}));
+}
+
+TEST_F(LogRotationTest, ARuntimeThatDoesNotReopenGetsItsLogBack) {
+  ASSERT_TRUE(WriteFileAtomic(path, "long enough").ok());
+  reopen_result = Unavailable("no runtime");
+  EXPECT_EQ(Once().message(), "failed to reopen container log id: no runtime");
+  EXPECT_EQ(*ReadFile(path), "long enough");
+  EXPECT_EQ(Files().size(), 1u);
+}
+
+}  // namespace
+}  // namespace skiff::kubelet
