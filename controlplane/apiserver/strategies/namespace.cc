@@ -23,11 +23,9 @@ class NamespaceStrategy final : public Strategy {
   void PrepareForUpdate(Context& context, api::Object* updated, const api::Object& old) const override {
     Strategy::PrepareForUpdate(context, updated, old);
     core::Namespace& ns = *updated->As<core::Namespace>();
-    const core::Namespace& before = *old.As<core::Namespace>();
-    *ns.mutable_status() = before.status();
     // Finalizers of the specification change only through the finalize subresource.
     if (context.info.subresource == "finalize") return;
-    *ns.mutable_spec()->mutable_finalizers() = before.spec().finalizers();
+    *ns.mutable_spec()->mutable_finalizers() = old.As<core::Namespace>()->spec().finalizers();
     SetNameLabel(&ns);
   }
 
