@@ -23,6 +23,7 @@ constexpr Entry kControllers[] = {
     {"replicaset-controller", MakeReplicaSetController},
     {"deployment-controller", MakeDeploymentController},
     {"daemonset-controller", MakeDaemonSetController},
+    {"job-controller", MakeJobController},
     {"endpointslice-controller", MakeEndpointSliceController},
     {"endpoints-controller", MakeEndpointsController},
     {"node-ipam-controller", MakeNodeIpamController},

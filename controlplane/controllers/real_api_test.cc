@@ -38,7 +38,7 @@ class RealApiTest : public testing::Test {
     dir_ = mkdtemp(name);
     ApiServerOptions options;
     options.bind_address = "127.0.0.1";
-    options.advertise_address = "127.0.0.1";
+    options.advertise_address = "192.0.2.1";  // nobody dials it
     options.secure_port = 0;
     options.data_dir = dir_;
     options.write_kubeconfig = dir_ + "/kubeconfigs";
@@ -207,7 +207,8 @@ TEST_F(RealApiTest, ADeploymentRollsOutBehindAServiceAndItsNamespaceGoesAway) {
   EXPECT_EQ(informers_->replica_sets->InNamespace("shop").size(), 2u);
 
   ASSERT_TRUE(RunTask(loop_, rest_->Delete<core::Namespace>("", "shop")).ok());
-  ASSERT_TRUE(Until([&] { return informers_->namespaces->Get("shop") == nullptr; }));
+  ASSERT_TRUE(Until([&] { return informers_->namespaces->Get("shop") == nullptr; }))
+      << informers_->namespaces->Get("shop")->ShortDebugString();
   EXPECT_TRUE(informers_->pods->InNamespace("shop").empty());
 }
 
