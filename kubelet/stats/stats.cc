@@ -31,11 +31,11 @@ struct Stats::Impl {
     return names.systemd() ? absl::StrCat(pod_cgroup, "/cri-containerd-", id, ".scope")
                            : absl::StrCat(pod_cgroup, "/", id);
   }
-  PodSource SourceOf(const StatsPod& p) const;
+  PodSource SourceOf(const StatsPod& p, const RuntimeUsage& runtime) const;
   NodeSource SourceOf(const StatsInputs& in) const;
 };
 
-PodSource Stats::Impl::SourceOf(const StatsPod& p) const {
+PodSource Stats::Impl::SourceOf(const StatsPod& p, const RuntimeUsage& runtime) const {
   const auto& metadata = p.pod->metadata();
   PodSource source;
   source.name = metadata.name();
@@ -61,6 +61,10 @@ PodSource Stats::Impl::SourceOf(const StatsPod& p) const {
     container.cgroup = ContainerCgroup(source.cgroup, state.id);
     container.started = StatsTime(std::chrono::nanoseconds(state.started_at));
     container.log_directory = JoinPath(logs, state.name);
+    if (const auto layer = runtime.writable_layers.find(state.id); layer != runtime.writable_layers.end()) {
+      container.rootfs_used_bytes = layer->second.bytes;
+      container.rootfs_used_inodes = layer->second.inodes;
+    }
   }
   for (const auto& [name, path] : p.volumes) {
     source.volumes.push_back({.name = name, .path = path, .pvc_name = "", .ephemeral = IsEphemeral(*p.pod, name)});
@@ -72,9 +76,15 @@ NodeSource Stats::Impl::SourceOf(const StatsInputs& in) const {
   NodeSource source;
   source.node_name = in.node_name;
   source.root_directory = root_dir;
+  // Without the runtime's word images are taken to be on the node's file system.
+  source.image_directory = in.runtime.image_directory.empty() ? root_dir : in.runtime.image_directory;
+  if (in.runtime.images) {
+    source.image_used_bytes = in.runtime.images->bytes;
+    source.image_used_inodes = in.runtime.images->inodes;
+  }
   source.system = {{.name = "pods", .cgroup = "/" + names.Kubepods()}};
   source.cgroups = {"/" + names.Kubepods(), "/" + names.Qos("Burstable"), "/" + names.Qos("BestEffort")};
-  for (const StatsPod& pod : in.pods) source.pods.push_back(SourceOf(pod));
+  for (const StatsPod& pod : in.pods) source.pods.push_back(SourceOf(pod, in.runtime));
   return source;
 }
 

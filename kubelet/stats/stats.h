@@ -4,7 +4,9 @@
 #ifndef SKIFF_KUBELET_STATS_STATS_H_
 #define SKIFF_KUBELET_STATS_STATS_H_
 
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,9 +23,20 @@ struct StatsPod {
   std::vector<std::pair<std::string, std::string>> volumes;  // name, path
 };
 
+// What the runtime alone can tell; asked for only where the summary shows it.
+struct RuntimeUsage {
+  struct Layer {
+    uint64_t bytes = 0, inodes = 0;
+  };
+  std::map<std::string, Layer> writable_layers;  // by container id
+  std::optional<Layer> images;
+  std::string image_directory;  // "" where unknown
+};
+
 struct StatsInputs {
   std::string node_name;
   std::vector<StatsPod> pods;
+  RuntimeUsage runtime;
   bool only_cpu_and_memory = false;
 };
 
