@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "api/codec.h"
 #include "base/log.h"
 
 namespace skiff::kubelet {
@@ -10,26 +11,18 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Whether two statuses differ in more than heartbeats.
+// Whether two statuses differ in more than heartbeats. Images are counted by size: the runtime's order may waver.
 bool Differ(const core::NodeStatus& a, const core::NodeStatus& b) {
-  auto plain = [](core::NodeStatus s) {
-    for (auto& c : *s.mutable_conditions()) c.clear_lastheartbeattime();
-    s.clear_images();  // counted apart: their order may waver
-    // Maps have no order on the wire.
-    std::string out;
-    for (auto* map : {s.mutable_capacity(), s.mutable_allocatable()}) {
-      std::map<std::string, std::string> sorted;
-      for (const auto& [k, v] : *map) sorted[k] = v.string();
-      for (const auto& [k, v] : sorted) absl::StrAppend(&out, k, "=", v, ";");
-      map->clear();
-    }
-    return out + s.SerializePartialAsString();
-  };
   if (a.images_size() != b.images_size()) return true;
   for (int i = 0; i < a.images_size(); ++i) {
     if (a.images(i).sizebytes() != b.images(i).sizebytes()) return true;
   }
-  return plain(a) != plain(b);
+  core::NodeStatus x = a, y = b;
+  for (auto* s : {&x, &y}) {
+    for (auto& c : *s->mutable_conditions()) c.clear_lastheartbeattime();
+    s->clear_images();
+  }
+  return !api::Equal(x, y);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/numbers.h"
+#include "api/codec.h"
 #include "base/log.h"
 #include "kubelet/pod/status.h"
 
@@ -162,7 +163,7 @@ Task<Status> StatusManager::Deliver(std::string uid) {
     if (it == entries_.end()) co_return absl::OkStatus();
     const uint64_t version = it->second.version;
     core::PodStatus merged = Merge(pod, pod.status(), it->second.status);
-    if (Fingerprint(merged) != Fingerprint(pod.status())) {
+    if (!api::Equal(merged, pod.status())) {
       Pod update = pod;
       *update.mutable_status() = std::move(merged);
       auto answer = co_await sink_->UpdateStatus(std::move(update));
