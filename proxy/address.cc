@@ -68,6 +68,10 @@ Family FamilyOf(const Address& address) {
 
 std::string_view FamilyName(Family family) { return family == Family::kIPv4 ? "IPv4" : "IPv6"; }
 
+bool IsUnspecified(const Address& address) {
+  return address == Address{} || (FamilyOf(address) == Family::kIPv4 && address.word[3] == 0);
+}
+
 bool IsLoopback(const Address& address) {
   if (FamilyOf(address) == Family::kIPv4) return Bytes(address)[12] == 127;
   Address loopback = {};

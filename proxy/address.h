@@ -35,6 +35,7 @@ std::string FormatAddress(const Address& address);
 Family FamilyOf(const Address& address);
 std::string_view FamilyName(Family family);  // "IPv4", "IPv6"
 
+bool IsUnspecified(const Address& address);  // 0.0.0.0, ::
 bool IsLoopback(const Address& address);
 bool IsLinkLocal(const Address& address);  // unicast 169.254.0.0/16, fe80::/10, or multicast 224.0.0.0/24, ffx2::/16
 

@@ -114,7 +114,7 @@ TEST_F(DataPathTest, ROOT_TcpInEveryFamily) {
   EXPECT_EQ((*counters)[SKIFF_COUNT_GAVE_UP], 0u);
 }
 
-TEST_F(DataPathTest, ROOT_UnconnectedUdpKeepsItsEndpointWhileThatLives) {
+TEST_F(DataPathTest, ROOT_ConntrackUdp_UnconnectedKeepsItsEndpointWhileThatLives) {
   Backend a("a", "10.1.0.1", 1053, SOCK_DGRAM), b("b", "10.1.0.2", 1053, SOCK_DGRAM);
   Backend a6("a6", "fd01::1", 1053, SOCK_DGRAM), b6("b6", "fd01::2", 1053, SOCK_DGRAM);
   auto with = [](std::vector<std::string> ips) {
@@ -147,7 +147,7 @@ TEST_F(DataPathTest, ROOT_UnconnectedUdpKeepsItsEndpointWhileThatLives) {
     Fd fd(socket(c.family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     std::string answer = UdpOnce(fd.get(), c.ip, 53, c.as_v6);
     bool on_a = answer.starts_with("a");
-    // Security row conntrack-udp: the endpoint goes away, the very next datagram reaches a live one.
+    // The endpoint goes away, the very next datagram reaches a live one.
     Apply(with({on_a ? "10.1.0.2" : "10.1.0.1", on_a ? "fd01::2" : "fd01::1"}));
     EXPECT_EQ(UdpOnce(fd.get(), c.ip, 53, c.as_v6), absl::StrCat(on_a ? c.b : c.a, " ", c.source));
     Apply(with({}));
@@ -178,7 +178,7 @@ TEST_F(DataPathTest, ROOT_OneUdpSocketManyServices) {
   EXPECT_GT((*data_path_->maps().ReadCounters())[SKIFF_COUNT_FLOW_EVICTED], 50u);
 }
 
-TEST_F(DataPathTest, ROOT_ConnectedUdpIsMovedOffADeadEndpoint) {
+TEST_F(DataPathTest, ROOT_ConntrackUdp_ConnectedIsMovedOffADeadEndpoint) {
   Backend a("a", "10.1.0.1", 1053, SOCK_DGRAM), b("b", "10.1.0.2", 1053, SOCK_DGRAM);
   Backend a6("a6", "fd01::1", 1053, SOCK_DGRAM), b6("b6", "fd01::2", 1053, SOCK_DGRAM);
   auto with = [](std::vector<std::string> ips) {
@@ -240,7 +240,7 @@ TEST_F(DataPathTest, ROOT_ConnectedUdpIsMovedOffADeadEndpoint) {
   }
 }
 
-TEST_F(DataPathTest, ROOT_SurvivesTheAgentAndIsReplacedAtomically) {
+TEST_F(DataPathTest, ROOT_AgentKill_DataPathSurvivesAndIsReplacedAtomically) {
   Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
   auto service = Make("ns/s", {{.ips = {"10.96.0.1"}, .port = 80, .endpoints = {{"10.1.0.1", 8080}}}});
   ApplyAll({service});
@@ -309,6 +309,67 @@ TEST_F(DataPathTest, ROOT_ClientAffinity) {
   spec.endpoints.erase(spec.endpoints.begin() + (first.starts_with("a") ? 0 : 1));
   Apply(Make("ns/s", {spec}));
   EXPECT_NE(TcpOnce("10.96.0.1", 80), first) << "its endpoint is gone";
+}
+
+TEST_F(DataPathTest, ROOT_TerminatingEndpoints_NoConnectionIsLostWhileTheSetChanges) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM), b("b", "10.1.0.2", 8080, SOCK_STREAM);
+  auto with = [](std::vector<std::pair<std::string, uint8_t>> ends) {
+    auto change = Make("ns/s", {{.ips = {"10.96.0.1"}, .port = 80}});
+    for (auto& [ip, state] : ends) change.model->ports[0].endpoints.push_back({A(ip), 8080, state});
+    return change;
+  };
+  constexpr uint8_t kReady = SKIFF_BACKEND_CLUSTER | SKIFF_BACKEND_SERVING, kDraining = SKIFF_BACKEND_SERVING;
+  ApplyAll({with({{"10.1.0.1", kReady}})});
+  std::atomic<bool> stop = false;
+  std::atomic<int> good = 0;
+  std::string bad;
+  std::thread client([&] {
+    while (!stop) {
+      if (std::string s = TcpOnce("10.96.0.1", 80); s.ends_with(" 10.96.0.1:80"))
+        good++;
+      else
+        bad = s;
+    }
+  });
+  while (good < 3000 && bad.empty()) {
+    Apply(with({{"10.1.0.1", kReady}, {"10.1.0.2", kReady}}));
+    Apply(with({{"10.1.0.1", kDraining}, {"10.1.0.2", kReady}}));
+    Apply(with({{"10.1.0.2", kReady}}));
+    Apply(with({{"10.1.0.1", kReady}}));
+  }
+  stop = true;
+  client.join();
+  EXPECT_EQ(bad, "");
+  EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_GAVE_UP], 0u);
+}
+
+TEST_F(DataPathTest, ROOT_Soak_MemoryAndFilesStayFlatOver100000EndpointChanges) {
+  auto change = [](int i) {
+    PortSpec spec{.ips = {absl::StrCat("10.96.1.", i % 50)}, .port = 80};
+    for (int e = 0; e < 1 + i % 7; e++)
+      spec.endpoints.emplace_back(absl::StrCat("10.2.", i / 50 % 200, ".", e), uint16_t{80});
+    return Make(absl::StrCat("ns/s", i % 50), {spec});
+  };
+  ApplyAll({});
+  auto resident = [] {
+    auto text = ReadFile("/proc/self/statm");
+    std::vector<std::string> words = absl::StrSplit(*text, ' ');
+    return atol(words[1].c_str()) * 4;
+  };
+  auto files = [] { return ListDir("/proc/self/fd")->size(); };
+  long before_kib = 0;
+  size_t before_files = 0;
+  for (int i = 0; i < 100000; i++) {
+    if (i == 20000) {
+      before_kib = resident();
+      before_files = files();
+    }
+    auto result = reconciler_->Apply({change(i)});
+    ASSERT_TRUE(result.ok()) << result.status();
+  }
+  EXPECT_LE(resident() - before_kib, 512);
+  EXPECT_EQ(files(), before_files);
+  EXPECT_LE(data_path_->maps().chunks(), 2u) << "numbers and slots are used again";
 }
 
 TEST_F(DataPathTest, ROOT_LoadErrorsSayWhy) {

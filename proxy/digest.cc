@@ -97,7 +97,7 @@ std::optional<SliceDigest> Digest(const k8s::io::api::discovery::v1::EndpointSli
   for (const auto& endpoint : slice.endpoints()) {
     auto address = endpoint.addresses_size() > 0 ? ParseAddress(endpoint.addresses(0)) : std::nullopt;
     if (!address || FamilyOf(*address) != out.family || IsLoopback(*address) || IsLinkLocal(*address) ||
-        *address == Address{}) {
+        IsUnspecified(*address)) {
       if (refused != nullptr) ++*refused;
       continue;
     }

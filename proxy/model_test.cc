@@ -116,13 +116,23 @@ TEST(ModelTest, EndpointStates) {
            {"ready wins over an old terminating one of the same address",
             {"10.1.0.1 st", "10.1.0.1 rs"},
             "-> 10.1.0.1:8080"},
-           {"loopback is refused", {"127.0.0.1 rs", "10.1.0.3 rs"}, "-> 10.1.0.3:8080"},
-           {"link-local is refused", {"169.254.169.254 rs", "224.0.0.1 rs", "10.1.0.3 rs"}, "-> 10.1.0.3:8080"},
            {"leading zeros are decimal", {"010.001.0.010 rs"}, "-> 10.1.0.10:8080"},
        }) {
     Seen seen = Apply(ServiceJson(""), {SliceJson("IPv4", kPort, c.endpoints)});
     ASSERT_EQ(seen.inside.size(), 2u) << c.what;
     EXPECT_EQ(seen.inside[0], absl::StrCat("10.96.0.1:80/TCP ", c.want)) << c.what;
+  }
+}
+
+TEST(ModelTest, ExternalIpHijack_LoopbackAndLinkLocalEndpointsAreRefused) {
+  for (const char* bad : {"127.0.0.1", "127.8.8.8", "169.254.169.254", "224.0.0.1", "0.0.0.0"}) {
+    Seen seen = Apply(ServiceJson(""), {SliceJson("IPv4", kPort, {bad, "10.1.0.3"})});
+    EXPECT_EQ(seen.inside[0], "10.96.0.1:80/TCP -> 10.1.0.3:8080") << bad;
+  }
+  for (const char* bad : {"::1", "fe80::1", "ff02::1", "::", "::ffff:127.0.0.1", "::ffff:10.1.0.1"}) {
+    auto slice = Digest(SliceFrom(SliceJson("IPv6", kPort, {bad})), "n1");
+    ASSERT_TRUE(slice);
+    EXPECT_TRUE(slice->endpoints.empty()) << bad;
   }
 }
 

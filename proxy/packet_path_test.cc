@@ -183,7 +183,7 @@ TEST_F(PacketPathTest, ROOT_TcpFromOutside) {
   EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_PACKET_NO_PORT], 0u);
 }
 
-TEST_F(PacketPathTest, ROOT_UdpMovesOffADeadEndpoint) {
+TEST_F(PacketPathTest, ROOT_ConntrackUdp_FromOutside) {
   MakeNode();
   auto pod = Server("p", "pod", "10.244.0.2", 1053, SOCK_DGRAM), pod6 = Server("p", "pod", "fd44::2", 1053, SOCK_DGRAM);
   auto far = Server("r", "far", "10.244.1.2", 1053, SOCK_DGRAM), far6 = Server("r", "far", "fd45::2", 1053, SOCK_DGRAM);
@@ -224,6 +224,36 @@ TEST_F(PacketPathTest, ROOT_ProgramsOutliveTheAgentAndAreRemoved) {
   ASSERT_TRUE(PacketPath::Remove().ok());
   EXPECT_EQ(ask(), "connect: Connection refused");
   EXPECT_EQ(system("tc qdisc show dev c0 | grep -q clsact"), 256) << "nothing is left";
+}
+
+TEST_F(PacketPathTest, ROOT_LocalhostNodeport_NothingOnTheLinkReachesLoopback) {
+  MakeNode();
+  auto pod = Server("p", "pod", "10.244.0.2", 8080, SOCK_STREAM);
+  Backend own("own", "127.0.0.1", 9090, SOCK_STREAM);
+  reconciler_->SetNodeAddresses({{A("192.0.2.1"), false}, {A("127.0.0.1"), true}});
+  ApplyAll({NodePort(30080, IPPROTO_TCP, {{"10.244.0.2", 8080, kHere}})});
+  // A neighbour that sends packets for 127.0.0.1 over the wire.
+  Run(absl::StrCat("ip netns exec ", Ns("c"), " sysctl -qw net.ipv4.conf.all.route_localnet=1 && ip -n ", Ns("c"),
+                   " route del table local 127.0.0.0/8 dev lo && ip -n ", Ns("c"),
+                   " addr del 127.0.0.1/8 dev lo && ip -n ", Ns("c"), " route add 127.0.0.0/8 via 192.0.2.1"));
+  In("c", [&] {
+    for (uint16_t port : {9090, 30080}) {
+      Sockaddr to = Sockaddr::Of("127.0.0.1", port);
+      Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+      EXPECT_TRUE(connect(fd.get(), to.get(), to.size) != 0);
+      pollfd p = {fd.get(), POLLOUT, 0};
+      int error = 0;
+      socklen_t size = sizeof(error);
+      bool answered =
+          poll(&p, 1, 500) > 0 && getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+      EXPECT_FALSE(answered) << port;
+    }
+    EXPECT_EQ(TcpOnce("192.0.2.1", 30080), "pod from 192.0.2.2 192.0.2.1:30080");
+    return 0;
+  });
+  for (const char* device : {"all", "default", "c0", "p0", "r0", "lo"}) {
+    EXPECT_EQ(*ReadFile(absl::StrCat("/proc/sys/net/ipv4/conf/", device, "/route_localnet")), "0\n") << device;
+  }
 }
 
 // One packet through a program: what comes out, with its checksums.

@@ -131,5 +131,48 @@ TEST_F(ProxyTest, ROOT_FollowsTheApi) {
   EXPECT_TRUE(Comes("connect: Network is unreachable", "10.96.0.7"));
 }
 
+TEST_F(ProxyTest, ROOT_HealthCheckNodePort) {
+  auto service = Web();
+  service.mutable_spec()->set_type("LoadBalancer");
+  service.mutable_spec()->set_externaltrafficpolicy("Local");
+  service.mutable_spec()->set_healthchecknodeport(31000);
+  server_.Put(service);
+  auto slice = Slice({"10.1.0.1", "10.1.0.2"});
+  for (auto& e : *slice.mutable_endpoints()) e.set_nodename("n1");
+  server_.Put(slice);
+  Start();
+  // Asked from a thread: the loop answers.
+  auto ask = [&] {
+    std::string answer;
+    std::atomic<bool> done = false;
+    std::thread client([&] {
+      Fd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      Sockaddr to = Sockaddr::Of("127.0.0.1", 31000);
+      if (connect(fd.get(), to.get(), to.size) == 0) {
+        std::string_view request = "GET /anything HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        (void)!write(fd.get(), request.data(), request.size());
+        for (std::string part; !(part = ReadName(fd.get())).empty() && !part.starts_with("recv");) answer += part;
+      }
+      done = true;
+    });
+    EXPECT_TRUE(RunUntil(loop_, [&] { return done.load(); }));
+    client.join();
+    return answer;
+  };
+  std::string answer;
+  EXPECT_TRUE(RunUntil(loop_, [&] { return !(answer = ask()).empty(); }));
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200 OK\r\n")) << answer;
+  EXPECT_NE(answer.find("X-Load-Balancing-Endpoint-Weight: 2\r\n"), std::string::npos) << answer;
+  EXPECT_TRUE(
+      answer.ends_with("\r\n\r\n{\n\t\"service\": {\n\t\t\"namespace\": \"default\",\n\t\t\"name\": \"web\"\n\t},\n"
+                       "\t\"localEndpoints\": 2,\n\t\"serviceProxyHealthy\": true\n}"))
+      << answer;
+  server_.Put(Slice({"10.1.0.1"}));  // of no node
+  EXPECT_TRUE(RunUntil(loop_, [&] { return (answer = ask()).starts_with("HTTP/1.1 503"); })) << answer;
+  EXPECT_NE(answer.find("X-Load-Balancing-Endpoint-Weight: 0\r\n"), std::string::npos) << answer;
+  server_.Remove(core::Service::default_instance(), "default/web");
+  EXPECT_TRUE(RunUntil(loop_, [&] { return ask().empty(); }));
+}
+
 }  // namespace
 }  // namespace skiff::proxy
