@@ -36,13 +36,17 @@ void AddMachine(FakeTree& tree) {
        "28 27 0:25 / /mem\\040disk ro - tmpfs tmpfs ro,size=4k\n"
        "29 27 254:0 /var /bind rw - ext4 /dev/vda rw\n"
        "30 27 0:30 / /ovl rw - overlay overlay rw\n"
-       "31 27 0:31 / /gone rw - xfs /dev/gone rw\n"},
+       "31 27 0:31 / /gone rw - xfs /dev/gone rw\n"
+       "32 27 0:32 / /lib/pods/u/volumes/kubernetes.io~projected/t rw - tmpfs tmpfs rw\n"
+       "33 27 0:33 / /run/io.containerd.runtime.v2.task/k8s.io/c/rootfs rw - overlay overlay rw\n"},
       {"proc/diskstats",
        "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0\n"
        " 254       0 vda 10 20 30 40 50 60 70 80 9 100 110 1 2 3 4 5 6\n"},
       {"mem disk/file", ""},
       {"bind/file", ""},
       {"ovl/file", ""},
+      {"lib/pods/u/volumes/kubernetes.io~projected/t/token", ""},
+      {"run/io.containerd.runtime.v2.task/k8s.io/c/rootfs/file", ""},
       {"etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n"},
       {"usr/lib/os-release", "NAME=\"Debian\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"},
       {"sys/devices/system/cpu/online", "0-1\n"},

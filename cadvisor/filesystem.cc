@@ -34,6 +34,16 @@ bool Supported(std::string_view type) {
   return false;
 }
 
+// What kubelets and runtimes mount for single pods. Upstream reads the table once, before these are there; listing them
+// would add a sample a pod to every family.
+bool BelongsToAPod(const Mount& mount) {
+  if (mount.type != "tmpfs" && mount.type != "overlay") return false;
+  for (const char* part : {"/volumes/kubernetes.io~", "/io.containerd.", "/containers/storage/overlay"}) {
+    if (mount.mountpoint.find(part) != std::string::npos) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 StatusOr<FsStats> StatFilesystem(const std::string& path) {
@@ -51,7 +61,7 @@ StatusOr<std::vector<FsStats>> ReadFilesystems(const Host& host) {
   ASSIGN_OR_RETURN(const std::vector<Mount> mounts, ParseMountinfo(text));
   std::map<std::string, const Mount*> devices;
   for (const Mount& mount : mounts) {
-    if (!Supported(mount.type)) continue;
+    if (!Supported(mount.type) || BelongsToAPod(mount)) continue;
     if (mount.type == "tmpfs") {
       devices[mount.mountpoint] = &mount;  // every tmpfs has the same source
     } else if (mount.type == "overlay") {

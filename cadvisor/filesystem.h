@@ -16,7 +16,7 @@ namespace skiff::cadvisor {
 StatusOr<FsStats> StatFilesystem(const std::string& path);
 
 // Every mounted file system that stores something (ext*, xfs, btrfs, tmpfs, overlay, ..), once a device, with its
-// device's /proc/diskstats. One that cannot be asked is left out. Blocking.
+// device's /proc/diskstats; without those mounted for single pods. One that cannot be asked is left out. Blocking.
 StatusOr<std::vector<FsStats>> ReadFilesystems(const Host& host);
 
 struct DirUsage {
