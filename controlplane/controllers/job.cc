@@ -95,8 +95,9 @@ class JobController final : public Controller {
   }
 
   Task<Status> RemoveTracking(PodPtr pod) {
-    const nlohmann::json patch = {
-        {"metadata", {{"uid", pod->metadata().uid()}, {"$deleteFromPrimitiveList/finalizers", nlohmann::json::array({kTracking})}}}};
+    const nlohmann::json patch = {{"metadata",
+                                   {{"uid", pod->metadata().uid()},
+                                    {"$deleteFromPrimitiveList/finalizers", nlohmann::json::array({kTracking})}}}};
     const auto patched =
         co_await context_.rest->Patch<core::Pod>(pod->metadata().namespace_(), pod->metadata().name(), patch.dump());
     if (absl::IsNotFound(patched.status()) || client::IsConflict(patched.status())) co_return absl::OkStatus();

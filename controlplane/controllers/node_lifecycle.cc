@@ -134,7 +134,11 @@ class NodeLifecycleController final : public Controller {
   Task<void> Monitor() {
     while ((co_await context_.clock().Sleep(context_.options.node_monitor_period)).ok()) {
       const SteadyTime now = context_.clock().Steady();
-      for (const auto& [name, health] : health_) {
+      // While the API server is away nobody can be heard: that is not the nodes' silence.
+      const bool deaf =
+          !context_.informers->nodes->last_error().ok() || !context_.informers->node_leases->last_error().ok();
+      for (auto& [name, health] : health_) {
+        if (deaf) health.heard = now;
         const NodePtr node = context_.informers->nodes->Get(name);
         if (node == nullptr) continue;
         const bool posted = FindNodeCondition(*node, "Ready") != nullptr;

@@ -77,11 +77,6 @@ class RealApiTest : public testing::Test {
     EXPECT_TRUE(created.ok()) << created.status();
     return created.ok() ? *std::move(created) : T();
   }
-  template <typename T>
-  StatusOr<T> Get(const std::string& ns, const std::string& name) {
-    return RunTask(loop_, rest_->Get<T>(ns, name));
-  }
-
   void MakeNode(const std::string& name) {
     core::Node node;
     node.mutable_metadata()->set_name(name);
@@ -190,9 +185,14 @@ TEST_F(RealApiTest, ADeploymentRollsOutBehindAServiceAndItsNamespaceGoesAway) {
   EXPECT_EQ(informers_->root_cas->Get("shop/kube-root-ca.crt")->data().at("ca.crt"), server_->ca_pem());
 
   // A new template, then back.
-  auto d = *Get<apps::Deployment>("shop", "web");
-  d.mutable_spec()->mutable_template_()->mutable_spec()->mutable_containers(0)->set_image("web:2");
-  ASSERT_TRUE(RunTask(loop_, rest_->Update(d)).ok());
+  const auto set_image = [&](const char* image) {
+    const nlohmann::json patch = nlohmann::json::array(
+        {{{"op", "replace"}, {"path", "/spec/template/spec/containers/0/image"}, {"value", image}}});
+    const auto patched =
+        RunTask(loop_, rest_->Patch<apps::Deployment>("shop", "web", patch.dump(), {.type = client::PatchType::kJson}));
+    return patched.status();
+  };
+  ASSERT_TRUE(set_image("web:2").ok());
   const auto rolled_out = [&](const char* revision) {
     const auto now = informers_->deployments->Get("shop/web");
     return now->metadata().annotations().at(kRevision) == revision &&
@@ -200,9 +200,7 @@ TEST_F(RealApiTest, ADeploymentRollsOutBehindAServiceAndItsNamespaceGoesAway) {
   };
   ASSERT_TRUE(Until([&] { return rolled_out("2"); }));
   EXPECT_EQ(informers_->replica_sets->InNamespace("shop").size(), 2u);
-  d = *Get<apps::Deployment>("shop", "web");
-  d.mutable_spec()->mutable_template_()->mutable_spec()->mutable_containers(0)->set_image("web:1");
-  ASSERT_TRUE(RunTask(loop_, rest_->Update(d)).ok());
+  ASSERT_TRUE(set_image("web:1").ok());
   ASSERT_TRUE(Until([&] { return rolled_out("3"); }));
   EXPECT_EQ(informers_->replica_sets->InNamespace("shop").size(), 2u);
 

@@ -63,7 +63,7 @@ Task<void> WorkQueue::Work(std::string key) {
   if (status.ok()) {
     failures_.erase(key);
   } else if (!cancelled) {
-    if (client::IsConflict(status) || client::IsNamespaceTerminating(status)) {
+    if (client::IsConflict(status) || client::IsNamespaceTerminating(status) || absl::IsNotFound(status)) {
       VLOG(2, "Sync failed, will retry", {"controller", name_}, {"key", key}, {"err", status});
     } else {
       LOG_ERROR(status, "Sync failed, will retry", {"controller", name_}, {"key", key});

@@ -18,8 +18,8 @@ namespace skiff::controlplane {
 
 class WorkQueue {
  public:
-  // Brings one key's object into its desired state. An error is logged and the key comes again; conflicts are not worth
-  // a line.
+  // Brings one key's object into its desired state. An error is logged and the key comes again; what races bring (a
+  // conflict, an object that is gone) is not worth a line.
   using Sync = std::function<Task<Status>(std::string key)>;
 
   WorkQueue(asio::any_io_executor executor, Clock& clock, std::string name, size_t workers, Sync sync);
