@@ -271,6 +271,10 @@ void AddCoreDefaults(DefaultTable* table) {
   table->Add<core::ObjectFieldSelector>([](core::ObjectFieldSelector* s) {
     if (s->apiversion().empty()) s->set_apiversion("v1");
   });
+  // A value in Go, so never absent: patches made from the JSON form would see a change otherwise.
+  table->Add<core::ResourceFieldSelector>([](core::ResourceFieldSelector* s) {
+    if (!s->has_divisor()) s->mutable_divisor()->set_string("0");
+  });
   table->Add<core::Namespace>([](core::Namespace* n) {
     if (!n->metadata().name().empty())
       (*n->mutable_metadata()->mutable_labels())["kubernetes.io/metadata.name"] = n->metadata().name();

@@ -45,6 +45,21 @@ bool AtomicType(const Plan& plan) {
   return false;
 }
 
+// A string member, "" where there is none.
+std::string Text(const nlohmann::json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+bool Flag(const nlohmann::json& object, const char* key) {
+  const auto it = object.find(key);
+  return it != object.end() && it->is_boolean() && it->get<bool>();
+}
+const nlohmann::json* Object(const nlohmann::json* object, std::string_view key) {
+  if (object == nullptr || !object->is_object()) return nullptr;
+  const auto it = object->find(std::string(key));
+  return it != object->end() && it->is_object() ? &*it : nullptr;
+}
+
 }  // namespace
 
 FieldSchema FieldSchema::Untyped() { return FieldSchema(); }
@@ -107,24 +122,25 @@ FieldSchema FieldSchema::OfJson(const nlohmann::json* schema) {
   FieldSchema out;
   if (schema == nullptr || !schema->is_object()) return out;
   out.schema_ = schema;
-  if (schema->value("x-kubernetes-int-or-string", false)) {
+  if (Flag(*schema, "x-kubernetes-int-or-string")) {
     out.kind_ = Kind::kScalar;
     return out;
   }
-  const std::string type = schema->value("type", "");
+  const std::string type = Text(*schema, "type");
   if (type == "object") {
-    out.atomic_ = schema->value("x-kubernetes-map-type", "") == "atomic";
+    out.atomic_ = Text(*schema, "x-kubernetes-map-type") == "atomic";
     if (schema->contains("properties"))
       out.kind_ = Kind::kStruct;
     else if (schema->contains("additionalProperties"))
       out.kind_ = Kind::kMap;
   } else if (type == "array") {
     out.kind_ = Kind::kList;
-    const std::string list = schema->value("x-kubernetes-list-type", "atomic");
+    const std::string list = Text(*schema, "x-kubernetes-list-type");
     if (list == "set")
       out.is_set_ = true;
     else if (list == "map" && schema->contains("x-kubernetes-list-map-keys"))
-      for (const auto& key : (*schema)["x-kubernetes-list-map-keys"]) out.keys_.push_back(key.get<std::string>());
+      for (const auto& key : (*schema)["x-kubernetes-list-map-keys"])
+        out.keys_.push_back(key.is_string() ? key.get<std::string>() : std::string());
     else
       out.atomic_ = true;
   } else if (!type.empty()) {
@@ -175,17 +191,15 @@ FieldSchema FieldSchema::Child(std::string_view name) const {
     return OfMessage(Plan::Of(k8s::io::apimachinery::pkg::apis::meta::v1::ObjectMeta::descriptor()));
   if (field_ != nullptr) return OfValue(*field_);
   if (schema_ != nullptr) {
-    if (const auto properties = schema_->find("properties"); properties != schema_->end())
-      if (const auto found = properties->find(std::string(name)); found != properties->end()) return OfJson(&*found);
-    if (const auto found = schema_->find("additionalProperties"); found != schema_->end() && found->is_object())
-      return OfJson(&*found);
+    if (const nlohmann::json* found = Object(Object(schema_, "properties"), name)) return OfJson(found);
+    if (const nlohmann::json* found = Object(schema_, "additionalProperties")) return OfJson(found);
   }
   return Untyped();
 }
 
 FieldSchema FieldSchema::Item() const {
   if (field_ != nullptr) return OfValue(*field_);
-  if (schema_ != nullptr && schema_->contains("items")) return OfJson(&(*schema_)["items"]);
+  if (const nlohmann::json* items = Object(schema_, "items")) return OfJson(items);
   return Untyped();
 }
 
@@ -206,10 +220,8 @@ StatusOr<std::string> FieldSchema::ElementOf(const nlohmann::json& item) const {
     if (field_ != nullptr) {
       if (const FieldPlan* field = field_->message().Find(name, nullptr)) by_default = field->facts().default_json();
       // Schemas give a key without a default of its own the type's zero where the field has no unset state.
-    } else if (schema_ != nullptr && schema_->contains("items")) {
-      const auto& properties = (*schema_)["items"].value("properties", nlohmann::json::object());
-      if (properties.contains(name) && properties[name].contains("default"))
-        AppendJson(properties[name]["default"], &by_default);
+    } else if (const nlohmann::json* property = Object(Object(Object(schema_, "items"), "properties"), name)) {
+      if (const auto found = property->find("default"); found != property->end()) AppendJson(*found, &by_default);
     }
     if (by_default.empty())
       return InvalidArgument("associative list with keys has an element that omits key field \"", name,

@@ -104,9 +104,16 @@ std::vector<FieldPath> ResetFields(const GroupVersionKind& gvk, std::string_view
   return {};
 }
 
+// A string member of an object, "" where there is none.
+std::string Text(const json& object, const char* key) {
+  if (!object.is_object()) return {};
+  const auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : std::string();
+}
+
 json Document(const Object& object) {
   json out = object.ToJsonValue();
-  if (out.contains("metadata")) out["metadata"].erase("managedFields");
+  if (const auto it = out.find("metadata"); it != out.end() && it->is_object()) it->erase("managedFields");
   return out;
 }
 
@@ -294,15 +301,16 @@ void TrackUpdate(const Object* old, Object* updated, const Manager& manager) {
 StatusOr<Object> ServerSideApply(const Object* live, const json& applied, const TypeOps* type, const Manager& manager,
                                  bool force) {
   if (!applied.is_object()) return BadRequestError("error decoding YAML: the document is no object");
-  ASSIGN_OR_RETURN(const GroupVersion version, GroupVersion::Parse(applied.value("apiVersion", "")));
-  const GroupVersionKind gvk{version.group, version.version, applied.value("kind", "")};
+  ASSIGN_OR_RETURN(const GroupVersion version, GroupVersion::Parse(Text(applied, "apiVersion")));
+  const GroupVersionKind gvk{version.group, version.version, Text(applied, "kind")};
   const FieldSchema schema = SchemaOf(type, manager.custom_schema);
 
   if (const std::vector<std::string> errors = SchemaErrors(schema, applied); !errors.empty()) {
-    const json metadata = applied.value("metadata", json::object());
-    std::string name = live != nullptr ? live->meta().namespace_() : metadata.value("namespace", "");
+    const auto found = applied.find("metadata");
+    const json metadata = found != applied.end() ? *found : json();
+    std::string name = live != nullptr ? live->meta().namespace_() : Text(metadata, "namespace");
     if (!name.empty()) name += "/";
-    name += metadata.value("name", "");
+    name += Text(metadata, "name");
     return Unexplained(absl::StrCat(
         "failed to create typed patch object (", name, "; ", version.ToString(), ", Kind=", gvk.kind,
         "): ", errors.size() == 1 ? errors[0] : absl::StrCat("errors:\n  ", absl::StrJoin(errors, "\n  "))));

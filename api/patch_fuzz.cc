@@ -10,9 +10,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace skiff::api;  // NOLINT
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   k8s::io::api::core::v1::Pod pod;
-  if (!FromJson(std::string_view(R"({"metadata":{"name":"p","labels":{"a":"b"},"finalizers":["x/y"]},"spec":{"containers":[
+  if (!FromJson(
+           std::string_view(R"({"metadata":{"name":"p","labels":{"a":"b"},"finalizers":["x/y"]},"spec":{"containers":[
         {"name":"c","image":"i","ports":[{"containerPort":80}]}],"volumes":[{"name":"v","emptyDir":{}}]}})"),
-                &pod)
+           &pod)
            .ok())
     return 0;
   const Object object = Object::Of(std::move(pod));
