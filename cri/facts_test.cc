@@ -31,10 +31,16 @@ TEST(CriFacts, MessagesAgreeWithTheTable) {
       ASSERT_NE(method, nullptr) << line;
       EXPECT_TRUE(absl::EndsWith(method->input_type()->full_name(), c[8].substr(c[8].rfind('.') + 1))) << line;
       EXPECT_TRUE(absl::EndsWith(method->output_type()->full_name(), c[9].substr(c[9].rfind('.') + 1))) << line;
-      EXPECT_EQ(method->server_streaming(), !c[10].empty() && c[10] != "none" && c[10] != "n" && c[10] != "unary")
-          << line;
+      EXPECT_EQ(method->server_streaming(), c[10] == "server") << line;
     } else if (c[0] == "enum") {
-      const auto* type = file->FindEnumTypeByName(c[2]);
+      const google::protobuf::EnumDescriptor* type = nullptr;
+      if (size_t dot = c[2].find('.'); dot != std::string::npos) {
+        const auto* outer = file->FindMessageTypeByName(c[2].substr(0, dot));
+        ASSERT_NE(outer, nullptr) << line;
+        type = outer->FindEnumTypeByName(c[2].substr(dot + 1));
+      } else {
+        type = file->FindEnumTypeByName(c[2]);
+      }
       ASSERT_NE(type, nullptr) << line;
       std::string name = absl::StartsWith(c[3], "SIG") ? "SIGNAL_" + c[3] : c[3];
       const auto* value = type->FindValueByName(name);
