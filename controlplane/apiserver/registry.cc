@@ -60,7 +60,9 @@ Task<StatusOr<api::Object>> Registry::Create(Context& context, const Kind& kind,
     co_return PlainError("resourceVersion should not be set on objects to be created");
   const bool generated = object.meta().name().empty() && !object.meta().generatename().empty();
   const std::string base = object.meta().generatename();
-  const Attributes attributes{kind, Operation::kCreate, "", ns, object.meta().name(), &object, nullptr};
+  // A refusal before the name is made up names the prefix.
+  const Attributes attributes{kind,   Operation::kCreate, "", ns, generated ? base : object.meta().name(), &object,
+                              nullptr};
   if (Status status = admission_.Mutate(context, attributes); !status.ok()) co_return status;
 
   metav1::ObjectMeta& meta = *object.mutable_meta();
