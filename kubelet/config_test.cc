@@ -1,0 +1,115 @@
+#include "kubelet/config.h"
+
+#include <fstream>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kubelet/config_fields.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using ::testing::HasSubstr;
+
+StatusOr<Config> Load(std::vector<const char*> args) {
+  args.insert(args.begin(), "kubelet");
+  return LoadConfig(static_cast<int>(args.size()), args.data());
+}
+
+TEST(Config, DefaultsWithoutAndWithAFile) {
+  auto c = Load({});
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_TRUE(c->anonymous_auth);
+  EXPECT_EQ(c->authorization_mode, "AlwaysAllow");
+  EXPECT_EQ(c->read_only_port, 10255);
+  EXPECT_EQ(c->port, 10250);
+  EXPECT_EQ(c->node_status_update_frequency, std::chrono::seconds(10));
+  auto file = ParseConfigFile("kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n", "f");
+  ASSERT_TRUE(file.ok()) << file.status();
+  Config with;
+  ASSERT_TRUE(ApplyConfig(*file, &with).ok());
+  EXPECT_FALSE(with.anonymous_auth);
+  EXPECT_EQ(with.authorization_mode, "Webhook");
+  EXPECT_EQ(with.read_only_port, 0);
+  EXPECT_EQ(with.eviction_hard["memory.available"], "100Mi");
+}
+
+TEST(Config, FlagsInUpstreamsSpelling) {
+  auto c =
+      Load({"--cgroup-root=/n1", "--cgroup-driver", "systemd", "--max-pods=7", "--fail-swap-on=false", "-v", "4",
+            "--cluster-dns=10.0.0.1,10.0.0.2", "--eviction-hard=memory.available<200Mi,nodefs.available<5%",
+            "--sync-frequency=30s", "--register-with-taints=a=b:NoSchedule", "--feature-gates=PodLevelResources=true"});
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->cgroup_root, "/n1");
+  EXPECT_EQ(c->cgroup_driver, "systemd");
+  EXPECT_EQ(c->max_pods, 7);
+  EXPECT_FALSE(c->fail_swap_on);
+  EXPECT_EQ(c->verbosity, 4);
+  EXPECT_EQ(c->cluster_dns, (std::vector<std::string>{"10.0.0.1", "10.0.0.2"}));
+  EXPECT_EQ(c->eviction_hard["memory.available"], "200Mi");
+  EXPECT_EQ(c->sync_frequency, std::chrono::seconds(30));
+  EXPECT_THAT(c->register_with_taints_json, HasSubstr("NoSchedule"));
+}
+
+TEST(Config, BadInputNamesTheField) {
+  struct Case {
+    const char *text, *error;
+  };
+  const std::string head = "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n";
+  for (const Case& c : {
+           Case{"maxPods: many\n", "f: maxPods: must be an integer"},
+           {"authentication: {anonymous: {enabled: 3}}\n", "f: authentication.anonymous.enabled: must be a boolean"},
+           {"clusterDNS: 10.0.0.1\n", "f: clusterDNS: must be a list of strings"},
+           {"syncFrequency: soon\n", "f: syncFrequency: "},
+           {"evictionHard: {memory.available: 5}\n", "f: evictionHard: must be a map of strings"},
+           {"a: [\n", "f: "},
+       }) {
+    auto parsed = ParseConfigFile(head + c.text, "f");
+    EXPECT_FALSE(parsed.ok()) << c.text;
+    EXPECT_THAT(std::string(parsed.status().message()), HasSubstr(c.error));
+  }
+  EXPECT_THAT(std::string(ParseConfigFile("kind: Pod\napiVersion: v1\n", "f").status().message()),
+              HasSubstr("no kind \"Pod\" is registered"));
+  EXPECT_THAT(std::string(Load({"--no-such-flag"}).status().message()), HasSubstr("unknown flag: --no-such-flag"));
+  EXPECT_THAT(std::string(Load({"--max-pods=x"}).status().message()), HasSubstr("max-pods"));
+  EXPECT_THAT(std::string(Load({"--cgroup-driver=x"}).status().message()), HasSubstr("cgroupDriver"));
+  EXPECT_THAT(std::string(Load({"--feature-gates=Nope=true"}).status().message()),
+              HasSubstr("unrecognized feature gate: Nope"));
+  EXPECT_TRUE(absl::IsCancelled(Load({"--version"}).status()));
+}
+
+TEST(Config, EveryUpstreamFlagIsKnown) {
+  std::ifstream in("../shared/facts/kubelet-flags.tsv");
+  if (!in) GTEST_SKIP() << "interface tables not beside the project";
+  auto help = Load({"--help"}).status();
+  std::string line;
+  std::getline(in, line);
+  while (std::getline(in, line)) {
+    std::string name = line.substr(0, line.find('\t'));
+    if (name == "help") continue;
+    std::string flag = "--" + name;
+    // A known flag complains about its value or works; an unknown one is refused by name.
+    auto loaded = Load({flag.c_str()});
+    EXPECT_EQ(std::string(loaded.status().message()).find("unknown flag"), std::string::npos) << flag;
+  }
+}
+
+TEST(Config, EveryUpstreamFieldIsKnown) {
+  std::ifstream in("../shared/facts/kubelet-config-fields.tsv");
+  if (!in) GTEST_SKIP() << "interface tables not beside the project";
+  std::set<std::string> known;
+  for (const auto& field : ConfigFields()) known.emplace(field.path);
+  std::string line;
+  std::getline(in, line);
+  while (std::getline(in, line)) {
+    std::vector<std::string> c = absl::StrSplit(line, '\t');
+    if (c[1] != "KubeletConfiguration" || c[2].find("[]") != std::string::npos) continue;
+    EXPECT_TRUE(known.contains(c[2])) << c[2];
+  }
+}
+
+}  // namespace
+}  // namespace skiff::kubelet

@@ -1,0 +1,158 @@
+#include <filesystem>
+
+#include "base/files.h"
+#include "gtest/gtest.h"
+#include "kubelet/pod/pod_testing.h"
+#include "kubelet/resources/cgroup_names.h"
+#include "kubelet/resources/cgroups.h"
+#include "kubelet/resources/pod_resources.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using testing_pods::MakePod;
+
+void Set(core::Container* c, const char* what, const char* name, const char* value) {
+  auto* r = c->mutable_resources();
+  auto* map = std::string_view(what) == "limits" ? r->mutable_limits() : r->mutable_requests();
+  (*map)[name] = api::Quantity::Of(value).ToProto();
+}
+
+TEST(CgroupNames, BothDrivers) {
+  struct Case {
+    const char* root;
+    bool systemd;
+    const char* qos;
+    const char *path, *runtime;
+  };
+  for (const Case& c : {
+           Case{"", false, "Guaranteed", "kubepods/poda-b", "/kubepods/poda-b"},
+           {"/lab-n1", false, "Burstable", "lab-n1/kubepods/burstable/poda-b", "/lab-n1/kubepods/burstable/poda-b"},
+           {"/a/b", false, "BestEffort", "a/b/kubepods/besteffort/poda-b", "/a/b/kubepods/besteffort/poda-b"},
+           {"", true, "Burstable", "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-poda_b.slice",
+            "kubepods-burstable-poda_b.slice"},
+           {"", true, "Guaranteed", "kubepods.slice/kubepods-poda_b.slice", "kubepods-poda_b.slice"},
+       }) {
+    CgroupNames names(c.root, c.systemd);
+    EXPECT_EQ(names.Pod(c.qos, "a-b"), c.path);
+    EXPECT_EQ(names.ForRuntime(c.qos, "a-b"), c.runtime);
+    std::string last = names.Pod(c.qos, "a-b");
+    EXPECT_EQ(names.UidOf(last.substr(last.rfind('/') + 1)), "a-b");
+  }
+  EXPECT_EQ(CgroupNames("", false).UidOf("burstable"), "");
+  EXPECT_EQ(CgroupNames("", true).UidOf("kubepods-burstable.slice"), "");
+}
+
+TEST(PodResources, QosClasses) {
+  Pod pod = MakePod({"c"});
+  EXPECT_EQ(QosClass(pod), "BestEffort");
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  Set(c, "requests", "cpu", "100m");
+  EXPECT_EQ(QosClass(pod), "Burstable");
+  Set(c, "limits", "cpu", "100m");
+  Set(c, "limits", "memory", "1Mi");
+  EXPECT_EQ(QosClass(pod), "Burstable");
+  Set(c, "requests", "memory", "1Mi");
+  EXPECT_EQ(QosClass(pod), "Guaranteed");
+}
+
+TEST(PodResources, RecordedBurstablePod) {
+  // The values of the recording kubelet/14-in-container/v-burstable.
+  Pod pod = MakePod({"c", "nolimits", "reqonly"});
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  Set(c, "requests", "cpu", "100m");
+  Set(c, "requests", "memory", "32Mi");
+  Set(c, "limits", "cpu", "200m");
+  Set(c, "limits", "memory", "64Mi");
+  auto* r = pod.mutable_spec()->mutable_containers(2);
+  Set(r, "requests", "cpu", "5m");
+  Set(r, "requests", "memory", "1Gi");
+  EXPECT_EQ(Get(PodRequests(pod), "cpu").ToString(), "105m");
+  EXPECT_EQ(Get(PodRequests(pod), "memory").ToString(), "1056Mi");
+  CgroupResources cgroup = PodCgroupResources(pod, true, 100000, -1);
+  EXPECT_EQ(cgroup.cpu_shares, 107);
+  EXPECT_FALSE(cgroup.cpu_quota.has_value());
+  EXPECT_FALSE(cgroup.memory_limit.has_value());
+  EXPECT_EQ(MilliCpuToShares(100), 102);
+  EXPECT_EQ(MilliCpuToQuota(200, 100000), 20000);
+  EXPECT_EQ(MilliCpuToShares(0), 2);
+}
+
+TEST(PodResources, InitContainersAndSidecars) {
+  Pod pod = MakePod({"c"}, {"side", "init"});
+  pod.mutable_spec()->mutable_initcontainers(0)->set_restartpolicy("Always");
+  Set(pod.mutable_spec()->mutable_containers(0), "requests", "cpu", "100m");
+  Set(pod.mutable_spec()->mutable_initcontainers(0), "requests", "cpu", "50m");
+  Set(pod.mutable_spec()->mutable_initcontainers(1), "requests", "cpu", "300m");
+  EXPECT_EQ(Get(PodRequests(pod), "cpu").ToString(), "350m");  // the init container beside the sidecar
+}
+
+TEST(PodResources, OomScores) {
+  Pod pod = MakePod({"c"});
+  const int64_t memory = int64_t{8} << 30;
+  EXPECT_EQ(OomScoreAdjust(pod, pod.spec().containers(0), memory), 1000);
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  Set(c, "requests", "memory", "4Gi");
+  EXPECT_EQ(OomScoreAdjust(pod, *c, memory), 500);
+  Set(c, "requests", "memory", "1");
+  EXPECT_EQ(OomScoreAdjust(pod, *c, memory), 999);
+  Set(c, "requests", "memory", "8Gi");
+  EXPECT_EQ(OomScoreAdjust(pod, *c, memory), 3);
+  Set(c, "limits", "memory", "8Gi");
+  Set(c, "limits", "cpu", "1");
+  Set(c, "requests", "cpu", "1");
+  EXPECT_EQ(OomScoreAdjust(pod, *c, memory), -997);
+}
+
+TEST(PodResources, WeightsOfV2) {
+  EXPECT_EQ(SharesToWeight(2), 1);
+  EXPECT_EQ(SharesToWeight(1024), 100);
+  EXPECT_EQ(SharesToWeight(262144), 10000);
+}
+
+// A tree of plain files with the names of a v1 host.
+class CgroupsTest : public ::testing::Test {
+ protected:
+  CgroupsTest() {
+    char name[] = "/tmp/skiff-cgroup-XXXXXX";
+    root = ::mkdtemp(name);
+  }
+  ~CgroupsTest() override { std::filesystem::remove_all(root); }
+  std::string root;
+};
+
+TEST_F(CgroupsTest, MakesAndFindsAndRemovesV1) {
+  for (const char* c : {"cpu,cpuacct", "memory", "pids"}) ASSERT_TRUE(MakeDirs(JoinPath(root, c)).ok());
+  ASSERT_TRUE(MakeDirs(JoinPath(root, "unified")).ok());
+  Cgroups cgroups({.mount = root, .names = CgroupNames("/n1", false)});
+  EXPECT_FALSE(cgroups.v2());
+  ASSERT_TRUE(cgroups.MakeRoots(2000, 1 << 30, 0).ok());
+  Pod pod = MakePod({"c"});
+  EXPECT_FALSE(cgroups.PodExists(pod));
+  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  EXPECT_TRUE(cgroups.PodExists(pod));
+  EXPECT_TRUE(Exists(root + "/memory/n1/kubepods/besteffort/podu-1"));
+  EXPECT_TRUE(Exists(root + "/cpu,cpuacct/n1/kubepods/besteffort/podu-1"));
+  EXPECT_FALSE(Exists(root + "/unified/n1"));
+  EXPECT_EQ(cgroups.PodsOnDisk(), std::set<std::string>{"u-1"});
+  ASSERT_TRUE(cgroups.RemovePod("u-1").ok());
+  EXPECT_TRUE(cgroups.RemovePod("u-1").ok()) << "idempotent";
+  EXPECT_TRUE(cgroups.PodsOnDisk().empty());
+}
+
+TEST_F(CgroupsTest, WritesValues) {
+  ASSERT_TRUE(MakeDirs(root + "/cpu/kubepods/burstable").ok());
+  ASSERT_TRUE(MakeDirs(root + "/memory").ok());
+  ASSERT_TRUE(WriteFileAtomic(root + "/cpu/kubepods/burstable/cpu.shares", "2").ok());
+  Cgroups cgroups({.mount = root});
+  ASSERT_TRUE(cgroups.SetBurstableMilliCpu(500).ok());
+  EXPECT_EQ(ReadFile(root + "/cpu/kubepods/burstable/cpu.shares").value_or(""), "512");
+}
+
+TEST_F(CgroupsTest, NoHierarchyIsAnError) {
+  Cgroups cgroups({.mount = root});
+  EXPECT_EQ(cgroups.MakeRoots(1000, 1, 0).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+}  // namespace
+}  // namespace skiff::kubelet

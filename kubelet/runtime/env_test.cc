@@ -1,0 +1,167 @@
+#include "kubelet/runtime/env.h"
+
+#include "base/async_testing.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kubelet/pod/pod_testing.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using ::testing::Contains;
+using ::testing::Pair;
+using testing_pods::MakePod;
+
+TEST(Expand, AsUpstream) {
+  std::map<std::string, std::string, std::less<>> vars = {{"A", "a"}, {"B", "$(A)"}};
+  auto lookup = [&](std::string_view name) -> const std::string* {
+    auto it = vars.find(name);
+    return it == vars.end() ? nullptr : &it->second;
+  };
+  struct Case {
+    const char *in, *out;
+  };
+  for (const Case& c : {Case{"$(A)", "a"},
+                        {"x$(A)y", "xay"},
+                        {"$$(A)", "$(A)"},
+                        {"$(NO)", "$(NO)"},
+                        {"$A", "$A"},
+                        {"$(A", "$(A"},
+                        {"$", "$"},
+                        {"$$", "$"},
+                        {"$(B)", "$(A)"},
+                        {"", ""},
+                        {"a$", "a$"}}) {
+    EXPECT_EQ(Expand(c.in, lookup), c.out) << c.in;
+  }
+}
+
+std::shared_ptr<const core::Service> Service(const char* ns, const char* name, const char* ip) {
+  auto s = std::make_shared<core::Service>();
+  s->mutable_metadata()->set_name(name);
+  s->mutable_metadata()->set_namespace_(ns);
+  s->mutable_spec()->set_clusterip(ip);
+  auto* port = s->mutable_spec()->add_ports();
+  port->set_port(443);
+  port->set_protocol("TCP");
+  port->set_name("https");
+  return s;
+}
+
+TEST(ServiceEnv, DockerAndKubernetesNames) {
+  Env env = ServiceEnv({Service("default", "my-svc", "10.0.0.1")});
+  EXPECT_EQ(env, (Env{{"MY_SVC_SERVICE_HOST", "10.0.0.1"},
+                      {"MY_SVC_SERVICE_PORT", "443"},
+                      {"MY_SVC_SERVICE_PORT_HTTPS", "443"},
+                      {"MY_SVC_PORT", "tcp://10.0.0.1:443"},
+                      {"MY_SVC_PORT_443_TCP", "tcp://10.0.0.1:443"},
+                      {"MY_SVC_PORT_443_TCP_PROTO", "tcp"},
+                      {"MY_SVC_PORT_443_TCP_PORT", "443"},
+                      {"MY_SVC_PORT_443_TCP_ADDR", "10.0.0.1"}}));
+}
+
+TEST(ServiceEnv, WhoSeesWhat) {
+  std::vector<std::shared_ptr<const core::Service>> all = {
+      Service("default", "kubernetes", "10.0.0.1"), Service("ns", "a", "10.0.0.2"), Service("other", "b", "10.0.0.3"),
+      Service("ns", "headless", "None")};
+  EXPECT_EQ(VisibleServices(all, "ns", true).size(), 2u);
+  EXPECT_EQ(VisibleServices(all, "ns", false).size(), 1u);
+}
+
+class Objects final : public ObjectSource {
+ public:
+  Task<StatusOr<std::shared_ptr<const ConfigMap>>> GetConfigMap(std::string, std::string name) override {
+    if (name != "cm") co_return NotFound("configmap \"", name, "\" not found");
+    auto out = std::make_shared<ConfigMap>();
+    (*out->mutable_data())["k"] = "v";
+    (*out->mutable_data())["bad=name"] = "v";
+    co_return std::shared_ptr<const ConfigMap>(out);
+  }
+  Task<StatusOr<std::shared_ptr<const Secret>>> GetSecret(std::string, std::string name) override {
+    co_return NotFound("secret \"", name, "\" not found");
+  }
+  Task<StatusOr<Token>> GetToken(TokenRequest) override { co_return Unavailable("none"); }
+  void RegisterPod(const Pod&) override {}
+  void UnregisterPod(const std::string&) override {}
+};
+
+StatusOr<Env> Make(const Pod& pod, std::vector<std::string>* invalid = nullptr) {
+  static Objects objects;
+  asio::io_context loop;
+  EnvFacts facts;
+  facts.pod_ip = "10.1.1.1";
+  facts.pod_ips = {"10.1.1.1"};
+  facts.host_ips = {"10.2.2.2"};
+  facts.allocatable["cpu"] = api::Quantity(2).ToProto();
+  StatusOr<Env> out = absl::UnknownError("not run");
+  struct Run {
+    static Task<void> Do(const Pod& pod, const EnvFacts& facts, std::vector<std::string>* invalid, StatusOr<Env>* out) {
+      *out = co_await MakeEnv(pod, pod.spec().containers(0), facts, {}, objects, invalid);
+    }
+  };
+  Spawn(loop.get_executor(), "env", Run::Do(pod, facts, invalid, &out));
+  loop.run();
+  return out;
+}
+
+TEST(MakeEnv, FieldsResourcesAndReferences) {
+  Pod pod = MakePod({"c"});
+  (*pod.mutable_metadata()->mutable_labels())["l"] = "label";
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  auto field = [&](const char* name, const char* path) {
+    auto* e = c->add_env();
+    e->set_name(name);
+    e->mutable_valuefrom()->mutable_fieldref()->set_fieldpath(path);
+  };
+  field("IP", "status.podIP");
+  field("HOST", "status.hostIP");
+  field("NAME", "metadata.name");
+  field("LABEL", "metadata.labels['l']");
+  auto* e = c->add_env();
+  e->set_name("CPU");
+  e->mutable_valuefrom()->mutable_resourcefieldref()->set_resource("limits.cpu");
+  e = c->add_env();
+  e->set_name("JOINED");
+  e->set_value("$(NAME)-$(IP)-$(MISSING)");
+  e = c->add_env();
+  e->set_name("CM");
+  auto* ref = e->mutable_valuefrom()->mutable_configmapkeyref();
+  ref->mutable_localobjectreference()->set_name("cm");
+  ref->set_key("k");
+  auto* from = c->add_envfrom();
+  from->set_prefix("P_");
+  from->mutable_configmapref()->mutable_localobjectreference()->set_name("cm");
+  std::vector<std::string> invalid;
+  auto env = Make(pod, &invalid);
+  ASSERT_TRUE(env.ok()) << env.status();
+  for (auto [name, value] : {std::pair{"IP", "10.1.1.1"},
+                             {"HOST", "10.2.2.2"},
+                             {"NAME", "p"},
+                             {"LABEL", "label"},
+                             {"CPU", "2"},
+                             {"JOINED", "p-10.1.1.1-$(MISSING)"},
+                             {"CM", "v"},
+                             {"P_k", "v"}}) {
+    EXPECT_THAT(*env, Contains(Pair(std::string(name), std::string(value))));
+  }
+  ASSERT_EQ(invalid.size(), 1u);
+}
+
+TEST(MakeEnv, Errors) {
+  Pod pod = MakePod({"c"});
+  auto* e = pod.mutable_spec()->mutable_containers(0)->add_env();
+  e->set_name("X");
+  auto* ref = e->mutable_valuefrom()->mutable_configmapkeyref();
+  ref->mutable_localobjectreference()->set_name("cm");
+  ref->set_key("nokey");
+  EXPECT_EQ(Make(pod).status().message(), "couldn't find key nokey in ConfigMap ns/cm");
+  ref->mutable_localobjectreference()->set_name("nope");
+  EXPECT_EQ(Make(pod).status().message(), "configmap \"nope\" not found");
+  ref->set_optional(true);
+  EXPECT_TRUE(Make(pod).ok());
+  e->mutable_valuefrom()->mutable_fieldref()->set_fieldpath("spec.nope");
+  EXPECT_EQ(Make(pod).status().message(), "unsupported fieldPath: spec.nope");
+}
+
+}  // namespace
+}  // namespace skiff::kubelet
