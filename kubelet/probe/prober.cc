@@ -109,7 +109,8 @@ struct ProbeManager::Impl : std::enable_shared_from_this<Impl> {
 
 namespace {
 
-Task<void> WakeAt(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wake) {
+// Owns what it wakes: a timer that has run out may find its worker gone.
+Task<void> WakeAt(Clock& clock, std::chrono::nanoseconds pause, std::shared_ptr<Wakeup> wake) {
   if ((co_await clock.Sleep(pause)).ok()) wake->Notify();
 }
 
@@ -261,8 +262,9 @@ Task<bool> ProbeManager::Impl::Probe(std::shared_ptr<Worker> worker) {
 
 // True when `when` came or somebody asked for a probe now; false when the worker is to stop.
 Task<bool> ProbeManager::Impl::WaitUntil(std::shared_ptr<Worker> worker, SteadyTime when) {
-  const auto cancel = worker->timers.Spawn(
-      "probe timer", WakeAt(clock, std::max<std::chrono::nanoseconds>(when - clock.Steady(), 0ns), &worker->wake));
+  const auto cancel =
+      worker->timers.Spawn("probe timer", WakeAt(clock, std::max<std::chrono::nanoseconds>(when - clock.Steady(), 0ns),
+                                                 std::shared_ptr<Wakeup>(worker, &worker->wake)));
   bool go_on = true;
   for (;;) {
     if (worker->stopped) {
