@@ -2,6 +2,7 @@
 
 #include <google/protobuf/io/coded_stream.h>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
@@ -158,6 +159,10 @@ Status DecodeError(int http_status, std::string_view content_type, std::string_v
     status.set_reason(ReasonFor(http_status));
     std::string text(body.substr(0, 2048));
     while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    // Whatever somebody between us and the server sent: it goes into logs and messages.
+    for (char& c : text) {
+      if (!absl::ascii_isprint(static_cast<unsigned char>(c)) && c != '\n') c = '?';
+    }
     if (http_status == 401) {
       status.set_message("the server has asked for the client to provide credentials");
     } else if (http_status == 404) {
