@@ -334,7 +334,7 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   Config& c = out.config;
   FlagSet flags("kube-proxy",
                 "The service proxy of a node: connections to Services go to their endpoints, by eBPF programs at "
-                "sockets.");
+                "sockets. `kube-proxy show` prints the services as the kernel has them.");
   flags.String("config", &out.config_file, "The path to the configuration file; it replaces the other flags.");
   flags.String("bind-address", &c.bind_address, "The address whose family decides the servers' default addresses.");
   flags.Bool("bind-address-hard-fail", &c.bind_address_hard_fail, "Exit when a server's port cannot be bound.");
@@ -431,7 +431,10 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
       "true");
 
   ASSIGN_OR_RETURN(auto rest, flags.Parse(argc, argv));
-  if (!rest.empty()) return InvalidArgument("unknown command \"", rest[0], "\" for \"kube-proxy\"");
+  if (rest.size() == 1 && rest[0] == "show")
+    out.show = true;
+  else if (!rest.empty())
+    return InvalidArgument("unknown command \"", rest[0], "\" for \"kube-proxy\"");
   if (flags.Changed("healthz-port") && !flags.Changed("healthz-bind-address")) {
     c.healthz_bind_address = WithPort(c.bind_address, healthz_port);
   }

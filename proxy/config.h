@@ -97,8 +97,8 @@ struct CommandLine {
   std::string config_file, master, write_config_to, hostname_override;
   std::string bpf_dir = "/sys/fs/bpf/kube-proxy", cgroup;
   std::vector<std::string> packet_devices;
-  bool cleanup = false, init_only = false;
-  std::string version;  // "", "true", "raw", "vX.Y.Z"
+  bool cleanup = false, init_only = false, show = false;  // show: the command `kube-proxy show`
+  std::string version;                                    // "", "true", "raw", "vX.Y.Z"
 
   // Parses, loads the configuration file, completes and validates. kCancelled with the text to print for --help.
   static StatusOr<CommandLine> Parse(int argc, const char* const* argv);

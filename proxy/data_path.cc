@@ -13,7 +13,6 @@ namespace skiff::proxy {
 
 namespace {
 
-std::string MapsDir(const std::string& dir) { return JoinPath(dir, absl::StrCat("maps-v", SKIFF_LAYOUT_VERSION)); }
 std::string LinksDir(const std::string& dir) { return JoinPath(dir, "links"); }
 
 // Everything below is pinned objects: files and directories of a bpffs.
@@ -31,6 +30,8 @@ Status RemoveTree(const std::string& dir) {
 
 }  // namespace
 
+std::string MapsDirOf(const std::string& dir) { return JoinPath(dir, absl::StrCat("maps-v", SKIFF_LAYOUT_VERSION)); }
+
 struct DataPath::Objects {
   bpf::Programs socket;
 };
@@ -47,12 +48,12 @@ StatusOr<std::unique_ptr<DataPath>> DataPath::Load(DataPathOptions options) {
   out->cgroup_fd_ = Fd(open(o.cgroup.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!out->cgroup_fd_.valid()) return ErrnoStatus(errno, absl::StrCat("open cgroup ", o.cgroup));
   RETURN_IF_ERROR(bpf::EnsureBpffs(o.dir));
-  RETURN_IF_ERROR(MakeDirs(MapsDir(o.dir), 0700));
+  RETURN_IF_ERROR(MakeDirs(MapsDirOf(o.dir), 0700));
   RETURN_IF_ERROR(MakeDirs(LinksDir(o.dir), 0700));
 
   out->objects_ = std::make_unique<Objects>();
-  ASSIGN_OR_RETURN(out->objects_->socket, bpf::Programs::Load(bpf::ProgramSet::kSocket, MapsDir(o.dir)));
-  ASSIGN_OR_RETURN(out->maps_, KernelBpfMaps::Open(MapsDir(o.dir)));
+  ASSIGN_OR_RETURN(out->objects_->socket, bpf::Programs::Load(bpf::ProgramSet::kSocket, MapsDirOf(o.dir)));
+  ASSIGN_OR_RETURN(out->maps_, KernelBpfMaps::Open(MapsDirOf(o.dir)));
   ASSIGN_OR_RETURN(uint64_t cookie, bpf::NetnsCookie());
   RETURN_IF_ERROR(out->maps_->PutSettings({.host_netns_cookie = cookie, .reserved = 0}));
   out->LoadIterator();
@@ -61,8 +62,9 @@ StatusOr<std::unique_ptr<DataPath>> DataPath::Load(DataPathOptions options) {
 
 void DataPath::LoadIterator() {
   auto load = [&]() -> Status {
-    ASSIGN_OR_RETURN(bpf::Programs programs, bpf::Programs::Load(bpf::ProgramSet::kUdpSockets, MapsDir(options_.dir)));
-    ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(MapsDir(options_.dir), "udp_peers")));
+    ASSIGN_OR_RETURN(bpf::Programs programs,
+                     bpf::Programs::Load(bpf::ProgramSet::kUdpSockets, MapsDirOf(options_.dir)));
+    ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(MapsDirOf(options_.dir), "udp_peers")));
     std::string pin = JoinPath(LinksDir(options_.dir), "stale_udp");
     RETURN_IF_ERROR(programs.AttachIterator("stale_udp", map.get(), pin));
     stale_udp_pin_ = std::move(pin);
@@ -82,13 +84,13 @@ Status DataPath::Attach() {
   return RemoveOtherVersions();
 }
 
-std::string DataPath::maps_dir() const { return MapsDir(options_.dir); }
+std::string DataPath::maps_dir() const { return MapsDirOf(options_.dir); }
 
 Status DataPath::RemoveOtherVersions() {
   ASSIGN_OR_RETURN(auto names, ListDir(options_.dir));
   for (const std::string& name : names) {
     std::string path = JoinPath(options_.dir, name);
-    if (name.starts_with("maps-v") && path != MapsDir(options_.dir)) RETURN_IF_ERROR(RemoveTree(path));
+    if (name.starts_with("maps-v") && path != MapsDirOf(options_.dir)) RETURN_IF_ERROR(RemoveTree(path));
   }
   return absl::OkStatus();
 }

@@ -21,6 +21,9 @@ struct DataPathOptions {
   std::string cgroup;                          // sockets of processes below this cgroup v2 directory; "": its root
 };
 
+// Where the maps of this layout's version are below `dir`.
+std::string MapsDirOf(const std::string& dir);
+
 class DataPath {
  public:
   // Makes or opens the maps and loads the programs; what runs already is not touched. An error holds the verifier's

@@ -9,6 +9,10 @@
 
 namespace skiff::proxy {
 
+const char* const kCounterNames[SKIFF_COUNTERS] = {"connect",        "no_endpoint",   "unused_port",  "retry",
+                                                   "gave_up",        "rebind",        "flow_evicted", "packet_flow",
+                                                   "packet_refused", "packet_no_port"};
+
 namespace {
 
 constexpr uint32_t kBatch = 4096;

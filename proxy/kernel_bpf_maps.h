@@ -10,6 +10,9 @@
 
 namespace skiff::proxy {
 
+// Names of enum skiff_counter, as the metrics and `show` give them.
+extern const char* const kCounterNames[SKIFF_COUNTERS];
+
 class KernelBpfMaps final : public BpfMaps {
  public:
   // `dir` is where the data path has pinned its maps. kNotFound if it has not.

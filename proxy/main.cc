@@ -12,6 +12,7 @@
 #include "client/kubeconfig.h"
 #include "client/rest.h"
 #include "proxy/proxy.h"
+#include "proxy/show.h"
 
 namespace skiff::proxy {
 namespace {
@@ -87,6 +88,12 @@ int Main(int argc, char** argv) {
     Status status = WriteFileAtomic(line->write_config_to, api::JsonToYaml(line->config.ToJson()));
     if (!status.ok()) return Fail(status);
     LOG_INFO("Wrote configuration", {"file", line->write_config_to});
+    return 0;
+  }
+  if (line->show) {
+    auto text = Show(line->bpf_dir);
+    if (!text.ok()) return Fail(text.status());
+    fputs(text->c_str(), stdout);
     return 0;
   }
   if (line->cleanup) {

@@ -68,7 +68,6 @@ StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_d
   ASSIGN_OR_RETURN(out->in_, programs.Take("packet_in"));
   ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
   ASSIGN_OR_RETURN(out->devices_map_, bpf::OpenPinned(JoinPath(maps_dir, "devices")));
-  ASSIGN_OR_RETURN(out->flows_map_, bpf::OpenPinned(JoinPath(maps_dir, "flows")));
   // An earlier process may have had other devices. Their programs go when Update does not name them.
   ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
   ASSIGN_OR_RETURN(auto links, netlink->Links());
@@ -119,15 +118,16 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
   return first_error;
 }
 
-StatusOr<size_t> PacketPath::CountFlows() {
+StatusOr<size_t> CountFlows(const std::string& maps_dir) {
+  ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(maps_dir, "flows")));
   size_t out = 0;
   std::vector<skiff_flow_key> keys(4096);
   std::vector<skiff_flow> values(4096);
   uint64_t in = 0, next = 0;
   for (bool first = true;; first = false) {
     auto count = static_cast<uint32_t>(keys.size());
-    int err = bpf_map_lookup_batch(flows_map_.get(), first ? nullptr : &in, &next, keys.data(), values.data(), &count,
-                                   nullptr);
+    int err =
+        bpf_map_lookup_batch(map.get(), first ? nullptr : &in, &next, keys.data(), values.data(), &count, nullptr);
     if (err != 0 && errno != ENOENT) return ErrnoStatus(errno, "read map flows");
     out += count;
     if (err != 0) return out;

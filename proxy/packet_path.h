@@ -31,19 +31,21 @@ std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<c
 // The same from the kernel, for the calling thread's network namespace.
 StatusOr<std::vector<PacketDevice>> FindDevices(std::span<const Address> node, std::span<const std::string> only);
 
+// Entries of the connection table. kNotFound where the packet path was never loaded.
+StatusOr<size_t> CountFlows(const std::string& maps_dir);
+
 class PacketPath {
  public:
   static StatusOr<std::unique_ptr<PacketPath>> Load(const std::string& maps_dir);
   // Attaches to these devices and no others. An error names the device; the others are done.
   Status Update(const std::vector<PacketDevice>& devices);
-  StatusOr<size_t> CountFlows();
 
   // Takes the programs off every device of the calling thread's network namespace.
   static Status Remove();
 
  private:
   PacketPath() = default;
-  Fd in_, out_, devices_map_, flows_map_;
+  Fd in_, out_, devices_map_;
   std::map<int, PacketDevice> attached_;
 };
 

@@ -121,13 +121,10 @@ void Proxy::AddMetrics() {
   registry_.AddProcessMetrics();
   registry_.Collector("skiff_proxy_datapath_total", "[ALPHA] Decisions of the kernel programs, by outcome", "counter",
                       [this](const metrics::Emit& emit) {
-                        static constexpr const char* kNames[SKIFF_COUNTERS] = {
-                            "connect", "no_endpoint",  "unused_port", "retry",          "gave_up",
-                            "rebind",  "flow_evicted", "packet_flow", "packet_refused", "packet_no_port"};
                         auto counters = data_path_.maps().ReadCounters();
                         if (!counters.ok()) return;
                         for (size_t i = 0; i < counters->size(); i++) {
-                          emit({{{"outcome", kNames[i]}}, static_cast<double>((*counters)[i])});
+                          emit({{{"outcome", kCounterNames[i]}}, static_cast<double>((*counters)[i])});
                         }
                       });
   registry_.Collector("skiff_proxy_map_entries", "[ALPHA] Entries of the kernel maps", "gauge",
@@ -135,7 +132,7 @@ void Proxy::AddMetrics() {
                         emit({{{"map", "frontends"}}, static_cast<double>(syncer_.reconciler().frontends())});
                         emit({{{"map", "backends"}}, static_cast<double>(syncer_.reconciler().backends())});
                         if (packet_path_ == nullptr) return;
-                        auto flows = packet_path_->CountFlows();
+                        auto flows = CountFlows(data_path_.maps_dir());
                         if (flows.ok()) emit({{{"map", "flows"}}, static_cast<double>(*flows)});
                       });
   registry_.Collector("skiff_proxy_map_capacity", "[ALPHA] Most entries that the kernel maps can hold", "gauge",
