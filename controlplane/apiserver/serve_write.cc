@@ -142,7 +142,8 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
       if (updated.meta().name().empty()) updated.mutable_meta()->set_name(call.info().name);
       if (!existing) updated.mutable_meta()->set_namespace_(call.info().ns);
     } else {
-      ASSIGN_OR_RETURN(updated, api::PatchObject(*existing, media, *body, &problems));
+      const bool strict = query->field_validation == FieldValidation::kStrict;
+      ASSIGN_OR_RETURN(updated, api::PatchObject(*existing, media, *body, &problems, strict));
     }
     if (!reported) {
       reported = true;
