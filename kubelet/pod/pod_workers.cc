@@ -1,6 +1,7 @@
 #include "kubelet/pod/pod_workers.h"
 
 #include "absl/strings/str_cat.h"
+#include "api/codec.h"
 #include "base/files.h"
 #include "base/log.h"
 
@@ -30,7 +31,7 @@ struct PodWorkers::Worker {
   bool unknown = false;    // only the runtime knows it
   bool looked = false;     // its state was read from the runtime in this life
   std::optional<int64_t> grace;
-  std::string failed_reason, failed_message;  // why the kubelet ends it (deadline)
+  WaitReason failed;  // why the kubelet ends it (deadline)
   std::map<std::string, WaitReason> reasons;
   std::map<std::string, WaitReason> later;  // shown at the next look
   int errors = 0;
@@ -94,10 +95,13 @@ void PodWorkers::Update(PodPtr pod) {
       return std::map<std::string, std::string>(p.metadata().annotations().begin(), p.metadata().annotations().end());
     };
     if (annotations(before) != annotations(*pod)) only_status = false;
+    // API servers before 1.33 do not count generations.
+    if (pod->metadata().generation() == 0 && !api::Equal(before.spec(), pod->spec())) only_status = false;
     // Readiness gates are conditions that others write.
     if (pod->spec().readinessgates_size() > 0) only_status = false;
   }
   w->pod = pod;
+  statuses_.Seen(*pod);
   if (w->finished) {
     if (deleted_now || pod->metadata().has_deletiontimestamp()) statuses_.Nudge(uid);
     return;
@@ -212,20 +216,8 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   in.runtime_name = options_.runtime_name;
   in.recursive_read_only = options_.recursive_read_only;
   in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
-  core::PodStatus status = GenerateStatus(in);
-  if (!w.failed_reason.empty()) {
-    status.set_phase("Failed");
-    status.set_reason(w.failed_reason);
-    status.set_message(w.failed_message);
-    for (auto& c : *status.mutable_conditions()) {
-      if (c.type() == "Ready" || c.type() == "ContainersReady") {
-        c.set_status("False");
-        c.set_reason("PodFailed");
-        c.clear_message();
-      }
-    }
-  }
-  return status;
+  if (!w.failed.reason.empty()) in.failure = &w.failed;
+  return GenerateStatus(in);
 }
 
 void PodWorkers::SandboxReady(const Pod& pod, const PodState& state) {
@@ -304,9 +296,8 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
 
   std::chrono::nanoseconds deadline_left{0};
   if (Overdue(*w, *pod, &deadline_left)) {
-    w->failed_reason = "DeadlineExceeded";
-    w->failed_message = "Pod was active on the node longer than the specified deadline";
-    events_.Record(*pod, client::kNormal, w->failed_reason, w->failed_message);
+    w->failed = {"DeadlineExceeded", "Pod was active on the node longer than the specified deadline"};
+    events_.Record(*pod, client::kNormal, w->failed.reason, w->failed.message);
   }
   // What runs waits for nothing.
   for (const auto& c : state->containers) {

@@ -393,6 +393,11 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
     if (s.reason().empty()) s.clear_reason();
     if (s.message().empty()) s.clear_message();
   }
+  if (in.failure != nullptr) {
+    s.set_phase("Failed");
+    s.set_reason(in.failure->reason);
+    s.set_message(in.failure->message);
+  }
   if (IsTerminalPhase(pod.status().phase())) s.set_phase(pod.status().phase());  // never left again
 
   if (in.set_ready) in.set_ready(pod, &s);

@@ -25,6 +25,7 @@ struct StatusInputs {
   const PodState* state = nullptr;
   bool terminal = false;                                       // all containers have ended and none will start
   const std::map<std::string, WaitReason>* reasons = nullptr;  // by container
+  const WaitReason* failure = nullptr;                         // the kubelet ends the pod for this
   std::vector<std::string> host_ips;
   std::string runtime_name = "containerd";                      // the scheme of container ids
   bool recursive_read_only = false;                             // the runtime supports it

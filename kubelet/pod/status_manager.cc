@@ -77,6 +77,11 @@ void StatusManager::Nudge(const std::string& uid) {
   if (entries_.contains(uid)) Enqueue(uid);
 }
 
+void StatusManager::Seen(const Pod& pod) {
+  auto it = written_.find(pod.metadata().uid());
+  if (it != written_.end() && VersionOf(it->second) <= VersionOf(pod)) written_.erase(it);
+}
+
 void StatusManager::Forget(const std::string& uid) {
   entries_.erase(uid);
   written_.erase(uid);

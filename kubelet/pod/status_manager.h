@@ -47,6 +47,8 @@ class StatusManager {
   void Terminate(const Pod& pod);
   // A deletion may have come after the pod was over: look again. Also after a change in the API that must be undone.
   void Nudge(const std::string& uid);
+  // The watch has caught up with what was written.
+  void Seen(const Pod& pod);
   void Forget(const std::string& uid);
 
   // Delivers until cancelled.

@@ -190,6 +190,8 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
     fail("InvalidImageName", std::move(message));
     co_return out;
   }
+  // Missing ones are told of even when the image is there.
+  auto secrets = co_await PullSecrets(pod);
   const std::string& policy = container.imagepullpolicy();
   cri_v1::ImageSpec spec;
   spec.set_image(*normalized);
@@ -232,7 +234,6 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
     co_return out;
   }
   last_error_.erase(key);
-  auto secrets = co_await PullSecrets(pod);
   auto credentials = CredentialsFor(*normalized, secrets);
   if (credentials.empty()) credentials.emplace_back();
   events_.Record(about, client::kNormal, "Pulling", absl::StrCat("Pulling image \"", requested, "\""));

@@ -313,15 +313,8 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
         co_return result;
       }
     }
-    if (!actions.to_kill.empty()) {
-      // The crash-loop rules look at how the killed ones ended.
-      auto fresh = co_await cache_.Refresh(pod->metadata().uid());
-      if (!fresh.ok()) {
-        stop(fresh.status());
-        co_return result;
-      }
-      state = *fresh;
-    }
+    // `state` stays as it was before the kills: a container that a probe ended is started again at once, and the
+    // crash-loop rules look at the run before it, as upstream's do.
   }
 
   cri_v1::PodSandboxConfig config;
