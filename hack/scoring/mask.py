@@ -10,7 +10,7 @@ FIELDS = [
     "firstTimestamp", "lastTimestamp", "renewTime", "acquireTime", "expirationTimestamp", "completionTime", "lastScheduleTime",
     "spec.clusterIP", "spec.clusterIPs.*", "spec.ports.*.nodePort", "spec.healthCheckNodePort", "status.hostIP", "status.podIP", "podIPs.*.ip", "hostIPs.*.ip",
     "containerID", "imageID", "nodeInfo.*", "spec.claimRef.uid", "status.token", "serverAddressByClientCIDRs.*.serverAddress",
-    "gitCommit", "buildDate", "goVersion", "gitTreeState", "emulationMajor", "emulationMinor", "minCompatibilityMajor", "minCompatibilityMinor", "caBundle",
+    "gitCommit", "buildDate", "goVersion", "gitTreeState", "emulationMajor", "emulationMinor", "minCompatibilityMajor", "minCompatibilityMinor", "caBundle", "keys.*.kid", "keys.*.n",
 ]
 
 # Texts: (pattern, what stands for it).
@@ -21,6 +21,8 @@ TEXTS = [
     (re.compile(r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(:\d+)?\b"), "<address>"),
     (re.compile(r"containerd://[0-9a-f]{64}"), "<container>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
+    (re.compile(r"(?<=-)[bcdf0-9]{8,10}(?=\b)"), "<template-hash>"),
+    (re.compile(r"-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----\n?|<scrubbed-[a-z-]+>|<modulus[^>]*>"), "<scrubbed>"),
     (re.compile(r"([Rr]esource[Vv]ersion[^0-9]{0,40})\d+"), r"\1<version>"),
 ]
 
