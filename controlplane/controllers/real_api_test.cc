@@ -106,6 +106,13 @@ class RealApiTest : public testing::Test {
           now.set_graceperiodseconds(0);
           const Status gone = RunTask(loop_, rest_->Delete<core::Pod>(ns, pod->metadata().name(), now));
           EXPECT_TRUE(gone.ok() || absl::IsNotFound(gone)) << gone;
+        } else if (IsPodTerminal(*pod)) {
+          continue;
+        } else if (pod->metadata().labels().contains("job-name")) {
+          const std::string patch = absl::StrCat(R"({"status":{"phase":")", job_phase_, R"("}})");
+          const auto ended =
+              RunTask(loop_, rest_->Patch<core::Pod>(ns, pod->metadata().name(), patch, {.subresource = "status"}));
+          EXPECT_TRUE(ended.ok() || absl::IsNotFound(ended.status())) << ended.status();
         } else if (!IsPodReady(*pod)) {
           const std::string ip = absl::StrCat("10.244.0.", ++ips_);
           const nlohmann::json patch = {
@@ -133,6 +140,7 @@ class RealApiTest : public testing::Test {
   std::shared_ptr<Informers> informers_;
   TaskGroup group_{loop_.get_executor()}, work_{loop_.get_executor()};
   int ips_ = 0;
+  std::string job_phase_ = "Succeeded";
 };
 
 apps::Deployment Deployment(const std::string& ns, int replicas, const std::string& image) {
@@ -270,6 +278,98 @@ TEST_F(RealApiTest, ASilentNodeBecomesUnknown) {
     const auto node = informers_->nodes->Get("n1");
     return node->spec().taints_size() == 1 && node->spec().taints(0).key() == "node.kubernetes.io/not-ready";
   }));
+}
+
+TEST_F(RealApiTest, ADaemonSetIsOnEveryNodeAndIsUpdatedInPlace) {
+  MakeNode("n1");
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("default/default") != nullptr; }));
+  apps::DaemonSet set;
+  set.mutable_metadata()->set_namespace_("default");
+  set.mutable_metadata()->set_name("agent");
+  (*set.mutable_spec()->mutable_selector()->mutable_matchlabels())["app"] = "agent";
+  auto* pod = set.mutable_spec()->mutable_template_();
+  (*pod->mutable_metadata()->mutable_labels())["app"] = "agent";
+  auto* container = pod->mutable_spec()->add_containers();
+  container->set_name("c");
+  container->set_image("agent:1");
+  Make(set);
+  const auto ready = [&](int nodes) {
+    const auto now = informers_->daemon_sets->Get("default/agent");
+    return now != nullptr && now->status().observedgeneration() == now->metadata().generation() &&
+           now->status().desirednumberscheduled() == nodes && now->status().numberready() == nodes &&
+           now->status().updatednumberscheduled() == nodes && now->status().numberavailable() == nodes;
+  };
+  ASSERT_TRUE(Until([&] { return ready(1); }));
+  MakeNode("n2");
+  ASSERT_TRUE(Until([&] { return ready(2); }));
+  std::set<std::string> nodes;
+  for (const PodPtr& p : informers_->pods->InNamespace("default")) nodes.insert(p->spec().nodename());
+  EXPECT_EQ(nodes, (std::set<std::string>{"n1", "n2"}));
+  const nlohmann::json patch = nlohmann::json::array(
+      {{{"op", "replace"}, {"path", "/spec/template/spec/containers/0/image"}, {"value", "agent:2"}}});
+  ASSERT_TRUE(RunTask(loop_, rest_->Patch<apps::DaemonSet>("default", "agent", patch.dump(),
+                                                           {.type = client::PatchType::kJson}))
+                  .ok());
+  ASSERT_TRUE(Until([&] {
+    if (!ready(2)) return false;
+    for (const PodPtr& p : informers_->pods->InNamespace("default")) {
+      if (p->spec().containers(0).image() != "agent:2") return false;
+    }
+    return true;
+  }));
+  const auto revisions = RunTask(loop_, rest_->List<apps::ControllerRevision>("default"));
+  ASSERT_TRUE(revisions.ok());
+  EXPECT_EQ(revisions->items.size(), 2u);
+}
+
+batch::Job Job(const std::string& name, int completions, int backoff_limit) {
+  batch::Job job;
+  job.mutable_metadata()->set_namespace_("default");
+  job.mutable_metadata()->set_name(name);
+  job.mutable_spec()->set_completions(completions);
+  job.mutable_spec()->set_parallelism(2);
+  job.mutable_spec()->set_backofflimit(backoff_limit);
+  auto* spec = job.mutable_spec()->mutable_template_()->mutable_spec();
+  spec->set_restartpolicy("Never");
+  auto* container = spec->add_containers();
+  container->set_name("c");
+  container->set_image("work");
+  return job;
+}
+
+std::string Outcome(const batch::Job& job) {
+  for (const auto& condition : job.status().conditions()) {
+    if ((condition.type() == "Complete" || condition.type() == "Failed") && condition.status() == "True") {
+      return condition.type() + "/" + condition.reason();
+    }
+  }
+  return "";
+}
+
+TEST_F(RealApiTest, JobsCompleteOrFail) {
+  MakeNode("n1");
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("default/default") != nullptr; }));
+  Make(Job("good", 3, 6));
+  ASSERT_TRUE(Until([&] {
+    const auto job = informers_->jobs->Get("default/good");
+    return job != nullptr && !Outcome(*job).empty();
+  }));
+  const auto good = informers_->jobs->Get("default/good");
+  EXPECT_EQ(Outcome(*good), "Complete/CompletionsReached");
+  EXPECT_EQ(good->status().succeeded(), 3);
+  EXPECT_EQ(good->status().failed(), 0);
+  EXPECT_TRUE(good->status().has_completiontime());
+  for (const PodPtr& pod : informers_->pods->InNamespace("default")) {
+    EXPECT_EQ(pod->metadata().finalizers_size(), 0) << pod->metadata().name();
+  }
+  job_phase_ = "Failed";
+  Make(Job("bad", 1, 0));
+  ASSERT_TRUE(Until([&] {
+    const auto job = informers_->jobs->Get("default/bad");
+    return job != nullptr && !Outcome(*job).empty();
+  }));
+  EXPECT_EQ(Outcome(*informers_->jobs->Get("default/bad")), "Failed/BackoffLimitExceeded");
+  EXPECT_EQ(informers_->jobs->Get("default/bad")->status().failed(), 1);
 }
 
 }  // namespace
