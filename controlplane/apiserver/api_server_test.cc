@@ -228,6 +228,35 @@ TEST_F(ApiServerTest, ServicesHoldTheirAddressesOnce) {
   EXPECT_EQ(Call("GET", services + "/kubernetes").document["spec"]["clusterIP"], "10.96.0.1");
 }
 
+TEST_F(ApiServerTest, NamespaceGoesWhenItIsFinalized) {
+  const Answered created = Call("POST", "/api/v1/namespaces", {{"metadata", {{"name", "n"}}}});
+  ASSERT_EQ(created.status, 201) << created.body;
+  const Answered deleted = Call("DELETE", "/api/v1/namespaces/n");
+  EXPECT_EQ(deleted.document["status"]["phase"], "Terminating");
+  EXPECT_THAT(Message(Call("POST", "/api/v1/namespaces/n/configmaps", {{"metadata", {{"name", "x"}}}})),
+              HasSubstr("unable to create new content in namespace n because it is being terminated"));
+  json finalized = deleted.document;
+  finalized["spec"]["finalizers"] = json::array();
+  EXPECT_EQ(Call("PUT", "/api/v1/namespaces/n/finalize", finalized).status, 200);
+  EXPECT_EQ(Call("GET", "/api/v1/namespaces/n").status, 404);
+  EXPECT_EQ(Message(Call("DELETE", "/api/v1/namespaces/default")),
+            "namespaces \"default\" is forbidden: this namespace may not be deleted");
+}
+
+TEST_F(ApiServerTest, BindingSetsNodeAndCondition) {
+  MakeServiceAccount();
+  ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", Pod("p")).status, 201);
+  const json binding = {{"metadata", {{"name", "p"}}}, {"target", {{"kind", "Node"}, {"name", "n1"}}}};
+  const std::string path = "/api/v1/namespaces/default/pods/p/binding";
+  ASSERT_EQ(Call("POST", path, binding).status, 201);
+  const Answered pod = Call("GET", "/api/v1/namespaces/default/pods/p");
+  EXPECT_EQ(pod.document["spec"]["nodeName"], "n1");
+  EXPECT_EQ(pod.document["status"]["conditions"][0]["type"], "PodScheduled");
+  EXPECT_EQ(pod.document["metadata"]["generation"], 1);
+  EXPECT_EQ(Message(Call("POST", path, binding)),
+            "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
+}
+
 TEST_F(ApiServerTest, NodeReadsOnlyWhatItsPodsNeed) {
   MakeServiceAccount();
   const std::string secrets = "/api/v1/namespaces/default/secrets";

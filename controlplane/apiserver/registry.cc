@@ -125,10 +125,10 @@ Status Registry::BeforeUpdate(Context& context, const Kind& kind, const UpdateRe
     meta.set_deletiongraceperiodseconds(old.deletiongraceperiodseconds());
   if (!old.has_deletiontimestamp()) meta.clear_deletiongraceperiodseconds();
 
-  if (request.subresource == "status")
-    kind.strategy->PrepareForStatusUpdate(context, updated, existing);
-  else
+  if (request.subresource.empty())
     kind.strategy->PrepareForUpdate(context, updated, existing);
+  else
+    kind.strategy->PrepareForSubresource(context, request.subresource, updated, existing);
   const std::string_view validated = request.subresource == "finalize" || request.subresource == "scale" ||
                                              request.subresource == "binding" || request.subresource == "approval"
                                          ? std::string_view()

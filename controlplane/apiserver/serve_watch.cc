@@ -199,7 +199,7 @@ Task<Status> ServeWatch(ServerParts& parts, Call& call) {
   auto next_bookmark = start + kBookmarkEvery;
   // One more shortly before the end, so that the client resumes where it was.
   const auto last_bookmark = deadline - std::chrono::seconds(2);
-  bool last_sent = timeout < std::chrono::seconds(3);
+  bool last_sent = timeout < std::chrono::seconds(10);
   while (failed.ok()) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline) break;

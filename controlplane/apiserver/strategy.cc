@@ -87,6 +87,14 @@ void Strategy::PrepareForStatusUpdate(Context&, api::Object* updated, const api:
   }
 }
 
+void Strategy::PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
+                                     const api::Object& old) const {
+  if (subresource == "status") return PrepareForStatusUpdate(context, updated, old);
+  // The server made these itself from the old object.
+  if (subresource == "binding") return;
+  PrepareForUpdate(context, updated, old);
+}
+
 Status Strategy::Allocate(Context&, api::Object*, const api::Object*) const { return absl::OkStatus(); }
 void Strategy::Settle(const api::Object&, const api::Object*, bool) const {}
 void Strategy::AfterDelete(const api::Object&) const {}

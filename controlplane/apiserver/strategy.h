@@ -41,6 +41,9 @@ class Strategy {
   // The same on an update of the main resource, and of its status.
   virtual void PrepareForUpdate(Context& context, api::Object* updated, const api::Object& old) const;
   virtual void PrepareForStatusUpdate(Context& context, api::Object* updated, const api::Object& old) const;
+  // On an update of another subresource ("finalize", "scale", "binding", ...): only what it is for changes.
+  virtual void PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
+                                     const api::Object& old) const;
   // After validation: takes what must be taken exactly once (addresses, ports), or says why it cannot. Whatever comes
   // of the write is told by Settle (`written` false: give back).
   virtual Status Allocate(Context& context, api::Object* object, const api::Object* old) const;

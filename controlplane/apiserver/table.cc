@@ -36,6 +36,7 @@ const TableForm& TableFormOf(std::string_view group, std::string_view plural) {
   if (!form) form = WorkloadTable(group, plural);
   if (!form) form = NetworkTable(group, plural);
   if (!form) form = ClusterTable(group, plural);
+  if (!form) form = PolicyTable(group, plural);
   return form ? *form : kDefault;
 }
 

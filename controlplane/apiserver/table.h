@@ -46,6 +46,7 @@ const TableForm* CoreTable(std::string_view plural);
 const TableForm* WorkloadTable(std::string_view group, std::string_view plural);
 const TableForm* NetworkTable(std::string_view group, std::string_view plural);
 const TableForm* ClusterTable(std::string_view group, std::string_view plural);
+const TableForm* PolicyTable(std::string_view group, std::string_view plural);
 
 // Writes a Table object piece by piece.
 class TableWriter {

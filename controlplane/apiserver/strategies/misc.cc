@@ -41,6 +41,14 @@ class SigningRequestStrategy final : public Strategy {
     Strategy::PrepareForUpdate(context, updated, old);
     CopyField(*old.message(), updated->mutable_message(), "spec");
   }
+  void PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
+                             const api::Object& old) const override {
+    if (subresource != "approval") return Strategy::PrepareForSubresource(context, subresource, updated, old);
+    api::Object kept = old.Clone();
+    *kept.As<certificates::CertificateSigningRequest>()->mutable_status()->mutable_conditions() =
+        updated->As<certificates::CertificateSigningRequest>()->status().conditions();
+    *updated = std::move(kept);
+  }
   bool KnowsField(std::string_view field) const override { return field == "spec.signerName"; }
   bool has_fields() const override { return true; }
   std::optional<std::string> FieldValue(const api::Object& object, std::string_view field) const override {

@@ -29,6 +29,14 @@ class NamespaceStrategy final : public Strategy {
     SetNameLabel(&ns);
   }
 
+  void PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
+                             const api::Object& old) const override {
+    if (subresource != "finalize") return Strategy::PrepareForSubresource(context, subresource, updated, old);
+    api::Object kept = old.Clone();
+    *kept.As<core::Namespace>()->mutable_spec()->mutable_finalizers() = updated->As<core::Namespace>()->spec().finalizers();
+    *updated = std::move(kept);
+  }
+
   bool MayDeleteDuringUpdate(const api::Object& updated, const api::Object&) const override {
     return updated.As<core::Namespace>()->spec().finalizers_size() == 0;
   }

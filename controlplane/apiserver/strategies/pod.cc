@@ -66,6 +66,31 @@ class PodStrategy final : public Strategy {
     SyncAddresses(pod.mutable_status());
   }
 
+  void PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
+                             const api::Object& old) const override {
+    const bool ephemeral = subresource == "ephemeralcontainers", resize = subresource == "resize";
+    if (!ephemeral && !resize) return Strategy::PrepareForSubresource(context, subresource, updated, old);
+    const core::PodSpec wanted = updated->As<core::Pod>()->spec();
+    core::PodSpec& spec = *updated->As<core::Pod>()->mutable_spec();
+    spec = old.As<core::Pod>()->spec();
+    if (ephemeral) {
+      *spec.mutable_ephemeralcontainers() = wanted.ephemeralcontainers();
+    } else {
+      auto take = [](const auto& from, auto* to) {
+        for (auto& container : *to)
+          for (const auto& other : from) {
+            if (other.name() != container.name()) continue;
+            *container.mutable_resources() = other.resources();
+            *container.mutable_resizepolicy() = other.resizepolicy();
+          }
+      };
+      take(wanted.containers(), spec.mutable_containers());
+      take(wanted.initcontainers(), spec.mutable_initcontainers());
+      if (wanted.has_resources()) *spec.mutable_resources() = wanted.resources();
+    }
+    Strategy::PrepareForUpdate(context, updated, old);
+  }
+
   std::optional<int64_t> GracePeriod(const api::Object& object, std::optional<int64_t> wanted) const override {
     const core::Pod& pod = *object.As<core::Pod>();
     int64_t period = wanted ? *wanted : pod.spec().terminationgraceperiodseconds();
