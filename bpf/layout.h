@@ -34,6 +34,7 @@
 #define SKIFF_MAX_FRONTENDS 131072
 #define SKIFF_MAX_AFFINITY 16384
 #define SKIFF_MAX_FLOWS 65536      // entries of the connection table: two or four a connection
+#define SKIFF_MAX_SOURCE_RANGES 65536
 #define SKIFF_MAX_DEVICES 1024
 #define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
 
@@ -47,9 +48,10 @@ enum skiff_frontend_flags {
   SKIFF_FRONTEND_REFUSE = 1 << 0,        // an address entry (port 0): its other ports refuse
   SKIFF_FRONTEND_NODE_ADDRESS = 1 << 1,  // an address entry: NodePorts are looked up for it
   SKIFF_FRONTEND_HOST_ONLY = 1 << 2,     // holds for sockets in the node's network namespace only (loopback)
-  SKIFF_FRONTEND_PASS = 1 << 3,          // not for sockets: leave the packets alone
+  SKIFF_FRONTEND_PASS = 1 << 3,          // not for sockets: leave the connection to the packets
   SKIFF_FRONTEND_INSIDE_LOCAL = 1 << 4,  // `inside` are the endpoints of this node, not the cluster's
   SKIFF_FRONTEND_OUTSIDE_LOCAL = 1 << 5,
+  SKIFF_FRONTEND_RANGES = 1 << 6,  // packets must come from one of the service's source ranges
 };
 
 enum skiff_backend_state {
@@ -105,6 +107,14 @@ struct skiff_backend {
 };
 SKIFF_LAYOUT(skiff_backend, 24);
 SKIFF_OFFSET(skiff_backend, service, 20);
+
+// loadBalancerSourceRanges, for the longest prefix match.
+struct skiff_source_range {
+  __u32 prefix;   // bits: 32 of the service and those of the address (IPv4 /24: 32 + 96 + 24)
+  __u32 service;  // network order or not does not matter: all its bits always count
+  struct skiff_address source;
+};
+SKIFF_LAYOUT(skiff_source_range, 24);
 
 struct skiff_affinity_key {
   __u32 service;
@@ -191,6 +201,7 @@ enum skiff_counter {
   SKIFF_COUNT_PACKET_FLOW,       // connections of the packet path
   SKIFF_COUNT_PACKET_REFUSED,    // refused: the service has no endpoint
   SKIFF_COUNT_PACKET_NO_PORT,    // dropped: no free port to masquerade with
+  SKIFF_COUNT_PACKET_RANGE,      // dropped: not from one of the source ranges
   SKIFF_COUNTERS,
 };
 

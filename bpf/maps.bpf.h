@@ -52,6 +52,14 @@ struct {
 } affinity SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(max_entries, SKIFF_MAX_SOURCE_RANGES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct skiff_source_range);
+  __type(value, __u32);
+} source_ranges SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, 1);
   __type(key, __u32);

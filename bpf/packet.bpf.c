@@ -148,11 +148,15 @@ static __always_inline struct skiff_frontend *find(const struct packet *p) {
   return bpf_map_lookup_elem(&frontends, &other);
 }
 
-enum outcome { PICKED, PASS, NONE, AGAIN };
+enum outcome { PICKED, PASS, NONE, AGAIN, FORBIDDEN };
 
 static __always_inline enum outcome pick(const struct packet *p, struct choice *c) {
   struct skiff_frontend *f = find(p);
-  if (!f || (f->flags & (SKIFF_FRONTEND_PASS | SKIFF_FRONTEND_REFUSE))) return PASS;
+  if (!f || (f->flags & SKIFF_FRONTEND_REFUSE)) return PASS;
+  if (f->flags & SKIFF_FRONTEND_RANGES) {
+    struct skiff_source_range range = {.prefix = 160, .service = f->service, .source = p->source};
+    if (!bpf_map_lookup_elem(&source_ranges, &range)) return FORBIDDEN;
+  }
   if (!f->outside.count) return NONE;
   __u8 state = f->flags & SKIFF_FRONTEND_OUTSIDE_LOCAL ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER;
   struct skiff_affinity_key client = {.service = f->service};
@@ -263,6 +267,10 @@ int packet_in(struct __sk_buff *skb) {
       /* Nobody listens on a NodePort, so the node itself refuses, with RST or ICMP. */
       count(SKIFF_COUNT_PACKET_REFUSED);
       return TC_ACT_OK;
+    }
+    if (o == FORBIDDEN) {
+      count(SKIFF_COUNT_PACKET_RANGE);
+      return TC_ACT_SHOT; /* as upstream: no answer */
     }
     if (o == AGAIN) continue;
     struct skiff_backend *b = backend_at(c.backend);

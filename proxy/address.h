@@ -44,6 +44,7 @@ struct Prefix {
   uint8_t bits = 0;  // of the 128: an IPv4 /24 is 120
   bool Contains(const Address& address) const;
   bool operator==(const Prefix&) const = default;
+  bool operator<(const Prefix& b) const { return base == b.base ? bits < b.bits : base < b.base; }
 };
 // "10.0.0.0/8", "fd00::/64"; host bits are cleared.
 std::optional<Prefix> ParsePrefix(std::string_view text);

@@ -1,4 +1,4 @@
-// The kernel's side of the reconciler, as an interface: the three maps that hold services. Writes are batches; each
+// The kernel's side of the reconciler, as an interface: the maps that hold services. Writes are batches; each
 // element is replaced atomically. Blocking (microseconds to milliseconds), loop thread only. After an error the maps
 // may hold a part of the batch.
 #ifndef SKIFF_PROXY_BPF_MAPS_H_
@@ -14,6 +14,12 @@
 
 namespace skiff::proxy {
 
+struct SourceRange {
+  uint32_t service = 0;
+  Prefix prefix;
+  bool operator==(const SourceRange&) const = default;
+};
+
 class BpfMaps {
  public:
   virtual ~BpfMaps() = default;
@@ -24,6 +30,10 @@ class BpfMaps {
   virtual Status PutSlots(uint32_t first, std::span<const skiff_slot> values) = 0;
   virtual Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) = 0;  // ids ascend
 
+  virtual Status PutRanges(std::span<const SourceRange> ranges) = 0;
+  virtual Status DeleteRanges(std::span<const SourceRange> ranges) = 0;  // a missing one is no error
+
+  virtual StatusOr<std::vector<SourceRange>> ReadRanges() = 0;
   virtual StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() = 0;
   virtual StatusOr<std::vector<skiff_slot>> ReadSlots() = 0;                             // by index
   virtual StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() = 0;  // those with a state

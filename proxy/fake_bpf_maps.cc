@@ -58,6 +58,27 @@ Status FakeBpfMaps::PutBackends(std::span<const uint32_t> ids, std::span<const s
   return absl::OkStatus();
 }
 
+Status FakeBpfMaps::PutRanges(std::span<const SourceRange> put) {
+  for (const SourceRange& range : put) {
+    RETURN_IF_ERROR(Step());
+    std::erase(ranges, range);
+    ranges.push_back(range);
+    ++writes;
+  }
+  return absl::OkStatus();
+}
+
+Status FakeBpfMaps::DeleteRanges(std::span<const SourceRange> gone) {
+  for (const SourceRange& range : gone) {
+    RETURN_IF_ERROR(Step());
+    std::erase(ranges, range);
+    ++writes;
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<SourceRange>> FakeBpfMaps::ReadRanges() { return ranges; }
+
 StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> FakeBpfMaps::ReadFrontends() {
   return std::vector<std::pair<FrontendKey, skiff_frontend>>(frontends.begin(), frontends.end());
 }

@@ -16,6 +16,9 @@ class FakeBpfMaps final : public BpfMaps {
   Status DeleteFrontends(std::span<const FrontendKey> keys) override;
   Status PutSlots(uint32_t first, std::span<const skiff_slot> values) override;
   Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) override;
+  Status PutRanges(std::span<const SourceRange> ranges) override;
+  Status DeleteRanges(std::span<const SourceRange> ranges) override;
+  StatusOr<std::vector<SourceRange>> ReadRanges() override;
   StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() override;
   StatusOr<std::vector<skiff_slot>> ReadSlots() override;
   StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() override;
@@ -28,6 +31,7 @@ class FakeBpfMaps final : public BpfMaps {
   std::map<FrontendKey, skiff_frontend> frontends;
   std::map<uint32_t, skiff_slot> slots;
   std::map<uint32_t, skiff_backend> backends;
+  std::vector<SourceRange> ranges;
   size_t writes = 0;                            // elements written or deleted
   int fail_after = -1;                          // that many more calls succeed; -1: all
   void (*after_write)(FakeBpfMaps&) = nullptr;  // after every element: no reader may ever see half a service

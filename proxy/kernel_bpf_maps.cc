@@ -9,9 +9,9 @@
 
 namespace skiff::proxy {
 
-const char* const kCounterNames[SKIFF_COUNTERS] = {"connect",        "no_endpoint",   "unused_port",  "retry",
-                                                   "gave_up",        "rebind",        "flow_evicted", "packet_flow",
-                                                   "packet_refused", "packet_no_port"};
+const char* const kCounterNames[SKIFF_COUNTERS] = {"connect",        "no_endpoint",    "unused_port",  "retry",
+                                                   "gave_up",        "rebind",         "flow_evicted", "packet_flow",
+                                                   "packet_refused", "packet_no_port", "packet_range"};
 
 namespace {
 
@@ -55,6 +55,7 @@ StatusOr<std::unique_ptr<KernelBpfMaps>> KernelBpfMaps::Open(const std::string& 
   ASSIGN_OR_RETURN(out->frontends_, bpf::OpenPinned(JoinPath(dir, "frontends")));
   ASSIGN_OR_RETURN(out->settings_, bpf::OpenPinned(JoinPath(dir, "settings")));
   ASSIGN_OR_RETURN(out->counters_, bpf::OpenPinned(JoinPath(dir, "counters")));
+  ASSIGN_OR_RETURN(out->ranges_, bpf::OpenPinned(JoinPath(dir, "source_ranges")));
   RETURN_IF_ERROR(out->slots_.Open(dir));
   RETURN_IF_ERROR(out->backends_.Open(dir));
   return out;
@@ -116,6 +117,45 @@ Status KernelBpfMaps::PutBackends(std::span<const uint32_t> ids, std::span<const
     RETURN_IF_ERROR(PutRun(backends_, ids[from], values.data() + from, to - from));
   }
   return absl::OkStatus();
+}
+
+namespace {
+
+skiff_source_range RangeKey(const SourceRange& range) {
+  return {.prefix = 32u + range.prefix.bits, .service = range.service, .source = range.prefix.base};
+}
+
+}  // namespace
+
+Status KernelBpfMaps::PutRanges(std::span<const SourceRange> ranges) {
+  const uint32_t yes = 1;
+  for (const SourceRange& range : ranges) {
+    skiff_source_range key = RangeKey(range);
+    if (bpf_map_update_elem(ranges_.get(), &key, &yes, BPF_ANY) != 0) {
+      return ErrnoStatus(errno, "update map source_ranges");
+    }
+  }
+  return absl::OkStatus();
+}
+
+Status KernelBpfMaps::DeleteRanges(std::span<const SourceRange> ranges) {
+  for (const SourceRange& range : ranges) {
+    skiff_source_range key = RangeKey(range);
+    if (bpf_map_delete_elem(ranges_.get(), &key) != 0 && errno != ENOENT) {
+      return ErrnoStatus(errno, "delete from map source_ranges");
+    }
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<SourceRange>> KernelBpfMaps::ReadRanges() {
+  std::vector<SourceRange> out;
+  skiff_source_range key = {}, next = {};
+  for (bool first = true; bpf_map_get_next_key(ranges_.get(), first ? nullptr : &key, &next) == 0; first = false) {
+    out.push_back({next.service, Prefix{next.source, static_cast<uint8_t>(next.prefix - 32)}});
+    key = next;
+  }
+  return out;
 }
 
 StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> KernelBpfMaps::ReadFrontends() {

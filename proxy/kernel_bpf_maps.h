@@ -22,6 +22,9 @@ class KernelBpfMaps final : public BpfMaps {
   Status DeleteFrontends(std::span<const FrontendKey> keys) override;
   Status PutSlots(uint32_t first, std::span<const skiff_slot> values) override;
   Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) override;
+  Status PutRanges(std::span<const SourceRange> ranges) override;
+  Status DeleteRanges(std::span<const SourceRange> ranges) override;
+  StatusOr<std::vector<SourceRange>> ReadRanges() override;
   StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() override;
   StatusOr<std::vector<skiff_slot>> ReadSlots() override;
   StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() override;
@@ -49,7 +52,7 @@ class KernelBpfMaps final : public BpfMaps {
   template <typename T, typename F>
   Status ReadChunks(Chunked& map, F visit);
 
-  Fd frontends_, settings_, counters_;
+  Fd frontends_, settings_, counters_, ranges_;
   Chunked slots_{"slots", sizeof(skiff_slot), SKIFF_MAX_SLOT_CHUNKS, {}, {}};
   Chunked backends_{"backends", sizeof(skiff_backend), SKIFF_MAX_BACKEND_CHUNKS, {}, {}};
 };

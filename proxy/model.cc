@@ -126,8 +126,12 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
   for (Family family : {Family::kIPv4, Family::kIPv6}) {
     auto ours = [&](const Address& a) { return FamilyOf(a) == family; };
     if (std::none_of(service.cluster_ips.begin(), service.cluster_ips.end(), ours)) continue;
-    bool ranges = std::any_of(service.source_ranges.begin(), service.source_ranges.end(),
-                              [&](const Prefix& p) { return ours(p.base); });
+    std::vector<Prefix> ranges;
+    for (const Prefix& range : service.source_ranges) {
+      if (ours(range.base)) ranges.push_back(range);
+    }
+    std::sort(ranges.begin(), ranges.end());
+    ranges.erase(std::unique(ranges.begin(), ranges.end()), ranges.end());
     for (const ServicePortDigest& port : service.ports) {
       ModelPort p{
           .name = port.name, .protocol = port.protocol, .family = family, .affinity_seconds = service.affinity_seconds};
@@ -161,7 +165,10 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
       for (const Address& ip : service.load_balancer_ips) {
         // A socket's source address is not known when it connects, so source ranges are for packets to obey: the
         // connection goes to the load balancer.
-        if (ours(ip)) add(MakeKey(ip, port.port, port.protocol), external | (ranges ? SKIFF_FRONTEND_PASS : 0u));
+        uint32_t checked = ranges.empty() ? 0u : SKIFF_FRONTEND_PASS | SKIFF_FRONTEND_RANGES;
+        if (!ours(ip)) continue;
+        add(MakeKey(ip, port.port, port.protocol), external | checked);
+        if (checked != 0) p.source_ranges = ranges;
       }
       if (port.node_port != 0) add(NodePortKey(family, port.node_port, port.protocol), external);
       p.no_local_internal = service.internal_local && any && !local;

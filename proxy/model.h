@@ -39,6 +39,7 @@ struct ModelPort {
   uint32_t affinity_seconds = 0;
   std::vector<ModelEndpoint> endpoints;  // sorted, unique by address and port
   std::vector<ModelFrontend> frontends;
+  std::vector<Prefix> source_ranges;  // for frontends with SKIFF_FRONTEND_RANGES; sorted, unique
   // There are endpoints, but none here, and the policy is Local.
   bool no_local_internal = false, no_local_external = false;
 };

@@ -360,6 +360,15 @@ TEST_F(PacketPathTest, ROOT_PacketTable) {
   ApplyAll({NodePort(30080, IPPROTO_TCP, {{"10.244.1.2", 8080, kThere}, {"fd45::2", 8080, kThere}}),
             NodePort(30081, IPPROTO_TCP, {{"10.244.0.2", 8080, kHere}}), NodePort(30082, IPPROTO_TCP, {}),
             NodePort(30053, IPPROTO_UDP, {{"10.244.1.2", 1053, kThere}, {"fd45::2", 1053, kThere}})});
+  // A load balancer's address that only some may use.
+  auto balanced = NodePort(30090, IPPROTO_TCP, {{"10.244.0.2", 8080, kHere}, {"fd44::2", 8080, kHere}});
+  for (auto& port : balanced.model->ports) {
+    bool v6 = port.family == Family::kIPv6;
+    port.frontends.push_back(
+        {MakeKey(A(v6 ? "fd0b::9" : "203.0.113.9"), 80, IPPROTO_TCP), SKIFF_FRONTEND_PASS | SKIFF_FRONTEND_RANGES});
+    port.source_ranges = {*ParsePrefix(v6 ? "fd02::/64" : "192.0.2.0/25")};
+  }
+  ASSERT_TRUE(reconciler_->Apply({balanced}).ok());
   constexpr uint8_t kSyn = 2, kAck = 16, kTcp = IPPROTO_TCP, kUdp = IPPROTO_UDP;
   auto tcp = [&](const Fd& p, const char* s, int sp, const char* d, int dp, uint8_t flags) {
     return run(p, Wire::Make(s, static_cast<uint16_t>(sp), d, static_cast<uint16_t>(dp), kTcp, flags));
@@ -375,6 +384,11 @@ TEST_F(PacketPathTest, ROOT_PacketTable) {
   EXPECT_EQ(tcp(out, "192.0.2.2", 1000, "10.244.0.2", 8080, kSyn), "192.0.2.2:1000 > 10.244.0.2:8080");
   EXPECT_EQ(tcp(out, "10.244.0.2", 8080, "192.0.2.2", 1000, kSyn | kAck), "192.0.2.1:30081 > 192.0.2.2:1000");
   EXPECT_EQ(tcp(in, "192.0.2.2", 1000, "192.0.2.1", 30081, kAck), "192.0.2.2:1000 > 10.244.0.2:8080");
+  EXPECT_EQ(tcp(in, "192.0.2.2", 1000, "203.0.113.9", 80, kSyn), "192.0.2.2:1000 > 10.244.0.2:8080");
+  EXPECT_EQ(tcp(in, "192.0.2.200", 1000, "203.0.113.9", 80, kSyn), "dropped 2");
+  EXPECT_EQ(tcp(in, "192.0.2.200", 1000, "192.0.2.1", 30090, kSyn), "192.0.2.200:1000 > 10.244.0.2:8080");
+  EXPECT_EQ(tcp(in, "fd02::2", 1000, "fd0b::9", 80, kSyn), "fd02::2:1000 > fd44::2:8080");
+  EXPECT_EQ(tcp(in, "fd03::2", 1000, "fd0b::9", 80, kSyn), "dropped 2");
   // One elsewhere, in both families and protocols: masqueraded, and both translations undone on the way back.
   for (bool v6 : {false, true}) {
     for (uint8_t protocol : {kTcp, kUdp}) {

@@ -25,6 +25,7 @@ struct Reconciler::Plan {
   std::vector<std::pair<uint32_t, skiff_slot>> slots;
   std::unordered_map<FrontendKey, skiff_frontend, KeyHash> frontends;
   std::unordered_set<FrontendKey, KeyHash> deleted;
+  std::vector<SourceRange> ranges, removed_ranges;
   std::vector<std::string> try_again;
   bool udp_backend_removed = false;
 };
@@ -114,6 +115,7 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
   ASSIGN_OR_RETURN(auto frontends, maps_.ReadFrontends(), "read frontends");
   ASSIGN_OR_RETURN(auto slots, maps_.ReadSlots(), "read slots");
   ASSIGN_OR_RETURN(auto backends, maps_.ReadBackends(), "read backends");
+  ASSIGN_OR_RETURN(auto source_ranges, maps_.ReadRanges(), "read source ranges");
 
   std::unordered_map<uint32_t, size_t> by_id;
   std::vector<uint32_t> service_ids, backend_ids;
@@ -152,7 +154,14 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
     }
     port_of(value.service).backends.push_back({value.address, id, ntohs(value.port), value.state});
   }
+  for (const SourceRange& range : source_ranges) {
+    if (by_id.contains(range.service))
+      port_of(range.service).source_ranges.push_back(range.prefix);
+    else
+      plan->removed_ranges.push_back(range);
+  }
   for (Port& port : found->ports) {
+    std::sort(port.source_ranges.begin(), port.source_ranges.end());
     std::sort(port.backends.begin(), port.backends.end(), [](const Backend& a, const Backend& b) {
       return a.address == b.address ? a.port < b.port : a.address < b.address;
     });
@@ -341,6 +350,18 @@ Status Reconciler::ChangePort(const std::string& service, Service& state, Port* 
     ranges_.Give(before.local);
   }
 
+  out->source_ranges = model.source_ranges;
+  for (const Prefix& range : model.source_ranges) {
+    if (!std::binary_search(before.source_ranges.begin(), before.source_ranges.end(), range)) {
+      plan->ranges.push_back({out->id, range});
+    }
+  }
+  for (const Prefix& range : before.source_ranges) {
+    if (!std::binary_search(model.source_ranges.begin(), model.source_ranges.end(), range)) {
+      plan->removed_ranges.push_back({out->id, range});
+    }
+  }
+
   for (const ModelFrontend& f : model.frontends) {
     auto was = std::find_if(before.frontends.begin(), before.frontends.end(),
                             [&](const auto& entry) { return entry.first == f.key; });
@@ -394,6 +415,7 @@ void Reconciler::DropPort(Port& port, Plan* plan) {
     --backend_count_;
     if (port.protocol == IPPROTO_UDP) plan->udp_backend_removed = true;
   }
+  for (const Prefix& range : port.source_ranges) plan->removed_ranges.push_back({port.id, range});
   if (port.cluster.count != 0) ranges_.Give(port.cluster);
   if (port.local.count != 0) ranges_.Give(port.local);
   service_ids_.Give(port.id);
@@ -472,6 +494,8 @@ Status Reconciler::Write(Plan& plan, ApplyResult* result) {
   }
   result->slots_written = plan.slots.size();
 
+  if (!plan.ranges.empty()) RETURN_IF_ERROR(maps_.PutRanges(plan.ranges), "write source ranges");
+
   // Ports before the addresses that refuse all others: a service must not refuse its own port while it comes.
   for (bool address_entries : {false, true}) {
     std::vector<FrontendKey> keys;
@@ -489,6 +513,9 @@ Status Reconciler::Write(Plan& plan, ApplyResult* result) {
   if (!deleted.empty()) RETURN_IF_ERROR(maps_.DeleteFrontends(deleted), "delete frontends");
   result->frontends_deleted = deleted.size();
 
+  if (!plan.removed_ranges.empty()) {
+    RETURN_IF_ERROR(maps_.DeleteRanges(plan.removed_ranges), "delete source ranges");
+  }
   RETURN_IF_ERROR(put_backends(plan.late_backends), "clear backends");
   result->backends_removed = static_cast<size_t>(std::count_if(plan.late_backends.begin(), plan.late_backends.end(),
                                                                [](const auto& e) { return e.second.state == 0; }));

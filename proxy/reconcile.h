@@ -64,6 +64,7 @@ class Reconciler {
     skiff_range cluster = {}, local = {};
     std::vector<Backend> backends;  // sorted by address, port
     std::vector<std::pair<FrontendKey, skiff_frontend>> frontends;
+    std::vector<Prefix> source_ranges;  // sorted
   };
   struct Service {
     std::vector<Port> ports;

@@ -188,6 +188,31 @@ TEST(ReconcileTest, LosingStateIsWrittenAfterTheSwitch) {
   EXPECT_EQ(maps.ShowAll(), (Lines{"10.96.0.1:80/TCP -> 10.1.0.1:8080"}));
 }
 
+TEST(ReconcileTest, SourceRanges) {
+  FakeBpfMaps maps;
+  Reconciler r(maps);
+  auto with = [](std::vector<std::string> ranges) {
+    auto change = Web("ns/a", "192.0.2.9", {"10.1.0.1"});
+    change.model->ports[0].frontends[0].flags = SKIFF_FRONTEND_PASS | SKIFF_FRONTEND_RANGES;
+    for (auto& range : ranges) change.model->ports[0].source_ranges.push_back(*ParsePrefix(range));
+    std::sort(change.model->ports[0].source_ranges.begin(), change.model->ports[0].source_ranges.end());
+    return change;
+  };
+  ASSERT_TRUE(r.ApplyAll({with({"10.0.0.0/8", "192.0.2.0/24"})}).ok());
+  EXPECT_EQ(maps.ranges.size(), 2u);
+  ASSERT_TRUE(r.Apply({with({"192.0.2.0/24", "203.0.113.0/24"})}).ok());
+  ASSERT_EQ(maps.ranges.size(), 2u);
+  EXPECT_EQ(maps.ranges[1].prefix, *ParsePrefix("203.0.113.0/24"));
+  maps.ranges.push_back({99, *ParsePrefix("0.0.0.0/0")});  // of a service that is gone
+  maps.writes = 0;
+  Reconciler next(maps);
+  ASSERT_TRUE(next.ApplyAll({with({"192.0.2.0/24", "203.0.113.0/24"})}).ok());
+  EXPECT_EQ(maps.writes, 1u);
+  EXPECT_EQ(maps.ranges.size(), 2u);
+  ASSERT_TRUE(next.Apply({{"ns/a", std::nullopt}}).ok());
+  EXPECT_TRUE(maps.ranges.empty());
+}
+
 TEST(ReconcileTest, UdpRemovalIsReported) {
   FakeBpfMaps maps;
   Reconciler r(maps);

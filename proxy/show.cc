@@ -61,7 +61,7 @@ StatusOr<std::string> ShowServices(BpfMaps& maps) {
     std::string service = absl::StrCat(f.service), name = FormatKey(key);
     std::string affinity = f.affinity_seconds == 0 ? "-" : absl::StrCat(f.affinity_seconds, "s");
     std::string inside = f.flags & SKIFF_FRONTEND_PASS ? "passed" : endpoints(f, f.inside);
-    std::string outside = f.flags & SKIFF_FRONTEND_PASS ? "passed" : endpoints(f, f.outside);
+    std::string outside = endpoints(f, f.outside);
     if (inside == outside) {
       out += Line(service, name, "all", affinity, inside);
     } else {

@@ -309,6 +309,15 @@ def watch(goldens, binaries, only):
     return result
 
 
+def pod_lifecycles(goldens, binaries, only):
+    result = Result()
+    if os.geteuid() != 0:
+        result.note = "needs root"
+        return result
+    lifecycles.run(result, load(os.path.join(goldens, "kubelet", "13-pod-lifecycles")), binaries, only)
+    return result
+
+
 def unavailable(folder, why):
     def go(goldens, binaries, only):
         result = Result()
@@ -330,9 +339,12 @@ ALL = {
     "subresources": simple("08-subresources", prepare=with_objects, components="all"),
     "reviews": simple("09-reviews", prepare=with_objects),
     "kubelet": unavailable("kubelet/11-endpoints", "not replayed yet"),
-    "lifecycles": unavailable("kubelet/13-pod-lifecycles", "not replayed yet"),
+    "lifecycles": pod_lifecycles,
     "proxy": proxy.suite(load, Result),
 }
+
+
+NEED_NAMESPACES = {"lifecycles"}
 
 
 def run(name, goldens, binaries, only):
