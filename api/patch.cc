@@ -130,10 +130,35 @@ void Merge(json* target, const json& patch) {
   }
 }
 
-// 422 with no kind and no name, as upstream's patch handler makes it.
-Status PatchedInvalid(const json& document, std::string_view why) {
+// A strategic merge patch's result is converted as a tree, not decoded as text: the same fault in other words.
+std::string ConversionError(std::string_view message) {
+  constexpr std::string_view kFound = "json: cannot unmarshal ", kWanted = " of type ";
+  const size_t at = message.rfind(kWanted);
+  if (!message.starts_with(kFound) || at == std::string_view::npos) return std::string(message);
+  std::string_view found = message.substr(kFound.size());
+  found = found.substr(0, found.find(' '));
+  const std::string_view wanted = message.substr(at + kWanted.size());
+  const std::string_view kind = found == "object"   ? "map"
+                                : found == "array"  ? "slice"
+                                : found == "number" ? "int64"
+                                                    : found;
+  if (wanted.starts_with("[]")) return absl::StrCat("cannot restore slice from ", kind);
+  if (wanted.starts_with("map[")) return absl::StrCat("cannot restore map from ", kind);
+  if (wanted.find('.') != std::string_view::npos) return absl::StrCat("cannot restore struct from: ", kind);
+  // Go converts a number into a string of one character, and says no to that.
+  if (found == "number" && wanted == "string") return "cannot convert int64 to string";
+  return absl::StrCat("unrecognized type: ", wanted);
+}
+
+// 422 with no kind and no name, as upstream's patch handler makes it. `shown`: the patched document; of a strategic
+// merge patch, the patch as Go prints it.
+Status PatchedInvalid(const json& shown, bool strategic, std::string_view why) {
   std::string text;
-  AppendJson(document, &text);
+  if (strategic) {
+    text = GoPrint(shown);
+  } else {
+    AppendJson(shown, &text);
+  }
   return InvalidError("", "", "",
                       {{"FieldValueInvalid", absl::StrCat("Invalid value: ", GoQuote(text), ": ", why), "patch"}});
 }
@@ -202,8 +227,12 @@ StatusOr<Object> PatchObject(const Object& current, std::string_view content_typ
         "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
   }
   Object out = current.Clone();
-  if (Status read = out.AssignJson(document, &found); !read.ok()) return PatchedInvalid(document, read.message());
-  if (strict && !found.empty()) return PatchedInvalid(document, StrictDecodingError(found).message());
+  const bool strategic = content_type == kStrategicMergePatchType;
+  const json& shown = strategic ? *patch : document;
+  if (Status read = out.AssignJson(document, &found); !read.ok()) {
+    return PatchedInvalid(shown, strategic, strategic ? ConversionError(read.message()) : std::string(read.message()));
+  }
+  if (strict && !found.empty()) return PatchedInvalid(shown, strategic, StrictDecodingError(found).message());
   if (problems != nullptr) problems->insert(problems->end(), found.begin(), found.end());
   return out;
 }
