@@ -157,6 +157,10 @@ void ProbeManager::Impl::Ended(const Worker& worker) {
 void ProbeManager::Impl::Start(std::shared_ptr<const Pod> pod, const core::Container& container, bool sidecar,
                                ProbeKind kind) {
   if (SpecOf(container, kind) == nullptr) return;
+  // A container that has ended for good is not probed again: its worker would end at once, tell of it, and be started
+  // by the sync that follows.
+  const auto known = host.ContainerOf(pod->metadata().uid(), container.name());
+  if (known && known->terminated && !known->restarts) return;
   auto& slot = workers[Key{pod->metadata().uid(), container.name(), kind}];
   if (slot != nullptr) return;
   slot = std::make_shared<Worker>(executor);

@@ -193,6 +193,23 @@ TEST_F(ProberTest, ErrorsTimeoutsAndEndingPods) {
   EXPECT_EQ(host.execs, before + 3);
 }
 
+TEST_F(ProberTest, AContainerThatEndedForGoodIsNotProbedAgain) {
+  const auto pod = PodWith(R"("livenessProbe":{"exec":{"command":["x"]},"periodSeconds":1})");
+  host.Start("containerd://1");
+  manager.AddPod(pod);
+  Run(1s);
+  host.container->running = false;
+  host.container->terminated = true;
+  host.container->restarts = false;
+  Run(1s);
+  const size_t changes = host.changes.size();
+  for (int i = 0; i < 5; ++i) {
+    manager.AddPod(pod);  // as every sync does
+    Run(1s);
+  }
+  EXPECT_EQ(host.changes.size(), changes);
+}
+
 TEST_F(ProberTest, no_flap_AfterARestartReadyContainersStayReady) {
   auto pod = std::make_shared<core::Pod>(*PodWith(R"("readinessProbe":{"exec":{"command":["r"]},"periodSeconds":10})"));
   auto* condition = pod->mutable_status()->add_conditions();
