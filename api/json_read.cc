@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "api/codec.h"
+#include "api/json_place.h"
 #include "api/json_text.h"
 #include "api/map_access.h"
 #include "api/plan.h"
@@ -24,25 +25,11 @@ using google::protobuf::Message;
 using google::protobuf::Reflection;
 using internal::Cursor;
 using internal::FieldPlan;
+using internal::kMaxProblems;
 using internal::MapAccess;
+using internal::PathOf;
+using internal::Place;
 using internal::Plan;
-
-constexpr size_t kMaxProblems = 100;  // as upstream: a hostile body must not make a long answer
-
-// Where a value stands: a linked list on the stack of the decoding functions.
-struct Place {
-  const Place* parent;
-  std::string_view name;  // of a field, or a map's key
-  int index;              // >= 0: of a list's item
-  bool map_key;
-};
-
-std::string PathOf(const Place* place) {
-  if (place == nullptr) return {};
-  std::string parent = PathOf(place->parent);
-  if (place->index >= 0) return absl::StrCat(parent, "[", place->index, "]");
-  return parent.empty() ? std::string(place->name) : absl::StrCat(parent, ".", place->name);
-}
 
 // Go's field path in type errors: field names only.
 std::string GoPathOf(const Place* place) {
@@ -510,82 +497,10 @@ class Reader {
   Status error_;
 };
 
-json Build(Cursor* cursor, const Place* place, FieldProblems* problems) {
-  switch (cursor->Peek()) {
-    case '{': {
-      json out = json::object();
-      for (bool more = cursor->Enter(); more; more = cursor->Next()) {
-        std::string key = cursor->Key();
-        const Place here{place, key, -1, false};
-        json value = Build(cursor, &here, problems);
-        const auto [it, fresh] = out.emplace(key, nullptr);
-        if (!fresh && problems != nullptr && problems->size() < kMaxProblems)
-          problems->push_back(absl::StrCat("duplicate field \"", PathOf(&here), "\""));
-        *it = std::move(value);
-      }
-      return out;
-    }
-    case '[': {
-      json out = json::array();
-      Place here{place, {}, 0, false};
-      for (bool more = cursor->Enter(); more; more = cursor->Next(), ++here.index)
-        out.push_back(Build(cursor, &here, problems));
-      return out;
-    }
-    case '"': return cursor->String();
-    case 't':
-    case 'f': return cursor->Bool();
-    case 'n': return cursor->Raw(), nullptr;
-    default: {
-      const std::string_view text = cursor->Number();
-      if (text.find_first_of(".eE") == std::string_view::npos) {
-        int64_t number;
-        const auto [end, err] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (err == std::errc()) return number;
-      }
-      double number = 0;
-      if (!absl::SimpleAtod(text, &number)) return nullptr;
-      return number;
-    }
-  }
-}
-
 }  // namespace
 
 Status StrictDecodingError(const FieldProblems& problems) {
   return InvalidArgument("strict decoding error: ", absl::StrJoin(problems, ", "));
-}
-
-StatusOr<GroupVersionKind> PeekJson(std::string_view text) {
-  const auto fail = [](const auto&... why) {
-    return InvalidArgument("couldn't get version/kind; json parse error: ", why...);
-  };
-  if (Status valid = internal::ValidateJson(text); !valid.ok()) return fail(valid.message());
-  Cursor cursor(text);
-  GroupVersionKind out;
-  constexpr std::string_view kGoStruct =
-      "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
-  if (cursor.Peek() == 'n') return out;
-  if (cursor.Peek() != '{')
-    return fail("json: cannot unmarshal ", cursor.TypeName(), " into Go value of type ", kGoStruct);
-  for (bool more = cursor.Enter(); more; more = cursor.Next()) {
-    const std::string key = cursor.Key();
-    if ((key != "kind" && key != "apiVersion") || cursor.Peek() == 'n') {
-      cursor.Raw();
-      continue;
-    }
-    if (cursor.Peek() != '"')
-      return fail("json: cannot unmarshal ", cursor.TypeName(), " into Go struct field .", key, " of type string");
-    const std::string value = cursor.String();
-    if (key == "kind") {
-      out.kind = value;
-      continue;
-    }
-    ASSIGN_OR_RETURN(GroupVersion parsed, GroupVersion::Parse(value));
-    out.group = std::move(parsed.group);
-    out.version = std::move(parsed.version);
-  }
-  return out;
 }
 
 Status FromJson(std::string_view text, Message* out, GroupVersionKind* gvk, FieldProblems* problems) {
@@ -598,12 +513,6 @@ Status FromJsonValue(const json& value, Message* out, FieldProblems* problems) {
   std::string text;
   AppendJson(value, &text);
   return FromJson(text, out, nullptr, problems);
-}
-
-StatusOr<json> ParseJson(std::string_view text, FieldProblems* problems) {
-  RETURN_IF_ERROR(internal::ValidateJson(text));
-  Cursor cursor(text);
-  return Build(&cursor, nullptr, problems);
 }
 
 }  // namespace skiff::api

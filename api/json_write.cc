@@ -321,54 +321,6 @@ class Writer {
   Sink& sink_;
 };
 
-void Indent(const std::string_view compact, int spaces, std::string* out) {
-  int depth = 0;
-  bool in_string = false;
-  const auto line = [&] {
-    out->push_back('\n');
-    out->append(static_cast<size_t>(depth * spaces), ' ');
-  };
-  for (size_t i = 0; i < compact.size(); ++i) {
-    const char c = compact[i];
-    if (in_string) {
-      out->push_back(c);
-      if (c == '\\')
-        out->push_back(compact[++i]);
-      else if (c == '"')
-        in_string = false;
-      continue;
-    }
-    switch (c) {
-      case '"':
-        in_string = true;
-        out->push_back(c);
-        break;
-      case '{':
-      case '[':
-        out->push_back(c);
-        if (i + 1 < compact.size() && (compact[i + 1] == '}' || compact[i + 1] == ']')) {
-          out->push_back(compact[++i]);
-          break;
-        }
-        ++depth;
-        line();
-        break;
-      case '}':
-      case ']':
-        --depth;
-        line();
-        out->push_back(c);
-        break;
-      case ',':
-        out->push_back(c);
-        line();
-        break;
-      case ':': out->append(": "); break;
-      default: out->push_back(c);
-    }
-  }
-}
-
 }  // namespace
 
 void AppendJson(const Message& message, const GroupVersionKind* gvk, std::string* out) {
@@ -386,48 +338,6 @@ json ToJsonValue(const Message& message, const GroupVersionKind* gvk) {
   json out;
   ValueSink sink(&out);
   Writer<ValueSink>(&sink).Root(message, gvk);
-  return out;
-}
-
-void AppendJson(const json& value, std::string* out) {
-  switch (value.type()) {
-    case json::value_t::object: {
-      out->push_back('{');
-      bool first = true;
-      for (const auto& [key, member] : value.items()) {
-        if (!first) out->push_back(',');
-        first = false;
-        AppendJsonString(key, out);
-        out->push_back(':');
-        AppendJson(member, out);
-      }
-      out->push_back('}');
-      return;
-    }
-    case json::value_t::array: {
-      out->push_back('[');
-      bool first = true;
-      for (const json& item : value) {
-        if (!first) out->push_back(',');
-        first = false;
-        AppendJson(item, out);
-      }
-      out->push_back(']');
-      return;
-    }
-    case json::value_t::string: return AppendJsonString(value.get_ref<const std::string&>(), out);
-    case json::value_t::boolean: out->append(value.get<bool>() ? "true" : "false"); return;
-    case json::value_t::number_integer: absl::StrAppend(out, value.get<int64_t>()); return;
-    case json::value_t::number_unsigned: absl::StrAppend(out, value.get<uint64_t>()); return;
-    case json::value_t::number_float: out->append(internal::FormatDouble(value.get<double>())); return;
-    default: out->append("null");
-  }
-}
-
-std::string IndentJson(std::string_view compact, int spaces) {
-  std::string out;
-  out.reserve(compact.size() + compact.size() / 2);
-  Indent(compact, spaces, &out);
   return out;
 }
 
