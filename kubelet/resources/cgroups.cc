@@ -59,6 +59,8 @@ std::vector<std::string> Cgroups::Hierarchies() const {
   if (v2_) return {options_.mount};
   std::vector<std::string> out;
   for (const auto& name : v1_) out.push_back(JoinPath(options_.mount, name));
+  // On a mixed host runtimes make the containers' cgroups in the v2 tree as well, and leave the pod's there.
+  if (std::string unified = JoinPath(options_.mount, "unified"); IsDir(unified)) out.push_back(unified);
   return out;
 }
 

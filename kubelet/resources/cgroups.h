@@ -40,7 +40,7 @@ class Cgroups {
   bool enabled() const { return options_.enabled; }
 
  private:
-  std::vector<std::string> Hierarchies() const;  // v1: controllers' directories; v2: the mount
+  std::vector<std::string> Hierarchies() const;  // all that may hold a pod's directory
   std::string HierarchyFor(std::string_view controller) const;
   Status Make(const std::string& path, const CgroupResources& resources);
   Status Apply(const std::string& path, const CgroupResources& resources);

@@ -134,10 +134,12 @@ TEST_F(CgroupsTest, MakesAndFindsAndRemovesV1) {
   EXPECT_TRUE(Exists(root + "/memory/n1/kubepods/besteffort/podu-1"));
   EXPECT_TRUE(Exists(root + "/cpu,cpuacct/n1/kubepods/besteffort/podu-1"));
   EXPECT_FALSE(Exists(root + "/unified/n1"));
+  ASSERT_TRUE(MakeDirs(root + "/unified/n1/kubepods/besteffort/podu-1/container").ok()) << "as runc does";
   EXPECT_EQ(cgroups.PodsOnDisk(), std::set<std::string>{"u-1"});
   ASSERT_TRUE(cgroups.RemovePod("u-1").ok());
   EXPECT_TRUE(cgroups.RemovePod("u-1").ok()) << "idempotent";
   EXPECT_TRUE(cgroups.PodsOnDisk().empty());
+  EXPECT_FALSE(Exists(root + "/unified/n1/kubepods/besteffort/podu-1"));
 }
 
 TEST_F(CgroupsTest, WritesValues) {
