@@ -7,7 +7,7 @@ import os
 import re
 import time
 
-from . import mask, proxy
+from . import lifecycles, mask, proxy
 from .server import Server
 
 
