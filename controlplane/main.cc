@@ -67,7 +67,7 @@ void RegisterControllers(FlagSet* flags, ControllerOptions* options, std::string
 // Flags of upstream's programs that do not apply to a single small control plane.
 void AcceptIgnored(FlagSet* flags) {
   for (const char* name : {"leader-elect", "authentication-kubeconfig", "authorization-kubeconfig", "profiling",
-                           "use-service-account-credentials", "enable-admission-plugins", "allow-privileged"})
+                           "use-service-account-credentials", "allow-privileged"})
     flags->Deprecate(name, "it has no effect here");
 }
 

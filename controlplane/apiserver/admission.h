@@ -11,6 +11,8 @@
 
 namespace skiff::controlplane {
 
+class Authorizer;
+
 enum class Operation { kCreate, kUpdate, kDelete };
 
 struct Attributes {
@@ -49,9 +51,17 @@ class Admission {
   const Store& store() const { return store_; }
   const Kinds& kinds() const { return kinds_; }
 
+  // For rules about who may grant what. Without one (internal use), nobody is asked.
+  void SetAuthorizer(const Authorizer* authorizer) { authorizer_ = authorizer; }
+  const Authorizer* authorizer() const { return authorizer_; }
+  // NodeRestriction is off unless asked for, as upstream's.
+  void SetNodeRestriction(bool on) { node_restriction_ = on; }
+
  private:
   const Store& store_;
   const Kinds& kinds_;
+  const Authorizer* authorizer_ = nullptr;
+  bool node_restriction_ = false;
 };
 
 // The plugins.
@@ -61,6 +71,8 @@ Status PriorityAdmission(const Admission& admission, const Attributes& attribute
 Status DefaultTolerations(const Attributes& attributes);
 Status TaintNewNodes(const Attributes& attributes);
 Status RuntimeClassAdmission(const Admission& admission, const Attributes& attributes);
+Status RbacEscalation(const Admission& admission, const Context& context, const Attributes& attributes);
+Status NodeRestriction(const Admission& admission, const Context& context, const Attributes& attributes);
 Status LimitRanger(const Admission& admission, const Attributes& attributes);
 
 // `prefix` and five random letters and digits that upstream uses in generated names.

@@ -122,6 +122,9 @@ class ApiServerImpl final : public ApiServer {
   }
 
   Task<Status> Start() override {
+    admission_.SetAuthorizer(&authorizer_);
+    for (const std::string& plugin : options_.enable_admission_plugins)
+      if (plugin == "NodeRestriction") admission_.SetNodeRestriction(true);
     // What services hold already.
     store_->PeekPrefix(kinds_.Core("services").prefix, [&](const std::string& key, const ValuePtr& value) {
       auto object = kinds_.Core("services").Decode(key, *value);
@@ -213,7 +216,8 @@ class ApiServerImpl final : public ApiServer {
     const Entry entries[] = {
         {"admin.kubeconfig", "kubernetes-admin", {std::string(kMasters)}, false},
         {"kube-scheduler.kubeconfig", "system:kube-scheduler", {}, true},
-        {"kube-controller-manager.kubeconfig", "system:kube-controller-manager", {}, true},
+        // All controllers share one client, where upstream's have a service account each: it needs what they need.
+        {"kube-controller-manager.kubeconfig", "system:kube-controller-manager", {std::string(kMasters)}, true},
         {"kube-proxy.kubeconfig", "system:kube-proxy", {}, false},
     };
     const bool everywhere = options_.bind_address == "0.0.0.0" || options_.bind_address == "::";

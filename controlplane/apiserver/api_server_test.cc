@@ -282,6 +282,34 @@ TEST_F(ApiServerTest, NodeReadsOnlyWhatItsPodsNeed) {
   EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 403);
 }
 
+TEST_F(ApiServerTest, NobodyGrantsWhatTheyDoNotHold) {
+  const std::string base = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
+  auto role = [](const char* name, json rules) {
+    return json{{"metadata", {{"name", name}}}, {"rules", std::move(rules)}};
+  };
+  const json manage = {
+      {{"apiGroups", {"rbac.authorization.k8s.io"}}, {"resources", {"roles", "rolebindings"}}, {"verbs", {"create"}}},
+      {{"apiGroups", {""}}, {"resources", {"pods"}}, {"verbs", {"get", "list"}}}};
+  ASSERT_EQ(Call("POST", base + "roles", role("manage", manage)).status, 201);
+  const json subject = {{{"kind", "User"}, {"apiGroup", "rbac.authorization.k8s.io"}, {"name", "bob"}}};
+  auto binding = [&](const char* name, const char* kind, const char* to) {
+    return json{{"metadata", {{"name", name}}},
+                {"subjects", subject},
+                {"roleRef", {{"apiGroup", "rbac.authorization.k8s.io"}, {"kind", kind}, {"name", to}}}};
+  };
+  ASSERT_EQ(Call("POST", base + "rolebindings", binding("b", "Role", "manage")).status, 201);
+  const json get_pods = {{{"apiGroups", {""}}, {"resources", {"pods"}}, {"verbs", {"get"}}}};
+  const json all = {{{"apiGroups", {"*"}}, {"resources", {"*"}}, {"verbs", {"*"}}}};
+  EXPECT_EQ(Call("POST", base + "roles", role("ok", get_pods), "bob", {}).status, 201);
+  const Answered refused = Call("POST", base + "roles", role("all", all), "bob", {});
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_THAT(Message(refused), HasSubstr("is attempting to grant RBAC permissions not currently held:\n"
+                                          "{APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]}"));
+  EXPECT_EQ(Call("POST", base + "rolebindings", binding("ok", "Role", "ok"), "bob", {}).status, 201);
+  EXPECT_EQ(Call("POST", base + "rolebindings", binding("root", "ClusterRole", "cluster-admin"), "bob", {}).status,
+            403);
+}
+
 TEST_F(ApiServerTest, TokensEndWithWhatTheyAreBoundTo) {
   MakeServiceAccount();
   json pod = Pod("p");

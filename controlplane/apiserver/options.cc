@@ -4,6 +4,8 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 
+#include <algorithm>
+
 #include "base/files.h"
 
 namespace skiff::controlplane {
@@ -57,6 +59,8 @@ void ApiServerOptions::Register(FlagSet* flags) {
   flags->String("token-auth-file", &token_auth_file, "File of static bearer tokens: token,user,uid,\"group1,group2\".");
   flags->Bool("anonymous-auth", &anonymous_auth, "Whether requests without credentials are system:anonymous's.");
   flags->Strings("authorization-mode", &authorization_modes, "Authorizers, in order: Node, RBAC, AlwaysAllow.");
+  flags->Strings("enable-admission-plugins", &enable_admission_plugins,
+                 "Admission plugins besides those that always run: NodeRestriction.");
   flags->String("kubelet-client-certificate", &kubelet_client_certificate, "Client certificate shown to kubelets.");
   flags->String("kubelet-client-key", &kubelet_client_key, "Key of --kubelet-client-certificate.");
   flags->String("kubelet-certificate-authority", &kubelet_certificate_authority,
@@ -85,6 +89,14 @@ Status ApiServerOptions::Complete() {
     return InvalidArgument("--tls-cert-file and --tls-private-key-file must be given together");
   if (secure_port < 0 || secure_port > 65535)
     return InvalidArgument("--secure-port ", secure_port, " must be between 0 and 65535, inclusive");
+  // Named on upstream's command lines; these run here anyway.
+  static constexpr std::string_view kAlways[] = {
+      "NamespaceLifecycle",       "LimitRanger",           "ServiceAccount", "Priority",
+      "DefaultTolerationSeconds", "TaintNodesByCondition", "RuntimeClass",   "StorageObjectInUseProtection"};
+  for (const std::string& plugin : enable_admission_plugins)
+    if (plugin != "NodeRestriction" && std::find(std::begin(kAlways), std::end(kAlways), plugin) == std::end(kAlways))
+      return absl::UnimplementedError(
+          absl::StrCat("--enable-admission-plugins: ", plugin, " is unknown or not supported"));
   for (const std::string& mode : authorization_modes)
     if (mode != "Node" && mode != "RBAC" && mode != "AlwaysAllow")
       return InvalidArgument("authorization-mode: \"", mode, "\" is not a supported mode: Node, RBAC, AlwaysAllow");

@@ -30,6 +30,8 @@ struct ApiServerOptions {
   bool anonymous_auth = true;
   std::vector<std::string> authorization_modes = {"Node", "RBAC"};
 
+  std::vector<std::string> enable_admission_plugins;
+
   std::string kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority;
   std::vector<std::string> kubelet_preferred_address_types = {"InternalIP", "Hostname", "InternalDNS", "ExternalIP",
                                                               "ExternalDNS"};

@@ -59,7 +59,10 @@ Task<Status> ServeBinding(ServerParts& parts, Call& call, std::string name) {
   if (binding.target().name().empty()) errors.Required(target.Child("name"));
   if (!errors.ok()) {
     // Upstream answers these as plain errors.
-    co_return errors.ToStatus("", "Binding", binding.metadata().name());
+    std::string all;
+    for (const api::Cause& cause : errors.causes())
+      absl::StrAppend(&all, all.empty() ? "" : ", ", cause.field, ": ", cause.message);
+    co_return PlainError(errors.causes().size() > 1 ? "[" + all + "]" : all);
   }
   const Kind& pods = parts.kinds.Core("pods");
   UpdateRequest request;

@@ -14,8 +14,9 @@ Status Admission::Mutate(Context& context, const Attributes& attributes) const {
 }
 
 Status Admission::Validate(Context& context, const Attributes& attributes) const {
-  if (attributes.operation == Operation::kDelete) return NamespaceLifecycle(*this, context, attributes);
-  return absl::OkStatus();
+  if (attributes.operation == Operation::kDelete) RETURN_IF_ERROR(NamespaceLifecycle(*this, context, attributes));
+  if (node_restriction_) RETURN_IF_ERROR(NodeRestriction(*this, context, attributes));
+  return RbacEscalation(*this, context, attributes);
 }
 
 }  // namespace skiff::controlplane

@@ -24,7 +24,6 @@ class NamespaceStrategy final : public Strategy {
     Strategy::PrepareForUpdate(context, updated, old);
     core::Namespace& ns = *updated->As<core::Namespace>();
     // Finalizers of the specification change only through the finalize subresource.
-    if (context.info.subresource == "finalize") return;
     *ns.mutable_spec()->mutable_finalizers() = old.As<core::Namespace>()->spec().finalizers();
     SetNameLabel(&ns);
   }
@@ -33,7 +32,8 @@ class NamespaceStrategy final : public Strategy {
                              const api::Object& old) const override {
     if (subresource != "finalize") return Strategy::PrepareForSubresource(context, subresource, updated, old);
     api::Object kept = old.Clone();
-    *kept.As<core::Namespace>()->mutable_spec()->mutable_finalizers() = updated->As<core::Namespace>()->spec().finalizers();
+    *kept.As<core::Namespace>()->mutable_spec()->mutable_finalizers() =
+        updated->As<core::Namespace>()->spec().finalizers();
     *updated = std::move(kept);
   }
 
