@@ -1,4 +1,4 @@
-// Streams through the kubelet's server to a real runtime's streaming server: hack/test-streams starts a containerd of
+// Streams through the kubelet's server to a real runtime's streaming server: e2e/streams starts a containerd of
 // its own and names its socket in SKIFF_TEST_CRI (images: localhost/skiff/pause:1, localhost/skiff/test:1).
 #include <cstdlib>
 
