@@ -1,5 +1,5 @@
 // The node lifecycle controller: a node whose lease and status were not renewed for the grace period becomes Unknown,
-// conditions become taints, pods of a node that stopped being ready are marked not ready, and NoExecute taints evict
+// conditions become taints, pods of a node that fell silent are marked not ready, and NoExecute taints evict
 // pods after the time they tolerate. Follows upstream's pkg/controller/nodelifecycle and tainteviction; nodes are not
 // grouped into zones: when no node at all is ready, nothing is evicted, as upstream does in a full disruption.
 #include <algorithm>
@@ -80,7 +80,7 @@ class NodeLifecycleController final : public Controller {
     int64_t heartbeat = 0;   // of the Ready condition
     int64_t lease = 0;       // renewTime, microseconds
     std::string last_ready;  // to see transitions
-    bool mark_pods = false;  // pods must still be marked not ready
+    bool mark_pods = false;  // pods must be marked not ready
   };
 
   void NodeEvent(const core::Node& node, const char* reason, std::string message) {
@@ -98,7 +98,8 @@ class NodeLifecycleController final : public Controller {
     if (!known || heartbeat != health.heartbeat) health.heard = context_.clock().Steady();
     health.heartbeat = heartbeat;
     const std::string status = ReadyOf(*node);
-    if (known && health.last_ready == "True" && status != "True") {
+    // Only of a silent node: one that says itself that it is not ready still speaks for its pods.
+    if (known && health.last_ready == "True" && status == "Unknown") {
       health.mark_pods = true;
       NodeEvent(*node, "NodeNotReady", absl::StrCat("Node ", name, " status is now: NodeNotReady"));
     }
