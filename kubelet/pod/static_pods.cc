@@ -67,7 +67,7 @@ StatusOr<PodPtr> ParseStaticPod(std::string_view text, const std::string& file, 
     return InvalidArgument(file, ": couldn't parse as pod: kind is ", gvk.kind);
   if (pod->metadata().name().empty()) return InvalidArgument(file, ": metadata.name: Required value");
   if (pod->spec().containers_size() == 0) return InvalidArgument(file, ": spec.containers: Required value");
-  api::SetDefaults(pod.get());
+  api::SetPodDefaults(pod.get());
   RETURN_IF_ERROR(NamesNoObjects(*pod), file);
   auto* m = pod->mutable_metadata();
   if (m->namespace_().empty()) m->set_namespace_("default");
