@@ -8,9 +8,9 @@
 
 namespace skiff::client {
 
-// Runs the loop until the condition holds; false after 10 seconds.
+// Runs the loop until the condition holds; false after 30 seconds.
 inline bool RunUntil(asio::io_context& loop, const std::function<bool()>& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   loop.restart();
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
