@@ -38,6 +38,7 @@ Task<Status> RunKubelet(Config config) {
 Task<Status> Kubelet::Start() {
   CO_ASSIGN_OR_RETURN(runtime_,
                       cri::Connect(executor_, {config_.container_runtime_endpoint, config_.image_service_endpoint}));
+  runtime_ = Metered(std::move(runtime_), registry_, clock_);
   cri::RuntimeVersion version;
   for (int attempt = 0;; ++attempt) {
     auto asked = co_await cri::DetectVersion(*runtime_);
@@ -258,7 +259,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
 
   if (rest_ != nullptr) reviewer_ = NewReviewer(rest_);
   server_ = std::make_unique<KubeletServer>(executor_, server, *this, reviewer_.get(), clock_);
-  registry_.AddProcessMetrics();
+  RegisterMetrics();
 }
 
 void Kubelet::UpdateBurstable() {
@@ -273,9 +274,12 @@ void Kubelet::UpdateBurstable() {
 
 Task<void> Kubelet::Relist() {
   while (!co_await IsCancelled()) {
+    const SteadyTime began = clock_.Steady();
+    relist_interval_->With({}).Observe(std::chrono::duration<double>(began - last_sync_).count());
     Status s = co_await cache_->Relist();
     if (!s.ok() && !absl::IsCancelled(s)) LOG_ERROR(s, "Cannot list what the runtime has");
     last_sync_ = clock_.Steady();
+    relist_duration_->With({}).Observe(std::chrono::duration<double>(last_sync_ - began).count());
     if (absl::IsCancelled(co_await clock_.Sleep(seconds(1)))) break;
   }
 }

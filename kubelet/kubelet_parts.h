@@ -24,6 +24,7 @@
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/prober.h"
 #include "kubelet/resources/cgroups.h"
+#include "kubelet/runtime/metered_runtime.h"
 #include "kubelet/runtime/pod_runtime.h"
 #include "kubelet/runtime/runtime_cache.h"
 #include "kubelet/server/reviewer.h"
@@ -110,6 +111,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
 
  private:
   void MakeParts(const std::string& runtime_name);
+  void RegisterMetrics();
   void UpdateBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
@@ -153,6 +155,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::map<std::string, PodPtr> static_pods_;
   bool sources_ready_ = false, static_read_ = false;
   SteadyTime last_sync_{};
+  metrics::Family<metrics::Histogram>*relist_duration_ = nullptr, *relist_interval_ = nullptr;
   TaskGroup group_;
 };
 
