@@ -25,7 +25,7 @@
 #define SKIFF_OFFSET(type, field, at) _Static_assert(__builtin_offsetof(struct type, field) == (at), #type "." #field)
 #endif
 
-#define SKIFF_LAYOUT_VERSION 1
+#define SKIFF_LAYOUT_VERSION 2
 
 #define SKIFF_CHUNK_BITS 12
 #define SKIFF_CHUNK_SIZE (1 << SKIFF_CHUNK_BITS)  // elements of one chunk of `slots` and of `backends`

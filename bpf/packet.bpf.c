@@ -3,8 +3,11 @@
  * neighbours and the node's firewall stay the kernel's business, and no packet ever claims a local address where the
  * kernel would drop it as a martian. The connection table is described in layout.h.
  *
+ * ICMP errors are translated like the packets that they quote, outside and inside, so that path MTU discovery and
+ * refusals reach those who sent them.
+ *
  * Not touched: fragments (their ports are in the first one only), IPv6 with extension headers, VLAN tags in the frame,
- * protocols other than TCP and UDP. */
+ * protocols other than TCP, UDP and their ICMP errors. */
 #define SKIFF_NO_KERNEL_TYPES
 #include "service.bpf.h"
 
@@ -38,8 +41,9 @@ struct packet {
   __u16 source_port, destination_port;
   __u8 protocol;
   bool v6;
-  bool syn;   /* opens a TCP connection */
-  __u32 l4;   /* offset */
+  bool syn; /* opens a TCP connection */
+  __u32 l3; /* offsets */
+  __u32 l4;
 };
 
 struct ipv4 {
@@ -57,42 +61,52 @@ struct ipv6 {
   struct skiff_address source, destination;
 };
 
-static __always_inline bool parse(struct __sk_buff *skb, struct packet *p) {
+/* The IP header at `at`. `strict`: only whole packets; what an ICMP error quotes may be a first fragment too. */
+static __always_inline bool parse_ip(struct __sk_buff *skb, struct packet *p, __u32 at, bool strict) {
+  p->l3 = at;
+  p->syn = false;
   if (skb->protocol == bpf_htons(ETH_P_IP)) {
     struct ipv4 ip;
-    if (bpf_skb_load_bytes(skb, ETH_SIZE, &ip, sizeof(ip)) < 0) return false;
-    if (ip.version_ihl >> 4 != 4 || (ip.fragment & bpf_htons(0x3fff))) return false;
+    if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0) return false;
+    if (ip.version_ihl >> 4 != 4 || (ip.fragment & bpf_htons(strict ? 0x3fff : 0x1fff))) return false;
     p->v6 = false;
     p->protocol = ip.protocol;
-    p->l4 = ETH_SIZE + (ip.version_ihl & 15) * 4;
+    p->l4 = at + (ip.version_ihl & 15) * 4;
     p->source.word[0] = p->destination.word[0] = 0;
     p->source.word[1] = p->destination.word[1] = 0;
     p->source.word[2] = p->destination.word[2] = bpf_htonl(0xffff);
     p->source.word[3] = ip.source;
     p->destination.word[3] = ip.destination;
-  } else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+    return true;
+  }
+  if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
     struct ipv6 ip;
-    if (bpf_skb_load_bytes(skb, ETH_SIZE, &ip, sizeof(ip)) < 0) return false;
+    if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0) return false;
     p->v6 = true;
     p->protocol = ip.next;
-    p->l4 = ETH_SIZE + sizeof(ip);
+    p->l4 = at + sizeof(ip);
     p->source = ip.source;
     p->destination = ip.destination;
-  } else {
-    return false;
+    return true;
   }
+  return false;
+}
+
+static __always_inline bool parse_ports(struct __sk_buff *skb, struct packet *p) {
   if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) return false;
   __u16 ports[2];
   if (bpf_skb_load_bytes(skb, p->l4, ports, sizeof(ports)) < 0) return false;
   p->source_port = ports[0];
   p->destination_port = ports[1];
-  p->syn = false;
-  if (p->protocol == IPPROTO_TCP) {
-    __u8 flags;
-    if (bpf_skb_load_bytes(skb, p->l4 + 13, &flags, 1) < 0) return false;
-    p->syn = (flags & 0x12) == 0x02; /* SYN without ACK */
-  }
   return true;
+}
+
+/* Destination unreachable, packet too big, time exceeded, parameter problem: what quotes a packet. */
+static __always_inline bool is_icmp_error(struct __sk_buff *skb, const struct packet *p) {
+  if (p->protocol != (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) return false;
+  __u8 type;
+  if (bpf_skb_load_bytes(skb, p->l4, &type, 1) < 0) return false;
+  return p->v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12;
 }
 
 /* Checksums, and the packet's own idea of them where a device fills them in, follow incrementally. */
@@ -106,15 +120,71 @@ static __always_inline bool rewrite(struct __sk_buff *skb, const struct packet *
   if (p->v6) {
     __s64 diff = bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)address, sizeof(*address), 0);
     if (diff < 0 || bpf_l4_csum_replace(skb, check, 0, diff, BPF_F_PSEUDO_HDR | mangled) < 0) return false;
-    if (bpf_skb_store_bytes(skb, ETH_SIZE + (source ? 8 : 24), address, sizeof(*address), 0) < 0) return false;
+    if (bpf_skb_store_bytes(skb, p->l3 + (source ? 8 : 24), address, sizeof(*address), 0) < 0) return false;
   } else {
     if (bpf_l4_csum_replace(skb, check, old.word[3], address->word[3], BPF_F_PSEUDO_HDR | mangled | 4) < 0) return false;
-    if (bpf_l3_csum_replace(skb, ETH_SIZE + 10, old.word[3], address->word[3], 4) < 0) return false;
-    if (bpf_skb_store_bytes(skb, ETH_SIZE + (source ? 12 : 16), &address->word[3], 4, 0) < 0) return false;
+    if (bpf_l3_csum_replace(skb, p->l3 + 10, old.word[3], address->word[3], 4) < 0) return false;
+    if (bpf_skb_store_bytes(skb, p->l3 + (source ? 12 : 16), &address->word[3], 4, 0) < 0) return false;
   }
   if (old_port == port) return true;
   if (bpf_l4_csum_replace(skb, check, old_port, port, mangled | 2) < 0) return false;
   return bpf_skb_store_bytes(skb, p->l4 + (source ? 0 : 2), &port, 2, 0) >= 0;
+}
+
+/* The address and port of the packet that an ICMP error quotes, on one side, and the error's own address on the other
+ * side where it is the same: the error of an endpoint becomes the service's, that of a router stays a router's. The
+ * quoted packet's own L4 checksum is left as it is; nobody checks it. */
+static __always_inline bool rewrite_error(struct __sk_buff *skb, const struct packet *error, const struct packet *quoted,
+                                          bool quoted_source, struct skiff_address *address, __u16 port) {
+  __u32 check = error->l4 + 2; /* of ICMP */
+  struct skiff_address old = quoted_source ? quoted->source : quoted->destination;
+  __u16 old_port = quoted_source ? quoted->source_port : quoted->destination_port;
+  struct skiff_address outer = quoted_source ? error->destination : error->source;
+  bool both = same_address(&outer, &old);
+  if (error->v6) {
+    __s64 diff = bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)address, sizeof(*address), 0);
+    if (diff < 0 || bpf_l4_csum_replace(skb, check, 0, diff, 0) < 0) return false;
+    if (bpf_skb_store_bytes(skb, quoted->l3 + (quoted_source ? 8 : 24), address, sizeof(*address), 0) < 0) return false;
+    if (both) {
+      if (bpf_l4_csum_replace(skb, check, 0, diff, BPF_F_PSEUDO_HDR) < 0) return false;
+      if (bpf_skb_store_bytes(skb, error->l3 + (quoted_source ? 24 : 8), address, sizeof(*address), 0) < 0) return false;
+    }
+  } else {
+    /* The quoted header's checksum changes against its address: for ICMP's checksum the two cancel out. */
+    if (bpf_l3_csum_replace(skb, quoted->l3 + 10, old.word[3], address->word[3], 4) < 0) return false;
+    if (bpf_skb_store_bytes(skb, quoted->l3 + (quoted_source ? 12 : 16), &address->word[3], 4, 0) < 0) return false;
+    if (both) {
+      if (bpf_l3_csum_replace(skb, error->l3 + 10, old.word[3], address->word[3], 4) < 0) return false;
+      if (bpf_skb_store_bytes(skb, error->l3 + (quoted_source ? 16 : 12), &address->word[3], 4, 0) < 0) return false;
+    }
+  }
+  if (old_port == port) return true;
+  if (bpf_l4_csum_replace(skb, check, old_port, port, 2) < 0) return false;
+  return bpf_skb_store_bytes(skb, quoted->l4 + (quoted_source ? 0 : 2), &port, 2, 0) >= 0;
+}
+
+/* The flow that a quoted packet belongs to: it went the other way, so its ends are exchanged. */
+static __always_inline struct skiff_flow *quoted_flow(const struct packet *q, __u8 kind) {
+  struct skiff_flow_key key = {
+      .source = q->destination,
+      .destination = q->source,
+      .source_port = q->destination_port,
+      .destination_port = q->source_port,
+      .protocol = q->protocol,
+      .kind = kind,
+  };
+  return bpf_map_lookup_elem(&flows, &key);
+}
+
+/* `in`: an error about a packet that we masqueraded, for the client. Out: one about a packet that we sent to an
+ * endpoint, to show the service. */
+static __always_inline int translate_error(struct __sk_buff *skb, const struct packet *error, bool in) {
+  struct packet quoted;
+  if (!parse_ip(skb, &quoted, error->l4 + 8, false) || !parse_ports(skb, &quoted)) return TC_ACT_OK;
+  struct skiff_flow *flow = quoted_flow(&quoted, in ? SKIFF_FLOW_TO_CLIENT : SKIFF_FLOW_FROM_SERVICE);
+  if (!flow) return TC_ACT_OK;
+  struct skiff_address to = flow->address;
+  return rewrite_error(skb, error, &quoted, in, &to, flow->port) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
 static __always_inline void key_of(struct skiff_flow_key *key, const struct packet *p, __u8 kind) {
@@ -226,10 +296,40 @@ static __always_inline bool open_flow(const struct packet *p, const struct choic
   return bpf_map_update_elem(&flows, &there, &backend, BPF_ANY) >= 0;
 }
 
+/* The node itself refuses, with RST or ICMP, for nobody listens there: a NodePort by itself, an address that is not the
+ * node's by way of port 0 of this device's address. The flow makes the refusal come from the service. */
+static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, __u64 now) {
+  struct skiff_frontend_key address = {.address = p->destination};
+  struct skiff_frontend *node = bpf_map_lookup_elem(&frontends, &address);
+  if (node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return TC_ACT_OK;
+  __u32 ifindex = skb->ifindex;
+  struct skiff_device *device = bpf_map_lookup_elem(&devices, &ifindex);
+  if (!device) return TC_ACT_SHOT;
+  struct skiff_address own = p->v6 ? device->v6 : device->v4;
+  if (!own.word[0] && !own.word[1] && !own.word[2] && !own.word[3]) return TC_ACT_SHOT;
+  struct skiff_flow_key back = {
+      .source = own,
+      .destination = p->source,
+      .destination_port = p->source_port,
+      .protocol = p->protocol,
+      .kind = SKIFF_FLOW_FROM_SERVICE,
+  };
+  struct skiff_flow service = {.used = now, .address = p->destination, .port = p->destination_port};
+  if (bpf_map_update_elem(&flows, &back, &service, BPF_ANY) < 0) return TC_ACT_SHOT;
+  return rewrite(skb, p, false, &own, 0) ? TC_ACT_OK : TC_ACT_SHOT;
+}
+
 SEC("tc")
 int packet_in(struct __sk_buff *skb) {
   struct packet p;
-  if (!parse(skb, &p)) return TC_ACT_OK;
+  if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_OK;
+  if (is_icmp_error(skb, &p)) return translate_error(skb, &p, true);
+  if (!parse_ports(skb, &p)) return TC_ACT_OK;
+  if (p.protocol == IPPROTO_TCP) {
+    __u8 flags;
+    if (bpf_skb_load_bytes(skb, p.l4 + 13, &flags, 1) < 0) return TC_ACT_OK;
+    p.syn = (flags & 0x12) == 0x02; /* SYN without ACK */
+  }
   __u64 now = bpf_ktime_get_ns();
   struct skiff_flow_key key;
   key_of(&key, &p, SKIFF_FLOW_TO_CLIENT);
@@ -264,9 +364,8 @@ int packet_in(struct __sk_buff *skb) {
     enum outcome o = pick(&p, &c);
     if (o == PASS) return TC_ACT_OK;
     if (o == NONE) {
-      /* Nobody listens on a NodePort, so the node itself refuses, with RST or ICMP. */
       count(SKIFF_COUNT_PACKET_REFUSED);
-      return TC_ACT_OK;
+      return refuse(skb, &p, now);
     }
     if (o == FORBIDDEN) {
       count(SKIFF_COUNT_PACKET_RANGE);
@@ -319,7 +418,9 @@ static __always_inline bool masquerade(struct __sk_buff *skb, const struct packe
 SEC("tc")
 int packet_out(struct __sk_buff *skb) {
   struct packet p;
-  if (!parse(skb, &p)) return TC_ACT_OK;
+  if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_OK;
+  if (is_icmp_error(skb, &p)) return translate_error(skb, &p, false);
+  if (!parse_ports(skb, &p)) return TC_ACT_OK;
   __u64 now = bpf_ktime_get_ns();
   struct skiff_flow_key key;
   key_of(&key, &p, SKIFF_FLOW_FROM_SERVICE);

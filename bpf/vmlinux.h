@@ -46,7 +46,7 @@ enum {
   BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
-enum { IPPROTO_TCP = 6, IPPROTO_UDP = 17 };
+enum { IPPROTO_ICMP = 1, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_ICMPV6 = 58 };
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { ECONNREFUSED = 111 };
 enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2 };

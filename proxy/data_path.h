@@ -1,6 +1,6 @@
 // The kernel programs of the proxy: loaded, attached, pinned, removed. What is pinned below `dir`:
 //
-//   maps-v1/NAME     the maps (bpf/layout.h); v1 is SKIFF_LAYOUT_VERSION
+//   maps-vN/NAME     the maps (bpf/layout.h); N is SKIFF_LAYOUT_VERSION
 //   links/NAME       one link a program
 //
 // The links hold the programs, so the data path goes on without this process. Starting again replaces the programs one

@@ -1,6 +1,8 @@
 // The kernel programs with real sockets.
 #include "proxy/data_path.h"
 
+#include <bpf/bpf.h>
+
 #include <chrono>
 
 #include "proxy/data_path_testing.h"
@@ -273,6 +275,18 @@ TEST_F(DataPathTest, ROOT_AgentKill_DataPathSurvivesAndIsReplacedAtomically) {
   Sockaddr peer;
   getpeername(kept.get(), peer.get(), &peer.size);
   EXPECT_EQ(peer.Text(), "10.96.0.1:80");
+}
+
+TEST_F(DataPathTest, ROOT_MapsOfAnotherVersionGoOnceOursAreInUse) {
+  std::string old = dir_ + "/maps-v0";
+  ASSERT_EQ(mkdir(old.c_str(), 0700), 0);
+  auto map = bpf::OpenPinned(MapsDirOf(dir_) + "/settings");
+  ASSERT_TRUE(map.ok());
+  ASSERT_EQ(bpf_obj_pin(map->get(), (old + "/settings").c_str()), 0);
+  ASSERT_TRUE(reconciler_->ApplyAll({}).ok());
+  EXPECT_TRUE(Exists(old));
+  ASSERT_TRUE(data_path_->Attach().ok());
+  EXPECT_FALSE(Exists(old));
 }
 
 TEST_F(DataPathTest, ROOT_NodePorts) {

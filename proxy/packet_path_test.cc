@@ -208,6 +208,70 @@ TEST_F(PacketPathTest, ROOT_ConntrackUdp_FromOutside) {
   });
 }
 
+TEST_F(PacketPathTest, ROOT_RefusalsAndErrorsFindBackToTheClient) {
+  MakeNode();
+  std::vector<ServiceChange> all;
+  // Nobody listens on 1999: the endpoints' own nodes say so by ICMP. The load balancer's address has no endpoint.
+  all.push_back(NodePort(30001, IPPROTO_UDP, {{"10.244.0.2", 1999, kHere}, {"fd44::2", 1999, kHere}}));
+  all.push_back(NodePort(30002, IPPROTO_UDP, {{"10.244.1.2", 1999, kThere}, {"fd45::2", 1999, kThere}}));
+  all.push_back(NodePort(30003, IPPROTO_TCP, {{"10.244.0.2", 1999, kHere}, {"fd44::2", 1999, kHere}}));
+  all.push_back(NodePort(30004, IPPROTO_TCP, {{"10.244.1.2", 1999, kThere}, {"fd45::2", 1999, kThere}}));
+  for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
+    auto none = NodePort(30005, protocol, {});
+    for (auto& port : none.model->ports) {
+      const char* ip = port.family == Family::kIPv6 ? "fd0b::9" : "203.0.113.9";
+      port.frontends.push_back({MakeKey(A(ip), 80, protocol), 0});
+    }
+    all.push_back(std::move(none));
+  }
+  ApplyAll(all);
+  Run(absl::StrCat("ip -n ", Ns("c"), " -6 route add default via fd02::1"));
+  In("c", [&] {
+    for (bool v6 : {false, true}) {
+      const char *node = v6 ? "fd02::1" : "192.0.2.1", *balancer = v6 ? "fd0b::9" : "203.0.113.9";
+      for (auto [ip, port] : {std::pair{node, 30001}, {node, 30002}, {node, 30005}, {balancer, 80}}) {
+        Sockaddr to = Sockaddr::Of(ip, static_cast<uint16_t>(port));
+        Fd fd(socket(to.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(connect(fd.get(), to.get(), to.size), 0);
+        EXPECT_EQ(send(fd.get(), "x", 1, 0), 1);
+        EXPECT_EQ(ReadName(fd.get()), "recv: Connection refused") << ip << " " << port;
+      }
+      for (auto [ip, port] : {std::pair{node, 30003}, {node, 30004}, {node, 30005}, {balancer, 80}}) {
+        EXPECT_EQ(TcpOnce(ip, static_cast<uint16_t>(port)), "connect: Connection refused") << ip << " " << port;
+      }
+    }
+    return 0;
+  });
+}
+
+TEST_F(PacketPathTest, ROOT_PathMtuReachesTheClient) {
+  MakeNode();
+  // The way to the other node is narrow, and its endpoint does not know.
+  Run("ip link set r0 mtu 1300");
+  auto far = Server("r", "far", "10.244.1.2", 1053, SOCK_DGRAM), far6 = Server("r", "far", "fd45::2", 1053, SOCK_DGRAM);
+  ApplyAll({NodePort(30053, IPPROTO_UDP, {{"10.244.1.2", 1053, kThere}, {"fd45::2", 1053, kThere}})});
+  In("c", [&] {
+    for (bool v6 : {false, true}) {
+      Sockaddr to = Sockaddr::Of(v6 ? "fd02::1" : "192.0.2.1", 30053);
+      Fd fd(socket(to.storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      int always = 2;  // IP_PMTUDISC_DO
+      setsockopt(fd.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &always,
+                 sizeof(always));
+      EXPECT_EQ(connect(fd.get(), to.get(), to.size), 0);
+      std::string big(1350, 'x');
+      EXPECT_EQ(send(fd.get(), big.data(), big.size(), 0), 1350);
+      int mtu = 0;
+      for (int i = 0; i < 50 && mtu != 1300; i++) {
+        socklen_t size = sizeof(mtu);
+        getsockopt(fd.get(), v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &size);
+        poll(nullptr, 0, 20);
+      }
+      EXPECT_EQ(mtu, 1300) << "the error quotes the packet as the client sent it";
+    }
+    return 0;
+  });
+}
+
 TEST_F(PacketPathTest, ROOT_ProgramsOutliveTheAgentAndAreRemoved) {
   MakeNode();
   auto pod = Server("p", "pod", "10.244.0.2", 8080, SOCK_STREAM);
@@ -415,6 +479,12 @@ TEST_F(PacketPathTest, ROOT_PacketTable) {
       }
     }
   }
+  // No endpoint at an address that is not the node's: this device's port 0 refuses for it.
+  auto empty = NodePort(30091, IPPROTO_TCP, {});
+  empty.model->ports[0].frontends.push_back({MakeKey(A("203.0.113.8"), 80, IPPROTO_TCP), 0});
+  ASSERT_TRUE(reconciler_->Apply({empty}).ok());
+  EXPECT_EQ(tcp(in, "192.0.2.2", 4000, "203.0.113.8", 80, kSyn), "192.0.2.2:4000 > 10.0.0.1:0");
+  EXPECT_EQ(tcp(out, "10.0.0.1", 0, "192.0.2.2", 4000, kAck), "203.0.113.8:80 > 192.0.2.2:4000");
   // Cut short or strange: left alone.
   std::string syn = Wire::Make("192.0.2.2", 3000, "192.0.2.1", 30080, kTcp);
   std::string fragment = syn;

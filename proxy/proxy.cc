@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/program.h"
 #include "client/informer.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
@@ -119,6 +120,17 @@ class Proxy {
 
 void Proxy::AddMetrics() {
   registry_.AddProcessMetrics();
+  std::string version = kKubernetesVersion;
+  registry_
+      .Gauges(
+          "kubernetes_build_info",
+          "[BETA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree "
+          "state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is "
+          "running.",
+          {"build_date", "compiler", "git_commit", "git_tree_state", "git_version", "go_version", "major", "minor",
+           "platform"})
+      .With({"", "clang", "", "", version, "", "1", version.substr(3, version.rfind('.') - 3), "linux/amd64"})
+      .Set(1);
   registry_.Collector("skiff_proxy_datapath_total", "[ALPHA] Decisions of the kernel programs, by outcome", "counter",
                       [this](const metrics::Emit& emit) {
                         auto counters = data_path_.maps().ReadCounters();
