@@ -1,6 +1,8 @@
 """Things are killed while pods run and requests flow: nothing restarts, nothing breaks, nothing acknowledged is lost."""
 
 import http.client
+import os
+import signal
 import threading
 import time
 import unittest
@@ -32,7 +34,12 @@ class Held:
         self.answer = self.connection.getresponse()
 
     def lines(self, n):
-        return [self.answer.fp.readline() for _ in range(n)]
+        """Waits for n lines written from now on."""
+        begin = time.time()
+        while n > 0:
+            line = self.answer.fp.readline()
+            assert line, "the connection was dropped"
+            n -= int(line.split()[1]) > begin
 
 
 class FaultsTest(lib.ClusterTest):
@@ -40,13 +47,17 @@ class FaultsTest(lib.ClusterTest):
         self.ip = lib.get("service", "hello")["spec"]["clusterIP"]
         lib.wait("three ready replicas", lambda: lib.get("deployment", "hello")["status"].get("readyReplicas") == 3)
 
-    def killed(self, process):
+    def node_ready(self):
+        return next(c["status"] for c in lib.get("node", "n1")["status"]["conditions"] if c["type"] == "Ready")
+
+    def killed(self, process, meanwhile=lambda: None):
         before = hello()
         held = Held(self.ip)
         with lib.Load(self.ip, 80) as load:
             held.lines(1)
             old = lib.kill(process)
             held.lines(2)
+            meanwhile()
             lib.restart()
             self.assertNotEqual(lib.pid_of(process), old)
             held.lines(2)
@@ -109,12 +120,28 @@ class FaultsTest(lib.ClusterTest):
 
     def test_containerd_killed(self):
         before = hello()
+        self.killed("containerd-n1", lambda: lib.wait("the node to be not Ready", lambda: self.node_ready() == "False", 60))
+        self.assertEqual(self.node_ready(), "True")
+        # What ran before is still in the runtime's hands.
+        uid = (set(before) & set(hello())).pop()[0]
+        name = next(p["metadata"]["name"] for p in lib.get("pods", "-l", "app=hello")["items"] if p["metadata"]["uid"] == uid)
+        self.assertEqual(lib.kubectl("exec", name, "--", "fetch", "-t", "2", "http://127.0.0.1:8080/", timeout=20).strip(), name)
+
+    def test_kubelet_silent_for_a_while(self):
+        before = hello()
         held = Held(self.ip)
-        lib.kill("containerd-n1")
-        lib.wait("the node to be not Ready", lambda: [c for c in lib.get("node", "n1")["status"]["conditions"] if c["type"] == "Ready" and c["status"] != "True"], 60)
-        held.lines(2)
-        lib.restart()
+        held.lines(1)
+        kubelet = lib.pid_of("kubelet-n1")
+        os.kill(kubelet, signal.SIGSTOP)
+        try:
+            lib.wait("the node to be Unknown", lambda: self.node_ready() == "Unknown", 90, 0.5)
+            lib.wait("its pods not to be ready", lambda: not lib.get("deployment", "hello")["status"].get("readyReplicas"), 20)
+        finally:
+            os.kill(kubelet, signal.SIGCONT)
+        lib.wait("the node to be Ready", lambda: self.node_ready() == "True", 30)
+        lib.wait("its pods to be ready again", lambda: lib.get("deployment", "hello")["status"].get("readyReplicas") == 3, 30)
         self.assertEqual(hello(), before)
+        held.lines(2)
 
 
 if __name__ == "__main__":
