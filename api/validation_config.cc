@@ -37,7 +37,7 @@ void ValidateConfigMap(const core::ConfigMap& map, const core::ConfigMap* old, F
     InvalidAll(binary.Key(key), key, IsConfigMapKey(key), errors);
     total += map.binarydata().at(key).size();
   }
-  if (total > kMaxSize) errors->TooLong(Path(""), kMaxSize);
+  if (total > kMaxSize) errors->TooLong(Path("[]"), kMaxSize);
 }
 
 void ValidateSecret(const core::Secret& secret, const core::Secret* old, FieldErrors* errors) {

@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kHeadRoom = 4 * 1024;     // first read of a request: most heads fit
 constexpr size_t kAheadLimit = 64 * 1024;  // read ahead of a running handler, while looking out for the peer's end
-constexpr size_t kLingerLimit = 1024 * 1024;
+// What a client still sends is read, lest a reset takes the answer from it.
+constexpr size_t kLingerLimit = 16 * 1024 * 1024;
 constexpr std::string_view kNotTls =
     "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
