@@ -10,7 +10,8 @@
 namespace skiff::kubelet {
 namespace {
 
-constexpr int kWriters = 4;  // writes under way at once
+constexpr int kWriters = 4;                      // writes under way at once
+constexpr std::chrono::seconds kUndoPeriod{10};  // upstream's reconciliation
 
 uint64_t VersionOf(const Pod& pod) {
   uint64_t v = 0;
@@ -24,6 +25,21 @@ bool OwnCondition(std::string_view type) {
     if (type == own) return true;
   }
   return false;
+}
+
+// Whether the API has what is ours. Order and times of conditions, and the conditions of others, do not count.
+bool SaysTheSame(core::PodStatus ours, core::PodStatus api) {
+  for (const auto& c : ours.conditions()) {
+    if (!OwnCondition(c.type())) continue;
+    const auto* there = FindCondition(api, c.type());
+    if (there == nullptr || there->status() != c.status() || there->reason() != c.reason() ||
+        there->message() != c.message()) {
+      return false;
+    }
+  }
+  ours.clear_conditions();
+  api.clear_conditions();
+  return api::Equal(ours, api);
 }
 
 }  // namespace
@@ -79,7 +95,34 @@ void StatusManager::Nudge(const std::string& uid) {
 
 void StatusManager::Seen(const Pod& pod) {
   auto it = written_.find(pod.metadata().uid());
-  if (it != written_.end() && VersionOf(it->second) <= VersionOf(pod)) written_.erase(it);
+  if (it != written_.end()) {
+    const bool behind = VersionOf(it->second) > VersionOf(pod);
+    const bool ours = it->second.metadata().resourceversion() == pod.metadata().resourceversion();
+    if (!behind) written_.erase(it);
+    if (behind || ours) return;
+  }
+  UndoChangesOfOthers(pod);
+}
+
+// The node lifecycle controller calls the pods of a silent node not ready, and waits for the kubelet to say otherwise.
+void StatusManager::UndoChangesOfOthers(const Pod& pod) {
+  auto it = entries_.find(pod.metadata().uid());
+  if (it == entries_.end() || it->second.is_static) return;
+  Entry& e = it->second;
+  const SteadyTime now = clock_.Steady();
+  if (e.delivered != e.version || e.undo_at > now) return;                                  // a write is due anyway
+  if (IsTerminalPhase(pod.status().phase()) && !IsTerminalPhase(e.status.phase())) return;  // ended from outside
+  if (SaysTheSame(Merge(pod, pod.status(), e.status), pod.status())) return;
+  VLOG(3, "Pod status is inconsistent with cached status for pod, a reconciliation should be triggered",
+       {"pod", absl::StrCat(e.ns, "/", e.name)});
+  const SteadyTime allowed = e.undo_at == SteadyTime::min() ? now : e.undo_at + kUndoPeriod;
+  e.undo_at = std::max(now, allowed);
+  if (e.undo_at > now) {
+    retries_.emplace(e.undo_at, it->first);
+    wakeup_.Notify();
+  } else {
+    Enqueue(it->first);
+  }
 }
 
 void StatusManager::Forget(const std::string& uid) {
@@ -193,7 +236,14 @@ Task<Status> StatusManager::Deliver(std::string uid) {
       if (!deleted.ok() && !absl::IsNotFound(deleted)) co_return deleted;
       co_return absl::OkStatus();
     }
-    if (entries_.contains(uid)) written_[uid] = std::move(pod);
+    // The watch may have told of this write, and of later ones by others, before its answer came.
+    latest = latest_ ? latest_(uid) : nullptr;
+    if (latest == nullptr || VersionOf(*latest) < VersionOf(pod)) {
+      written_[uid] = std::move(pod);
+    } else {
+      written_.erase(uid);
+      if (VersionOf(*latest) > VersionOf(pod)) UndoChangesOfOthers(*latest);
+    }
     co_return absl::OkStatus();
   }
   co_return absl::AbortedError("the pod keeps changing");

@@ -47,7 +47,8 @@ class StatusManager {
   void Terminate(const Pod& pod);
   // A deletion may have come after the pod was over: look again. Also after a change in the API that must be undone.
   void Nudge(const std::string& uid);
-  // The watch has caught up with what was written.
+  // What the watch tells: it has caught up with what was written, or others have changed what is ours. The latter is
+  // undone, at once and then not more often than every ten seconds.
   void Seen(const Pod& pod);
   void Forget(const std::string& uid);
 
@@ -65,9 +66,11 @@ class StatusManager {
     uint64_t version = 0, delivered = 0;
     bool finished = false, is_static = false;
     int failures = 0;
+    SteadyTime undo_at = SteadyTime::min();  // when a change by others was, or will be, undone
   };
   void Store(const Pod& pod, core::PodStatus status);
   void Enqueue(const std::string& uid);
+  void UndoChangesOfOthers(const Pod& pod);
   Task<Status> Deliver(std::string uid);
   core::PodStatus Merge(const Pod& pod, const core::PodStatus& api, core::PodStatus status) const;
 
