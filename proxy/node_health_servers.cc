@@ -37,14 +37,13 @@ void NodeHealthServers::Update(const std::map<std::string, Syncer::LocalHealth>&
       auto handler = [state](http::Exchange& exchange) { return Serve(state, exchange); };
       auto server = std::make_unique<http::Server>(executor_, handler);
       bool any = false;
+      Status problem;
       for (const std::string& address : addresses_) {
         auto port = server->Listen(absl::StrCat(address, ":", local.port));
-        if (!port.ok())
-          LOG_ERROR(port.status(), "Failed to start healthcheck", {"node", address}, {"service", key},
-                    {"port", local.port});
-        else
-          any = true;
+        problem = port.status();
+        if ((any = port.ok())) break;
       }
+      if (!any) LOG_ERROR(problem, "Failed to start healthcheck", {"service", key}, {"port", local.port});
       if (!any) continue;
       it = servers_.emplace(key, Entry{local.port, std::move(state), std::move(server)}).first;
     }

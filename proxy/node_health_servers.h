@@ -16,7 +16,7 @@ namespace skiff::proxy {
 
 class NodeHealthServers {
  public:
-  // `addresses`: where to listen ("" is every address).
+  // `addresses`: where to listen; the first that can be bound is enough.
   NodeHealthServers(asio::any_io_executor executor, const Health& health, std::vector<std::string> addresses);
   // Starts, stops and changes servers to match. A port that cannot be bound is logged and tried again next time.
   void Update(const std::map<std::string, Syncer::LocalHealth>& services);

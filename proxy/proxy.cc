@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/program.h"
+#include "client/events.h"
 #include "client/informer.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
@@ -71,7 +72,8 @@ class Proxy {
         health_(Clock::Real()),
         syncer_(data_path.maps(), NodeInfo{options_.node_name, ""}, Clock::Real(), metrics_, health_),
         servers_(executor, options_.config, health_, metrics_, registry_),
-        node_health_(executor, health_, {"0.0.0.0", "[::]"}),
+        node_health_(executor, health_, {"[::]", "0.0.0.0"}),
+        events_(rest_, "kube-proxy", options_.node_name),
         wakeup_(executor),
         udp_wakeup_(executor),
         group_(executor) {}
@@ -105,6 +107,7 @@ class Proxy {
   Syncer syncer_;
   Servers servers_;
   NodeHealthServers node_health_;
+  client::EventRecorder events_;
   Wakeup wakeup_, udp_wakeup_;
   std::unique_ptr<PacketPath> packet_path_;  // while a service is meant for traffic from outside
   std::vector<Address> primary_;
@@ -346,6 +349,13 @@ Task<Status> Proxy::Run() {
   group_.Spawn("watch node", nodes_->Run());
   CO_RETURN_IF_ERROR(co_await nodes_->WaitForSync());
   if (nodes_->size() == 0) LOG_WARNING("The node does not exist yet", {"node", options_.node_name});
+  // As upstream: the Node object by its name alone.
+  client::ObjectReference node;
+  node.set_kind("Node");
+  node.set_name(options_.node_name);
+  node.set_uid(options_.node_name);
+  events_.Record(node, client::kNormal, "Starting", "");
+  group_.Spawn("send events", events_.Run());
   group_.Spawn("watch services", services_->Run());
   group_.Spawn("watch endpoint slices", slices_->Run());
   CO_RETURN_IF_ERROR(co_await services_->WaitForSync());
