@@ -394,6 +394,16 @@ TEST_F(ApiServerTest, TypedClientSpeaksProtobuf) {
   auto list = Run((*rest)->List<core::Node>(""));
   ASSERT_TRUE(list.ok()) << list.status();
   ASSERT_EQ(list->items.size(), 1u);
+  EXPECT_EQ(list->items[0]->metadata().resourceversion(), updated->metadata().resourceversion());
+  EXPECT_TRUE(api::Equal(*list->items[0], *updated));
+  auto watch =
+      Run((*rest)->StartWatch(core::Node::default_instance(), "",
+                              {.resource_version = created->metadata().resourceversion()}, std::chrono::seconds(5)));
+  ASSERT_TRUE(watch.ok()) << watch.status();
+  auto event = Run((*watch)->Next());
+  ASSERT_TRUE(event.ok()) << event.status();
+  EXPECT_EQ(event->type, client::WatchEvent::kModified);
+  EXPECT_TRUE(api::Equal(*event->object, *updated));
   EXPECT_EQ(list->items[0]->status().conditions(0).type(), "Ready");
   auto conflict = Run((*rest)->UpdateStatus(*created));
   EXPECT_TRUE(client::IsConflict(conflict.status())) << conflict.status();

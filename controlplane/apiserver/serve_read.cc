@@ -5,6 +5,7 @@
 #include "controlplane/apiserver/list_options.h"
 #include "controlplane/apiserver/output.h"
 #include "controlplane/apiserver/server_parts.h"
+#include "controlplane/apiserver/stored_bytes.h"
 #include "controlplane/apiserver/table.h"
 
 namespace skiff::controlplane {
@@ -58,19 +59,6 @@ class PieceSender {
   std::string buffer_;
   bool begun_ = false;
 };
-
-void AppendVarint(uint64_t value, std::string* out) {
-  while (value >= 0x80) {
-    out->push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out->push_back(static_cast<char>(value));
-}
-void AppendField(int number, std::string_view bytes, std::string* out) {
-  AppendVarint(static_cast<uint64_t>(number) << 3 | 2, out);
-  AppendVarint(bytes.size(), out);
-  out->append(bytes);
-}
 
 struct Page {
   ListResponse found;
@@ -203,27 +191,52 @@ Task<Status> ServeList(ServerParts& parts, Call& call) {
   const std::string list_kind = partial ? "PartialObjectMetadataList" : call.kind.ListKind();
 
   if (output.format == Format::kProtobuf) {
-    // The envelope's content is of known parts, so the list message is never built: its length is added up first.
-    std::vector<std::string> items;
-    std::string meta_bytes = meta.SerializeAsString();
-    std::string raw;
-    AppendField(1, meta_bytes, &raw);
-    for (const StoredEntry& entry : page->entries) {
-      auto object = call.kind.Decode(entry);
-      if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
-      std::string item;
+    // The envelope needs the whole content's length in front: it is added up from the stored bytes, which are then sent
+    // in pieces, without decoding.
+    const bool direct = !partial && call.kind.storage_type == call.kind.type;
+    auto item_of = [&](const StoredEntry& entry, std::string* item) -> Status {
+      if (direct) {
+        if (auto spliced = SplicedObject::Make(*entry.value, entry.value->mod_revision)) {
+          spliced->Append(item);
+          return absl::OkStatus();
+        }
+      }
+      ASSIGN_OR_RETURN(api::Object object, call.kind.Decode(entry));
       if (partial)
-        AppendField(1, object->meta().SerializeAsString(), &item);
+        AppendField(1, object.meta().SerializeAsString(), item);
       else
-        item = object->message()->SerializeAsString();
-      AppendField(2, item, &raw);
+        *item = object.message()->SerializeAsString();
+      return absl::OkStatus();
+    };
+    std::string head, type_meta, item;
+    AppendField(1, meta.SerializeAsString(), &head);
+    size_t length = head.size();
+    for (const StoredEntry& entry : page->entries) {
+      size_t size = 0;
+      if (auto spliced = direct ? SplicedObject::Make(*entry.value, entry.value->mod_revision) : std::nullopt) {
+        size = spliced->size();
+      } else {
+        item.clear();
+        if (Status status = item_of(entry, &item); !status.ok())
+          co_return api::InternalError(std::string(status.message()));
+        size = item.size();
+      }
+      length += 1 + VarintSize(size) + size;
     }
-    std::string type_meta;
     AppendField(1, list_version, &type_meta);
     AppendField(2, list_kind, &type_meta);
     out->append(api::kProtobufMagic);
     AppendField(1, type_meta, out);
-    AppendField(2, raw, out);
+    out->push_back(2 << 3 | 2);
+    AppendVarint(length, out);
+    out->append(head);
+    for (const StoredEntry& entry : page->entries) {
+      item.clear();
+      if (Status status = item_of(entry, &item); !status.ok())
+        co_return api::InternalError(std::string(status.message()));
+      AppendField(2, item, out);
+      if (Status status = co_await sender.Flush(); !status.ok()) co_return status;
+    }
     AppendField(3, "", out);
     AppendField(4, "", out);
     co_return co_await sender.Finish();

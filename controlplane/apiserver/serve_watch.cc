@@ -7,6 +7,7 @@
 #include "controlplane/apiserver/list_options.h"
 #include "controlplane/apiserver/output.h"
 #include "controlplane/apiserver/server_parts.h"
+#include "controlplane/apiserver/stored_bytes.h"
 #include "controlplane/apiserver/table.h"
 
 namespace skiff::controlplane {
@@ -72,6 +73,7 @@ class WatchWriter {
   // A change of the store as this watcher sees it: entering a selector is ADDED, leaving it DELETED.
   Status Change(const StoreEvent& event, std::string* out) {
     const Kind& kind = call_.kind;
+    if (SendStored(event, out)) return absl::OkStatus();
     bool matches = false, matched = false;
     api::Object now, before;
     if (event.value) {
@@ -94,6 +96,20 @@ class WatchWriter {
   }
 
  private:
+  // Who wants protobuf and everything gets the stored bytes.
+  bool SendStored(const StoreEvent& event, std::string* out) {
+    if (call_.output.format != Format::kProtobuf || call_.output.as != As::kObject || query_.selective() ||
+        call_.kind.storage_type != call_.kind.type)
+      return false;
+    const ValuePtr& value = event.value ? event.value : event.previous;
+    auto spliced = SplicedObject::Make(*value, event.revision);
+    if (!spliced) return false;
+    std::string raw;
+    spliced->AppendEnvelope(&raw);
+    ProtobufFrame(!event.value ? "DELETED" : event.previous ? "MODIFIED" : "ADDED", raw, out);
+    return true;
+  }
+
   // 4 bytes of length, then a WatchEvent {type = 1, object = 2 {raw = 1}}.
   static void ProtobufFrame(std::string_view type, const std::string& raw, std::string* out) {
     metav1::WatchEvent event;
