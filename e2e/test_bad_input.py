@@ -39,6 +39,70 @@ class BadInputTest(lib.ClusterTest):
         self.refused(pod("a", {"ports": [{"containerPort": 70000}]}), "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive")
         self.assertEqual(lib.kubectl("get", "pods", "a", check=False).returncode, 1)
 
+    def test_pods_that_the_api_server_refuses(self):
+        volume = {"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "../x"}]}
+        for container, spec, message in (
+                ({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}, {}, 'spec.containers[0].volumeMounts[0].name: Not found: "v"'),
+                ({"resources": {"limits": {"cpu": "abc"}}}, {}, "quantities must match the regular expression"),
+                ({"resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}}, {}, 'spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1'),
+                ({"command": "sh"}, {}, "json: cannot unmarshal string into Go struct field Container.spec.containers.command of type []string"),
+                ({"image": ""}, {}, "spec.containers[0].image: Required value"),
+                ({}, {"containers": []}, "spec.containers: Required value"),
+                ({}, {"restartPolicy": "Sometimes"}, 'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", "OnFailure", "Never"'),
+                ({}, {"serviceAccountName": "nosuch"}, 'pods "refused" is forbidden: error looking up service account default/nosuch: serviceaccount "nosuch" not found'),
+                ({}, {"priorityClassName": "nosuch"}, 'pods "refused" is forbidden: no PriorityClass with name nosuch was found'),
+                ({}, {"runtimeClassName": "nosuch"}, 'pods "refused" is forbidden: pod rejected: RuntimeClass "nosuch" not found'),
+                (volume, {"volumes": [{"name": "v", "emptyDir": {}}]}, "must not contain '..'"),
+                ({}, {"volumes": [{"name": "v", "hostPath": {"path": "a/../b"}}]}, "spec.volumes[0].hostPath.path: Invalid value: \"a/../b\": must not contain '..'"),
+        ):
+            with self.subTest(message=message):
+                self.refused(pod("refused", container, **spec), message)
+        self.refused('{"apiVersion": "v1", "kind": "Podd", "metadata": {"name": "a"}}', 'no matches for kind "Podd" in version "v1"')
+        self.refused('{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "nosuch"}}', 'namespaces "nosuch" not found')
+        self.assertEqual([p["metadata"]["name"] for p in lib.get("pods")["items"] if p["metadata"]["name"] in ("refused", "a")], [])
+
+    def test_bodies_that_are_too_large(self):
+        with tempfile.NamedTemporaryFile("w") as f:
+            for size, message in ((1100000, 'ConfigMap "big" is invalid: []: Too long: may not be more than 1048576 bytes'),
+                                  (4000000, "Request entity too large: limit is 3145728")):
+                f.truncate(0)
+                f.seek(0)
+                f.write("x" * size)
+                f.flush()
+                result = lib.kubectl("create", "configmap", "big", "--from-file", f.name, check=False)
+                self.assertEqual((result.returncode, result.stderr), (1, f"error: failed to create configmap: {message}\n"))
+
+    def test_pods_that_fit_on_no_node(self):
+        text = "0/1 nodes are available: 1 {}. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        lib.kubectl("create", "-f", "-", input=pod("toobig", {"resources": {"requests": {"cpu": "999"}}}))
+        self.event("toobig", "FailedScheduling", text.format("Insufficient cpu"))
+        lib.kubectl("create", "-f", "-", input=pod("nowhere", {}, nodeSelector={"x": "y"}))
+        self.event("nowhere", "FailedScheduling", text.format("node(s) didn't match Pod's node affinity/selector"))
+        self.assertRegex(lib.kubectl("get", "pod", "toobig").splitlines()[1], r"^toobig +0/1 +Pending +0 ")
+        lib.kubectl("delete", "pod", "toobig", "nowhere")
+
+    def test_containers_that_end_badly(self):
+        lib.kubectl("create", "-f", "-", input=pod("crashes", {"command": ["false"]}))
+        self.waiting("crashes", "CrashLoopBackOff")
+        self.event("crashes", "BackOff", "Back-off restarting failed container c in pod crashes_default(")
+        self.assertRegex(lib.kubectl("get", "pod", "crashes").splitlines()[1], r"^crashes +0/1 +CrashLoopBackOff +\d+ \(\d+s ago\) ")
+        hungry = {"resources": {"limits": {"memory": "20Mi"}}, "command": ["sh", "-c", "x=a; while true; do x=$x$x; done"]}
+        lib.kubectl("create", "-f", "-", input=pod("hungry", hungry, restartPolicy="Never"))
+        lib.wait("OOMKilled", lambda: lib.get("pod", "hungry")["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] == "OOMKilled", 30)
+        lib.kubectl("delete", "pod", "crashes", "hungry")
+
+    def test_images_and_users_that_the_kubelet_refuses(self):
+        lib.kubectl("create", "-f", "-", input=pod("upper", {"image": "UPPER:::x"}))
+        self.waiting("upper", "InvalidImageName")
+        self.event("upper", "InspectFailed", 'Failed to apply default image tag "UPPER:::x": couldn\'t parse image name "UPPER:::x": invalid reference format')
+        lib.kubectl("create", "-f", "-", input=pod("never", {"image": "localhost/none:1", "imagePullPolicy": "Never"}))
+        self.waiting("never", "ErrImageNeverPull")
+        self.event("never", "ErrImageNeverPull", 'Container image "localhost/none:1" is not present with pull policy of Never')
+        lib.kubectl("create", "-f", "-", input=pod("root", {}, securityContext={"runAsNonRoot": True}))
+        self.waiting("root", "CreateContainerConfigError")
+        self.event("root", "Failed", "Error: container has runAsNonRoot and image will run as root")
+        lib.kubectl("delete", "pod", "upper", "never", "root")
+
     def test_missing_image(self):
         lib.kubectl("create", "-f", "-", input=pod("noimage", {"image": "127.0.0.1:1/no/such:1"}))
         self.event("noimage", "Failed", "Failed to pull image \"127.0.0.1:1/no/such:1\"")
@@ -64,7 +128,7 @@ class BadInputTest(lib.ClusterTest):
         lib.kubectl("wait", "--for=condition=Ready", "pod/waits", "pod/mounts", "--timeout=120s")
         self.assertEqual(lib.kubectl("logs", "waits"), "now\n")
         self.assertEqual(lib.kubectl("exec", "mounts", "--", "cat", "/v/a"), "now")
-        lib.kubectl("delete", "pod", "waits", "mounts")
+        lib.kubectl("delete", "pod/waits", "pod/mounts", "configmap/late")
 
     def test_programs_refuse_bad_flags_and_files(self):
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as config:
