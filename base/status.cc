@@ -14,17 +14,37 @@ constexpr std::string_view kErrnoUrl = "skiff/errno";
 
 absl::StatusCode CodeOf(int err) {
   switch (err) {
-    case ENOENT: case ESRCH: case ENODEV: case ENXIO: return absl::StatusCode::kNotFound;
-    case EEXIST: case ENOTEMPTY: return absl::StatusCode::kAlreadyExists;
-    case EACCES: case EPERM: return absl::StatusCode::kPermissionDenied;
-    case EINVAL: case ENAMETOOLONG: case ENOTDIR: case EISDIR: case ELOOP: return absl::StatusCode::kInvalidArgument;
-    case ENOSPC: case EDQUOT: case ENOMEM: case EMFILE: case ENFILE: return absl::StatusCode::kResourceExhausted;
-    case EBUSY: case ETXTBSY: return absl::StatusCode::kFailedPrecondition;
+    case ENOENT:
+    case ESRCH:
+    case ENODEV:
+    case ENXIO: return absl::StatusCode::kNotFound;
+    case EEXIST:
+    case ENOTEMPTY: return absl::StatusCode::kAlreadyExists;
+    case EACCES:
+    case EPERM: return absl::StatusCode::kPermissionDenied;
+    case EINVAL:
+    case ENAMETOOLONG:
+    case ENOTDIR:
+    case EISDIR:
+    case ELOOP: return absl::StatusCode::kInvalidArgument;
+    case ENOSPC:
+    case EDQUOT:
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE: return absl::StatusCode::kResourceExhausted;
+    case EBUSY:
+    case ETXTBSY: return absl::StatusCode::kFailedPrecondition;
     case ETIMEDOUT: return absl::StatusCode::kDeadlineExceeded;
     case ECANCELED: return absl::StatusCode::kCancelled;
-    case ECONNREFUSED: case ECONNRESET: case ECONNABORTED: case EPIPE: case ENETUNREACH: case EHOSTUNREACH:
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ECONNABORTED:
+    case EPIPE:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
     case ENOTCONN: return absl::StatusCode::kUnavailable;
-    case ENOSYS: case EOPNOTSUPP: return absl::StatusCode::kUnimplemented;
+    case ENOSYS:
+    case EOPNOTSUPP: return absl::StatusCode::kUnimplemented;
     default: return absl::StatusCode::kInternal;
   }
 }

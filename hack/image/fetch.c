@@ -9,12 +9,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static int fail(const char *what) {
+static int fail(const char* what) {
   perror(what);
   return 1;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   struct timeval limit = {.tv_sec = 5};
   int option;
   while ((option = getopt(argc, argv, "t:")) != -1) {
@@ -23,8 +23,9 @@ int main(int argc, char **argv) {
   }
   char host[64] = "", path[1024] = "/";
   int port = 80;
-  const char *url = optind < argc ? argv[optind] : "";
-  if (sscanf(url, "http://%63[0-9.]:%d%1023s", host, &port, path) < 2 && sscanf(url, "http://%63[0-9.]%1023s", host, path) < 1) {
+  const char* url = optind < argc ? argv[optind] : "";
+  if (sscanf(url, "http://%63[0-9.]:%d%1023s", host, &port, path) < 2 &&
+      sscanf(url, "http://%63[0-9.]%1023s", host, path) < 1) {
     fprintf(stderr, "usage: fetch [-t SECONDS] http://ADDRESS[:PORT][/PATH]\n");
     return 2;
   }
@@ -33,7 +34,7 @@ int main(int argc, char **argv) {
   int fd = socket(AF_INET, SOCK_STREAM, 0);
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-  if (connect(fd, (struct sockaddr *)&to, sizeof to) != 0) return fail("connect");
+  if (connect(fd, (struct sockaddr*)&to, sizeof to) != 0) return fail("connect");
   char text[65536];
   int n = snprintf(text, sizeof text, "GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path, host);
   if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n) return fail("send");
@@ -44,7 +45,7 @@ int main(int argc, char **argv) {
   }
   text[used] = 0;
   int status = 0;
-  char *body = strstr(text, "\r\n\r\n");
+  char* body = strstr(text, "\r\n\r\n");
   if (sscanf(text, "HTTP/1.%*d %d", &status) != 1 || !body) {
     fprintf(stderr, "no HTTP answer\n");
     return 1;

@@ -33,7 +33,7 @@ struct connection {
   char request[kRequestBytes];
 };
 
-static struct connection *connections[kMaxConnections];
+static struct connection* connections[kMaxConnections];
 static volatile sig_atomic_t terminating;
 static char name[256];
 static time_t started, live_for;
@@ -43,7 +43,7 @@ static void on_term(int signal) {
   terminating = 1;
 }
 
-static int send_all(int fd, const char *data, size_t n) {
+static int send_all(int fd, const char* data, size_t n) {
   while (n > 0) {
     ssize_t sent = send(fd, data, n, MSG_NOSIGNAL);
     if (sent < 0 && errno == EINTR) continue;
@@ -54,17 +54,20 @@ static int send_all(int fd, const char *data, size_t n) {
   return 0;
 }
 
-static int answer(int fd, int status, const char *body, int keep) {
+static int answer(int fd, int status, const char* body, int keep) {
   char text[1024];
-  int n = snprintf(text, sizeof text,
-                   "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\nConnection: %s\r\n\r\n%s", status,
-                   status == 200 ? "OK" : status == 404 ? "Not Found" : "Internal Server Error", strlen(body),
-                   keep ? "keep-alive" : "close", body);
+  int n =
+      snprintf(text, sizeof text,
+               "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\nConnection: %s\r\n\r\n%s", status,
+               status == 200   ? "OK"
+               : status == 404 ? "Not Found"
+                               : "Internal Server Error",
+               strlen(body), keep ? "keep-alive" : "close", body);
   return send_all(fd, text, (size_t)n);
 }
 
 // Handles one complete request; returns 0 to keep the connection.
-static int handle(struct connection *c) {
+static int handle(struct connection* c) {
   char path[512] = "";
   sscanf(c->request, "%*s %511s", path);
   const int keep = !terminating && strcasestr(c->request, "connection: close") == NULL;
@@ -80,12 +83,12 @@ static int handle(struct connection *c) {
     if (live_for && time(NULL) - started > live_for) status = 500;
     snprintf(body, sizeof body, status == 200 ? "ok" : "error: %ld", (long)(time(NULL) - started));
   } else if (strncmp(path, "/exit", 5) == 0) {
-    const char *code = strstr(path, "code=");
+    const char* code = strstr(path, "code=");
     exit(code ? atoi(code + 5) : 0);
   } else if (strcmp(path, "/hold") == 0) {
     c->hold = 1;
     c->next = time(NULL);
-    const char *head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
+    const char* head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n";
     return send_all(c->fd, head, strlen(head));
   } else {
     status = 404;
@@ -94,13 +97,13 @@ static int handle(struct connection *c) {
   return answer(c->fd, status, body, keep) != 0 || !keep;
 }
 
-static int read_requests(struct connection *c) {
+static int read_requests(struct connection* c) {
   ssize_t n = recv(c->fd, c->request + c->used, kRequestBytes - 1 - c->used, MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
   if (n <= 0) return -1;
   c->used += (size_t)n;
   c->request[c->used] = 0;
-  char *end;
+  char* end;
   while (!c->hold && (end = strstr(c->request, "\r\n\r\n")) != NULL) {
     if (handle(c) != 0) return -1;
     const size_t rest = c->used - (size_t)(end + 4 - c->request);
@@ -120,20 +123,24 @@ static int listen_on(int type, int port) {
   setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof zero);
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons((unsigned short)port)};
-  if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || (type == SOCK_STREAM && listen(fd, 512) != 0)) {
+  if (bind(fd, (struct sockaddr*)&address, sizeof address) != 0 || (type == SOCK_STREAM && listen(fd, 512) != 0)) {
     perror("bind");
     exit(1);
   }
   return fd;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   int port = 8080, drain = 3, option;
   while ((option = getopt(argc, argv, "p:d:l:")) != -1) {
-    if (option == 'p') port = atoi(optarg);
-    else if (option == 'd') drain = atoi(optarg);
-    else if (option == 'l') live_for = atoi(optarg);
-    else return 2;
+    if (option == 'p')
+      port = atoi(optarg);
+    else if (option == 'd')
+      drain = atoi(optarg);
+    else if (option == 'l')
+      live_for = atoi(optarg);
+    else
+      return 2;
   }
   gethostname(name, sizeof name - 1);
   started = time(NULL);
@@ -167,11 +174,11 @@ int main(int argc, char **argv) {
       char data[2048];
       struct sockaddr_in6 from;
       socklen_t length = sizeof from;
-      if (recvfrom(udp, data, sizeof data, MSG_DONTWAIT, (struct sockaddr *)&from, &length) >= 0)
-        sendto(udp, name, strlen(name), MSG_DONTWAIT, (struct sockaddr *)&from, length);
+      if (recvfrom(udp, data, sizeof data, MSG_DONTWAIT, (struct sockaddr*)&from, &length) >= 0)
+        sendto(udp, name, strlen(name), MSG_DONTWAIT, (struct sockaddr*)&from, length);
     }
     for (int i = 1; i < n; i++) {
-      struct connection *c = connections[index[i]];
+      struct connection* c = connections[index[i]];
       int gone = polls[i].revents ? read_requests(c) : 0;
       if (!gone && c->hold && time(NULL) >= c->next) {
         char line[300];
@@ -187,7 +194,7 @@ int main(int argc, char **argv) {
     if (free_slot >= 0 && polls[n].revents) {
       int fd = accept4(tcp, NULL, NULL, SOCK_CLOEXEC);
       int one = 1;
-      struct connection *c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
+      struct connection* c = fd >= 0 ? calloc(1, sizeof *c) : NULL;
       if (!c) continue;
       setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
       c->fd = fd;
