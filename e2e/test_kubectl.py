@@ -1,11 +1,14 @@
 """Every kubectl on the machine against the cluster: what a person does with a Deployment and its pods."""
 
+import fcntl
 import json
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
+import termios
 import time
 import unittest
 
@@ -147,8 +150,11 @@ class KubectlTest(lib.ClusterTest):
             with self.subTest(kubectl=version):
                 pid, fd = pty.fork()
                 if pid == 0:
-                    os.execvpe(path, [path, "exec", "-it", pod, "--", "sh", "-c", "tty; read x; echo got $x"], {**os.environ, "KUBECONFIG": lib.KUBECONFIG})
-                seen, sent, end = b"", False, time.monotonic() + 20
+                    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+                    script = """tty; until [ "$(stty size)" = "40 100" ]; do sleep 0.1; done; echo first
+                                until [ "$(stty size)" = "50 120" ]; do sleep 0.1; done; echo second; read x; echo got $x"""
+                    os.execvpe(path, [path, "exec", "-it", pod, "-c", "server", "--", "sh", "-c", script], {**os.environ, "KUBECONFIG": lib.KUBECONFIG})
+                seen, sent, resized, end = b"", False, False, time.monotonic() + 20
                 while time.monotonic() < end:
                     ready, _, _ = select.select([fd], [], [], 1)
                     if ready:
@@ -159,7 +165,10 @@ class KubectlTest(lib.ClusterTest):
                         if not data:
                             break
                         seen += data
-                    if b"/dev/" in seen and not sent:
+                    if b"first" in seen and not resized:
+                        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 120, 0, 0))
+                        resized = True
+                    if b"second" in seen and not sent:
                         os.write(fd, b"word\n")
                         sent = True
                 os.close(fd)
