@@ -48,7 +48,7 @@ function(skiff_tests name)
     skiff_pch(${name}_test FROM ${A_PCH})
     # One ctest test a binary: starting a process for each of a thousand cases takes longer than running them. Recordings
     # and tables are found at ../shared (skipped where absent), a test's own data beside its source.
-    add_test(NAME ${name} COMMAND ${name}_test --gtest_brief=1 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES TIMEOUT 900 LABELS unit)
   endif()
   if(SKIFF_FUZZ)
