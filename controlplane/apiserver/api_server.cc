@@ -123,6 +123,7 @@ class ApiServerImpl final : public ApiServer {
 
   Task<Status> Start() override {
     admission_.SetAuthorizer(&authorizer_);
+    registry_.SetEventTtl(std::chrono::duration_cast<std::chrono::seconds>(options_.event_ttl));
     for (const std::string& plugin : options_.enable_admission_plugins)
       if (plugin == "NodeRestriction") admission_.SetNodeRestriction(true);
     // What services hold already.

@@ -53,6 +53,7 @@ class ApiServerTest : public ::testing::Test {
     options.bind_address = "127.0.0.1";
     options.secure_port = 0;
     options.data_dir = directory_;
+    options.enable_admission_plugins = plugins_;
     ASSERT_TRUE(options.Complete().ok());
     cert_dir_ = options.cert_dir;
     loop_ = std::make_unique<asio::io_context>();
@@ -133,6 +134,7 @@ class ApiServerTest : public ::testing::Test {
   }
 
   std::string directory_, cert_dir_;
+  std::vector<std::string> plugins_;
   std::unique_ptr<asio::io_context> loop_;
   std::unique_ptr<ApiServer> server_;
   std::map<std::string, std::unique_ptr<http::Client>> clients_;
@@ -257,7 +259,7 @@ TEST_F(ApiServerTest, BindingSetsNodeAndCondition) {
             "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
 }
 
-TEST_F(ApiServerTest, NodeReadsOnlyWhatItsPodsNeed) {
+TEST_F(ApiServerTest, NodeAuthorizer_ReadsOnlyWhatItsPodsNeed) {
   MakeServiceAccount();
   const std::string secrets = "/api/v1/namespaces/default/secrets";
   for (const char* name : {"mine", "other"})
@@ -280,6 +282,31 @@ TEST_F(ApiServerTest, NodeReadsOnlyWhatItsPodsNeed) {
   // Gone with the pod.
   ASSERT_EQ(Call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0").status, 200);
   EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 403);
+}
+
+TEST_F(ApiServerTest, NodeAuthorizer_WritesOnlyItsOwnWithNodeRestriction) {
+  MakeServiceAccount();
+  StopServer();
+  plugins_ = {"NodeRestriction"};
+  StartServer();
+  json own = Pod("own"), other = Pod("other");
+  own["spec"]["nodeName"] = "n1";
+  other["spec"]["nodeName"] = "n2";
+  const std::string pods = "/api/v1/namespaces/default/pods";
+  for (const json& pod : {own, other}) ASSERT_EQ(Call("POST", pods, pod).status, 201);
+  const json status = {{"status", {{"phase", "Running"}}}};
+  auto patch = [&](const std::string& path) {
+    return Call("PATCH", path, status, "system:node:n1", {"system:nodes"},
+                {{"Content-Type", "application/merge-patch+json"}})
+        .status;
+  };
+  EXPECT_EQ(patch(pods + "/own/status"), 200);
+  EXPECT_EQ(patch(pods + "/other/status"), 403);
+  EXPECT_EQ(AsNode("DELETE", pods + "/other?gracePeriodSeconds=0").status, 403);
+  EXPECT_EQ(AsNode("DELETE", pods + "/own?gracePeriodSeconds=0").status, 200);
+  EXPECT_EQ(AsNode("POST", pods, own).status, 403);
+  EXPECT_EQ(AsNode("POST", "/api/v1/nodes", {{"metadata", {{"name", "n2"}}}}).status, 403);
+  EXPECT_EQ(AsNode("POST", "/api/v1/nodes", {{"metadata", {{"name", "n1"}}}}).status, 201);
 }
 
 TEST_F(ApiServerTest, NobodyGrantsWhatTheyDoNotHold) {
@@ -354,7 +381,7 @@ TEST_F(ApiServerTest, ListsInPagesAtOneRevision) {
   EXPECT_EQ(Call("GET", absl::StrCat(kConfigMaps, "?resourceVersion=99999999")).status, 504);
 }
 
-TEST_F(ApiServerTest, WatchResumesAcrossARestart) {
+TEST_F(ApiServerTest, WatchGap_ResumesAcrossARestart) {
   const Answered created = Call("POST", kConfigMaps, {{"metadata", {{"name", "a"}}}});
   const std::string version = created.document["metadata"]["resourceVersion"];
   ASSERT_EQ(Call("POST", kConfigMaps, {{"metadata", {{"name", "b"}}}}).status, 201);
@@ -409,7 +436,7 @@ TEST_F(ApiServerTest, TypedClientSpeaksProtobuf) {
   EXPECT_TRUE(client::IsConflict(conflict.status())) << conflict.status();
 }
 
-TEST_F(ApiServerTest, BodyLimits) {
+TEST_F(ApiServerTest, BodyLimits_OfSizeAndDepth) {
   json big = {{"metadata", {{"name", "a"}}}, {"data", {{"k", std::string(3 * 1024 * 1024, 'x')}}}};
   const Answered answered = Call("POST", kConfigMaps, big);
   EXPECT_EQ(answered.status, 413);
@@ -424,7 +451,7 @@ Task<void> Redirecting(http::Exchange& exchange) {
   (void)co_await exchange.Respond(302, {{"Location", "https://127.0.0.1:1/secret"}}, "moved");
 }
 
-TEST_F(ApiServerTest, RedirectsOfKubeletsAreNotFollowed) {
+TEST_F(ApiServerTest, Redirects_OfKubeletsAreNotFollowed) {
   MakeServiceAccount();
   auto pair = SelfSigned({.common_name = "n1", .ip_addresses = {"127.0.0.1"}, .server_auth = true});
   ASSERT_TRUE(pair.ok());

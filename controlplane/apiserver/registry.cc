@@ -10,12 +10,7 @@
 namespace skiff::controlplane {
 namespace {
 
-constexpr std::chrono::seconds kEventTtl = std::chrono::hours(1);
 constexpr int kGenerateNameAttempts = 8;
-
-std::chrono::seconds TtlOf(const Kind& kind) {
-  return kind.resource->plural == "events" ? kEventTtl : std::chrono::seconds(0);
-}
 
 Status StorageError(const Status& status) {
   if (absl::IsCancelled(status)) return status;
@@ -29,6 +24,10 @@ api::Object WithVersion(api::Object object, const ValuePtr& value) {
 }
 
 }  // namespace
+
+std::chrono::seconds Registry::TtlOf(const Kind& kind) const {
+  return kind.resource->plural == "events" ? event_ttl_ : std::chrono::seconds(0);
+}
 
 Status PlainError(std::string_view message) {
   api::StatusMessage status;

@@ -46,6 +46,7 @@ class Registry {
   Task<StatusOr<DeleteResult>> Delete(Context& context, const Kind& kind, std::string ns, std::string name,
                                       metav1::DeleteOptions options);
 
+  void SetEventTtl(std::chrono::seconds ttl) { event_ttl_ = ttl; }
   Store& store() { return store_; }
   const Kinds& kinds() const { return kinds_; }
   const Admission& admission() const { return admission_; }
@@ -56,9 +57,12 @@ class Registry {
   Status BeforeUpdate(Context& context, const Kind& kind, const UpdateRequest& request, api::Object* updated,
                       const api::Object& existing) const;
 
+  std::chrono::seconds TtlOf(const Kind& kind) const;
+
   Store& store_;
   const Kinds& kinds_;
   const Admission& admission_;
+  std::chrono::seconds event_ttl_ = std::chrono::hours(1);
 };
 
 // A 500 without a reason, as upstream's plain errors become.

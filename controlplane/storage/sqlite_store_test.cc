@@ -144,7 +144,7 @@ TEST_F(SqliteStoreTest, WatchFromBeforeARestartReadsTheFile) {
   EXPECT_THAT(Events(**watch), ElementsAre("5 ADD /p/b 1"));
 }
 
-TEST_F(SqliteStoreTest, SlowWatchFallsBackToTheFileAndIsToldWhenCompacted) {
+TEST_F(SqliteStoreTest, WatchGap_SlowWatchFallsBackToTheFileAndIsToldWhenCompacted) {
   Open(/*history_events=*/2);
   auto watch = store_->Watch("/p/", 1);
   for (int i = 0; i < 5; ++i) Put("/p/a", absl::StrCat(i));
@@ -198,7 +198,7 @@ Task<void> WriteAndTell(Store& store, int writer, int fd) {
   }
 }
 
-TEST_F(SqliteStoreTest, KillLosesNothingAcknowledged) {
+TEST_F(SqliteStoreTest, StoreCrash_KillLosesNothingAcknowledged) {
   store_.reset();
   for (int round = 0; round < 3; ++round) {
     int fds[2];
