@@ -1,5 +1,7 @@
 #include "kubelet/kubelet.h"
 
+#include <unistd.h>
+
 #include "base/files.h"
 #include "base/log.h"
 #include "base/program.h"
@@ -303,11 +305,27 @@ Task<void> Kubelet::WatchStaticPods() {
   }
 }
 
+// Links to logs that are gone: left when the kubelet was down while its containers were removed. Other kubelets on this
+// machine may share the directory, so only links into our own logs count.
+void Kubelet::RemoveDanglingLogLinks() {
+  auto names = ListDir(config_.container_logs_dir);
+  if (!names.ok()) return;
+  const std::string own = config_.pod_logs_dir + "/";
+  for (const std::string& name : *names) {
+    const std::string link = JoinPath(config_.container_logs_dir, name);
+    char target[4096];
+    ssize_t n = ::readlink(link.c_str(), target, sizeof target);
+    if (n <= 0 || !std::string_view(target, static_cast<size_t>(n)).starts_with(own)) continue;
+    if (!Exists(std::string(target, static_cast<size_t>(n)))) ::unlink(link.c_str());
+  }
+}
+
 Task<void> Kubelet::Housekeep() {
   while (!co_await IsCancelled()) {
     if (absl::IsCancelled(co_await clock_.Sleep(seconds(2)))) break;
     if (!sources_ready_ || !cache_->synced()) continue;
     workers_->EndUnknown();
+    RemoveDanglingLogLinks();
     auto known = workers_->Known();
     for (const auto& uid : cgroups_->PodsOnDisk()) {
       if (known.contains(uid)) continue;

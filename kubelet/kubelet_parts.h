@@ -119,6 +119,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<void> Relist();
   Task<void> WatchStaticPods();
   Task<void> Housekeep();
+  void RemoveDanglingLogLinks();
   std::vector<LogRotator::Log> RunningLogs() const;
   Task<Status> ReopenLog(std::string container_id);
 

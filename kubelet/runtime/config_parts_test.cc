@@ -1,0 +1,174 @@
+// What containers are given, as tables: resolver settings, hostnames, image names and credentials, security contexts.
+#include <unistd.h>
+
+#include "absl/strings/escaping.h"
+#include "base/files.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kubelet/pod/pod_testing.h"
+#include "kubelet/runtime/container_config.h"
+#include "kubelet/runtime/dns.h"
+#include "kubelet/runtime/image_puller.h"
+#include "kubelet/runtime/labels.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using ::testing::HasSubstr;
+using testing_pods::MakePod;
+using Strings = std::vector<std::string>;
+
+TEST(Dns, Policies) {
+  char path[] = "/tmp/skiff-resolv-XXXXXX";
+  int fd = ::mkstemp(path);
+  ASSERT_GE(fd, 0);
+  const std::string text =
+      "# comment\nnameserver 1.1.1.1\nnameserver 2.2.2.2\nsearch host.example.\noptions ndots:2 rotate\n";
+  ASSERT_EQ(::write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  ::close(fd);
+  DnsSettings settings{{"10.96.0.10"}, {"10.0.0.1"}, "cluster.local", path};
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->set_dnspolicy("ClusterFirst");
+  auto r = PodResolver(pod, settings, nullptr);
+  ASSERT_TRUE(r.ok()) << r.status();
+  EXPECT_EQ(*r, (Resolver{{"10.96.0.10"},
+                          {"ns.svc.cluster.local", "svc.cluster.local", "cluster.local", "host.example"},
+                          {"ndots:5"}}));
+  pod.mutable_spec()->set_dnspolicy("Default");
+  EXPECT_EQ(*PodResolver(pod, settings, nullptr),
+            (Resolver{{"1.1.1.1", "2.2.2.2"}, {"host.example"}, {"ndots:2", "rotate"}}));
+  pod.mutable_spec()->set_dnspolicy("ClusterFirst");
+  pod.mutable_spec()->set_hostnetwork(true);
+  EXPECT_EQ(PodResolver(pod, settings, nullptr)->servers, (Strings{"1.1.1.1", "2.2.2.2"}));
+  pod.mutable_spec()->set_dnspolicy("ClusterFirstWithHostNet");
+  EXPECT_EQ(PodResolver(pod, settings, nullptr)->servers, Strings{"10.96.0.10"});
+  pod.mutable_spec()->set_dnspolicy("None");
+  auto* config = pod.mutable_spec()->mutable_dnsconfig();
+  for (const char* s : {"1.1.1.1", "2.2.2.2", "3.3.3.3", "4.4.4.4"}) config->add_nameservers(s);
+  auto* option = config->add_options();
+  option->set_name("ndots");
+  option->set_value("3");
+  std::vector<std::pair<std::string, std::string>> warnings;
+  r = PodResolver(pod, settings, &warnings);
+  EXPECT_EQ(r->servers.size(), 3u);
+  EXPECT_EQ(r->options, Strings{"ndots:3"});
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0].first, "DNSConfigForming");
+  settings.resolv_conf = "";
+  pod = MakePod({"c"});
+  EXPECT_EQ(*PodResolver(pod, settings, nullptr), (Resolver{{"127.0.0.1"}, {"."}, {}}));
+  settings.resolv_conf = "/no/such/file";
+  EXPECT_FALSE(PodResolver(pod, settings, nullptr).ok());
+  ::unlink(path);
+}
+
+TEST(Dns, Hostnames) {
+  Pod pod = MakePod({"c"});
+  EXPECT_EQ(HostnameOf(pod, "cluster.local")->name, "p");
+  pod.mutable_spec()->set_hostname("h");
+  pod.mutable_spec()->set_subdomain("sub");
+  auto h = *HostnameOf(pod, "cluster.local");
+  EXPECT_EQ(h.name, "h");
+  EXPECT_EQ(h.domain, "sub.ns.svc.cluster.local");
+  pod.mutable_spec()->set_sethostnameasfqdn(true);
+  EXPECT_EQ(*KernelHostname(pod, h), "h.sub.ns.svc.cluster.local");
+  pod.mutable_spec()->set_hostname(std::string(60, 'a') + "---------");
+  EXPECT_EQ(HostnameOf(pod, "cluster.local")->name, std::string(60, 'a'));
+  EXPECT_FALSE(KernelHostname(pod, *HostnameOf(pod, "cluster.local")).ok());
+}
+
+TEST(Images, Names) {
+  EXPECT_EQ(*NormalizeImage("busybox"), "busybox:latest");
+  EXPECT_EQ(*NormalizeImage("reg:5000/a/b"), "reg:5000/a/b:latest");
+  EXPECT_EQ(*NormalizeImage("reg:5000/a/b:1"), "reg:5000/a/b:1");
+  EXPECT_EQ(*NormalizeImage("a@sha256:00"), "a@sha256:00");
+  for (const char* bad : {"", "Bad:Image:Name", "a b", "a:", "-a", "UPPER"})
+    EXPECT_FALSE(NormalizeImage(bad).ok()) << bad;
+}
+
+TEST(Images, CredentialsMatchTheRegistry) {
+  auto secret = std::make_shared<Secret>();
+  std::string auth;
+  absl::Base64Escape("user:pass:word", &auth);
+  (*secret->mutable_data())[".dockerconfigjson"] =
+      "{\"auths\":{\"https://reg.example/v1/\":{\"auth\":\"" + auth +
+      "\"},\"reg.example/team\":{\"username\":\"t\",\"password\":\"p\"},\"other\":{\"username\":\"x\"}}}";
+  auto found = CredentialsFor("reg.example/team/app:1", {secret});
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].username(), "t") << "the most specific first";
+  EXPECT_EQ(found[1].username(), "user");
+  EXPECT_EQ(found[1].password(), "pass:word");
+  EXPECT_TRUE(CredentialsFor("reg.example.evil/app", {secret}).empty());
+  (*secret->mutable_data())[".dockerconfigjson"] = "not json";
+  EXPECT_TRUE(CredentialsFor("reg.example/app", {secret}).empty());
+}
+
+TEST(Images, ErrorsReadAsGrpcs) {
+  EXPECT_EQ(GrpcErrorText(absl::NotFoundError("x")), "rpc error: code = NotFound desc = x");
+}
+
+TEST(ContainerConfig, NonRootAndSeccompHold) {
+  Pod pod = MakePod({"c"});
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  c->mutable_securitycontext()->set_runasnonroot(true);
+  EXPECT_THAT(std::string(CheckNonRoot(pod, *c, {.uid = 0}).message()),
+              HasSubstr("container has runAsNonRoot and image will run as root (pod: \"p_ns(u-1)\", container: c)"));
+  EXPECT_THAT(std::string(CheckNonRoot(pod, *c, {.name = "app"}).message()), HasSubstr("non-numeric user (app)"));
+  EXPECT_TRUE(CheckNonRoot(pod, *c, {.uid = 5}).ok());
+  c->mutable_securitycontext()->set_runasuser(0);
+  EXPECT_THAT(std::string(CheckNonRoot(pod, *c, {.uid = 5}).message()), HasSubstr("breaks non-root policy"));
+
+  NodeSettings node;
+  node.seccomp_root = "/var/lib/kubelet/seccomp";
+  EXPECT_EQ(SeccompProfile(pod, *c, node)->profile_type(), cri_v1::SecurityProfile::Unconfined);
+  auto* profile = c->mutable_securitycontext()->mutable_seccompprofile();
+  profile->set_type("Localhost");
+  EXPECT_FALSE(SeccompProfile(pod, *c, node).ok()) << "an empty Localhost profile is never unconfined";
+  profile->set_localhostprofile("x.json");
+  EXPECT_EQ(SeccompProfile(pod, *c, node)->localhost_ref(), "/var/lib/kubelet/seccomp/x.json");
+}
+
+TEST(ContainerConfig, CommandsAreExpandedAndLimitsSet) {
+  Pod pod = MakePod({"c"});
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  c->add_command("run");
+  c->add_args("--name=$(NAME)");
+  (*c->mutable_resources()->mutable_limits())["cpu"] = api::Quantity::Of("200m").ToProto();
+  (*c->mutable_resources()->mutable_limits())["memory"] = api::Quantity::Of("64Mi").ToProto();
+  c->mutable_securitycontext()->mutable_capabilities()->add_drop("ALL");
+  c->mutable_securitycontext()->set_allowprivilegeescalation(false);
+  NodeSettings node;
+  node.memory_capacity = int64_t{8} << 30;
+  ContainerInputs in;
+  in.env = {{"NAME", "x"}};
+  in.restart_count = 3;
+  in.hosts_file = "/h";
+  in.termination_log = "/t";
+  auto config = MakeContainerConfig(pod, *c, in, node);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->args(0), "--name=x");
+  EXPECT_EQ(config->log_path(), "c/3.log");
+  EXPECT_EQ(config->annotations().at("io.kubernetes.container.restartCount"), "3");
+  EXPECT_EQ(config->labels().at("io.kubernetes.pod.uid"), "u-1");
+  EXPECT_EQ(config->linux().resources().cpu_quota(), 20000);
+  EXPECT_EQ(config->linux().resources().cpu_shares(), 204);
+  EXPECT_EQ(config->linux().resources().memory_limit_in_bytes(), 64 << 20);
+  EXPECT_TRUE(config->linux().security_context().no_new_privs());
+  EXPECT_EQ(config->linux().security_context().namespace_options().pid(), cri_v1::CONTAINER);
+  ASSERT_EQ(config->mounts_size(), 2);
+  EXPECT_EQ(config->mounts(0).container_path(), "/etc/hosts");
+  EXPECT_EQ(config->mounts(1).container_path(), "/dev/termination-log");
+}
+
+TEST(Labels, NamesOnDisk) {
+  EXPECT_EQ(PodLogDir("/var/log/pods", "ns", "p", "u"), "/var/log/pods/ns_p_u");
+  EXPECT_EQ(LogLinkName("p", "ns", "c", "abc"), "p_ns_c-abc.log");
+  EXPECT_EQ(LogLinkName(std::string(250, 'p'), "ns", "c", "abc").size(), 255u);
+  Pod a = MakePod({"c"}), b = MakePod({"c"});
+  EXPECT_EQ(HashContainer(a.spec().containers(0)), HashContainer(b.spec().containers(0)));
+  b.mutable_spec()->mutable_containers(0)->set_image("other");
+  EXPECT_NE(HashContainer(a.spec().containers(0)), HashContainer(b.spec().containers(0)));
+}
+
+}  // namespace
+}  // namespace skiff::kubelet
