@@ -114,7 +114,10 @@ class PodWorkersTest : public ::testing::Test {
     Spawn(loop.get_executor(), "statuses", statuses.Run());
     Settle();
   }
-  ~PodWorkersTest() override { std::filesystem::remove_all(root); }
+  ~PodWorkersTest() override {
+    std::error_code late;  // disk work may still be under way
+    std::filesystem::remove_all(root, late);
+  }
 
   static std::string MakeRoot() {
     char name[] = "/tmp/skiff-workers-XXXXXX";
@@ -128,6 +131,11 @@ class PodWorkersTest : public ::testing::Test {
       struct timespec pause = {0, 1000000};
       ::nanosleep(&pause, nullptr);
     }
+  }
+  // For what goes by way of other threads, which a busy machine delays.
+  bool Until(const std::function<bool()>& met) {
+    for (int i = 0; i < 200 && !met(); ++i) Settle();
+    return met();
   }
   void Advance(std::chrono::nanoseconds by) {
     clock.Advance(by, loop);
@@ -197,13 +205,12 @@ TEST_F(PodWorkersTest, StartsReportsAndEndsAPod) {
   DeleteFromApi(30);
   EXPECT_THAT(runtime.calls, Contains("StopContainer c 30"));
   EXPECT_THAT(Events(), Contains("Killing: Stopping container c"));
-  ASSERT_EQ(sink.deleted.size(), 1u);
+  ASSERT_TRUE(Until([&] { return sink.deleted.size() == 1; }));
   EXPECT_EQ(sink.written.back().phase(), "Succeeded");
   EXPECT_EQ(sink.written.back().observedgeneration(), 2);
   workers->Remove("u-1");
-  Settle();
+  EXPECT_TRUE(Until([&] { return workers->size() == 0; }));
   EXPECT_TRUE(runtime.sandboxes.empty());
-  EXPECT_EQ(workers->size(), 0u);
 }
 
 TEST_F(PodWorkersTest, ACrashLoopWaitsLongerEachTime) {
@@ -296,7 +303,7 @@ TEST_F(PodWorkersTest, AFinishedPodSucceedsOnlyWhenItsSandboxIsDown) {
   for (const auto& [id, sandbox] : runtime.sandboxes) EXPECT_EQ(sandbox.status.state(), cri_v1::SANDBOX_NOTREADY);
   EXPECT_TRUE(sink.deleted.empty());
   DeleteFromApi(30);
-  EXPECT_EQ(sink.deleted.size(), 1u) << "a finished pod goes at once";
+  EXPECT_TRUE(Until([&] { return sink.deleted.size() == 1; })) << "a finished pod goes at once";
 }
 
 TEST_F(PodWorkersTest, ALostSandboxIsMadeAgain) {
