@@ -224,6 +224,22 @@ TEST(StrategicPatch, WhatDiffMakesApplyTakes) {
   EXPECT_EQ(ApplyMergePatch(from, CreateMergePatch(from, to)), to);
 }
 
+// What a strategic merge patch breaks is told with the patch as Go prints it, in the words of a conversion.
+TEST(Patch, StrategicConversionErrors) {
+  const Object pod = Object::Of(k8s::io::api::core::v1::Pod());
+  const std::pair<const char*, const char*> cases[] = {
+      {R"({"spec":{"priority":"x"}})", R"("map[spec:map[priority:x]]": unrecognized type: int32)"},
+      {R"({"spec":"x"})", R"("map[spec:x]": cannot restore struct from: string)"},
+      {R"({"spec":{"nodeName":7}})", R"("map[spec:map[nodeName:7]]": cannot convert int64 to string)"},
+      {R"({"metadata":{"labels":"x"}})", R"("map[metadata:map[labels:x]]": cannot restore map from string)"},
+  };
+  for (const auto& [patch, text] : cases) {
+    const auto got = PatchObject(pod, kStrategicMergePatchType, patch, nullptr);
+    EXPECT_THAT(std::string(got.status().message()), testing::HasSubstr(text)) << patch;
+    EXPECT_EQ(HttpCodeOf(got.status()), 422) << patch;
+  }
+}
+
 TEST(ManagedFields, OldUpdateManagersAreFolded) {
   k8s::io::api::core::v1::Pod pod;
   pod.mutable_metadata()->set_name("p");
