@@ -33,7 +33,7 @@
 #define SKIFF_MAX_BACKEND_CHUNKS 512              // 2,097,152 backends
 #define SKIFF_MAX_FRONTENDS 131072
 #define SKIFF_MAX_AFFINITY 16384
-#define SKIFF_MAX_FLOWS 65536      // entries of the connection table: two or four a connection
+#define SKIFF_MAX_FLOWS 65536  // entries of the connection table: two or four a connection
 #define SKIFF_MAX_SOURCE_RANGES 65536
 #define SKIFF_MAX_DEVICES 1024
 #define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
@@ -81,8 +81,8 @@ struct skiff_range {
 };
 
 struct skiff_frontend {
-  __u32 service;  // id of the service port, stable across restarts; several frontends share it
-  __u32 flags;    // enum skiff_frontend_flags
+  __u32 service;               // id of the service port, stable across restarts; several frontends share it
+  __u32 flags;                 // enum skiff_frontend_flags
   struct skiff_range inside;   // endpoints for clients on nodes and in pods
   struct skiff_range outside;  // endpoints for packets that enter the cluster here
   __u32 affinity_seconds;      // ClientIP affinity; 0: none
@@ -118,7 +118,7 @@ SKIFF_LAYOUT(skiff_source_range, 24);
 
 struct skiff_affinity_key {
   __u32 service;
-  __u32 kind;       // 0: client is an address; 1: word[0..1] is a network namespace's cookie
+  __u32 kind;  // 0: client is an address; 1: word[0..1] is a network namespace's cookie
   __u32 client[4];
 };
 SKIFF_LAYOUT(skiff_affinity_key, 24);
@@ -198,10 +198,10 @@ enum skiff_counter {
   SKIFF_COUNT_GAVE_UP,         // refused after too many of these: should stay 0
   SKIFF_COUNT_REBIND,          // UDP flows moved off a dead endpoint
   SKIFF_COUNT_FLOW_EVICTED,    // UDP sockets with more than SKIFF_UDP_FLOWS services
-  SKIFF_COUNT_PACKET_FLOW,       // connections of the packet path
-  SKIFF_COUNT_PACKET_REFUSED,    // refused: the service has no endpoint
-  SKIFF_COUNT_PACKET_NO_PORT,    // dropped: no free port to masquerade with
-  SKIFF_COUNT_PACKET_RANGE,      // dropped: not from one of the source ranges
+  SKIFF_COUNT_PACKET_FLOW,     // connections of the packet path
+  SKIFF_COUNT_PACKET_REFUSED,  // refused: the service has no endpoint
+  SKIFF_COUNT_PACKET_NO_PORT,  // dropped: no free port to masquerade with
+  SKIFF_COUNT_PACKET_RANGE,    // dropped: not from one of the source ranges
   SKIFF_COUNTERS,
 };
 

@@ -106,23 +106,23 @@ struct {
 } udp_flows SEC(".maps");
 
 static __always_inline void count(__u32 which) {
-  __u64 *value = bpf_map_lookup_elem(&counters, &which);
+  __u64* value = bpf_map_lookup_elem(&counters, &which);
   if (value) (*value)++;
 }
 
-static __always_inline struct skiff_slot *slot_at(__u32 index) {
+static __always_inline struct skiff_slot* slot_at(__u32 index) {
   __u32 chunk = index >> SKIFF_CHUNK_BITS, at = index & (SKIFF_CHUNK_SIZE - 1);
-  void *inner = bpf_map_lookup_elem(&slots, &chunk);
+  void* inner = bpf_map_lookup_elem(&slots, &chunk);
   return inner ? bpf_map_lookup_elem(inner, &at) : 0;
 }
 
-static __always_inline struct skiff_backend *backend_at(__u32 id) {
+static __always_inline struct skiff_backend* backend_at(__u32 id) {
   __u32 chunk = id >> SKIFF_CHUNK_BITS, at = id & (SKIFF_CHUNK_SIZE - 1);
-  void *inner = bpf_map_lookup_elem(&backends, &chunk);
+  void* inner = bpf_map_lookup_elem(&backends, &chunk);
   return inner ? bpf_map_lookup_elem(inner, &at) : 0;
 }
 
-static __always_inline bool same_address(const struct skiff_address *a, const struct skiff_address *b) {
+static __always_inline bool same_address(const struct skiff_address* a, const struct skiff_address* b) {
   return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] && a->word[3] == b->word[3];
 }
 

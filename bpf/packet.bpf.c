@@ -62,7 +62,7 @@ struct ipv6 {
 };
 
 /* The IP header at `at`. `strict`: only whole packets; what an ICMP error quotes may be a first fragment too. */
-static __always_inline bool parse_ip(struct __sk_buff *skb, struct packet *p, __u32 at, bool strict) {
+static __always_inline bool parse_ip(struct __sk_buff* skb, struct packet* p, __u32 at, bool strict) {
   p->l3 = at;
   p->syn = false;
   if (skb->protocol == bpf_htons(ETH_P_IP)) {
@@ -92,7 +92,7 @@ static __always_inline bool parse_ip(struct __sk_buff *skb, struct packet *p, __
   return false;
 }
 
-static __always_inline bool parse_ports(struct __sk_buff *skb, struct packet *p) {
+static __always_inline bool parse_ports(struct __sk_buff* skb, struct packet* p) {
   if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) return false;
   __u16 ports[2];
   if (bpf_skb_load_bytes(skb, p->l4, ports, sizeof(ports)) < 0) return false;
@@ -102,7 +102,7 @@ static __always_inline bool parse_ports(struct __sk_buff *skb, struct packet *p)
 }
 
 /* Destination unreachable, packet too big, time exceeded, parameter problem: what quotes a packet. */
-static __always_inline bool is_icmp_error(struct __sk_buff *skb, const struct packet *p) {
+static __always_inline bool is_icmp_error(struct __sk_buff* skb, const struct packet* p) {
   if (p->protocol != (p->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)) return false;
   __u8 type;
   if (bpf_skb_load_bytes(skb, p->l4, &type, 1) < 0) return false;
@@ -110,19 +110,20 @@ static __always_inline bool is_icmp_error(struct __sk_buff *skb, const struct pa
 }
 
 /* Checksums, and the packet's own idea of them where a device fills them in, follow incrementally. */
-static __always_inline bool rewrite(struct __sk_buff *skb, const struct packet *p, bool source,
-                                    struct skiff_address *address, __u16 port) {
+static __always_inline bool rewrite(struct __sk_buff* skb, const struct packet* p, bool source,
+                                    struct skiff_address* address, __u16 port) {
   struct skiff_address old = source ? p->source : p->destination;
   __u16 old_port = source ? p->source_port : p->destination_port;
   bool udp = p->protocol == IPPROTO_UDP;
   __u32 check = p->l4 + (udp ? 6 : 16);
   __u64 mangled = udp ? BPF_F_MARK_MANGLED_0 : 0; /* UDP over IPv4 may go without checksum */
   if (p->v6) {
-    __s64 diff = bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)address, sizeof(*address), 0);
+    __s64 diff = bpf_csum_diff((__be32*)&old, sizeof(old), (__be32*)address, sizeof(*address), 0);
     if (diff < 0 || bpf_l4_csum_replace(skb, check, 0, diff, BPF_F_PSEUDO_HDR | mangled) < 0) return false;
     if (bpf_skb_store_bytes(skb, p->l3 + (source ? 8 : 24), address, sizeof(*address), 0) < 0) return false;
   } else {
-    if (bpf_l4_csum_replace(skb, check, old.word[3], address->word[3], BPF_F_PSEUDO_HDR | mangled | 4) < 0) return false;
+    if (bpf_l4_csum_replace(skb, check, old.word[3], address->word[3], BPF_F_PSEUDO_HDR | mangled | 4) < 0)
+      return false;
     if (bpf_l3_csum_replace(skb, p->l3 + 10, old.word[3], address->word[3], 4) < 0) return false;
     if (bpf_skb_store_bytes(skb, p->l3 + (source ? 12 : 16), &address->word[3], 4, 0) < 0) return false;
   }
@@ -134,20 +135,22 @@ static __always_inline bool rewrite(struct __sk_buff *skb, const struct packet *
 /* The address and port of the packet that an ICMP error quotes, on one side, and the error's own address on the other
  * side where it is the same: the error of an endpoint becomes the service's, that of a router stays a router's. The
  * quoted packet's own L4 checksum is left as it is; nobody checks it. */
-static __always_inline bool rewrite_error(struct __sk_buff *skb, const struct packet *error, const struct packet *quoted,
-                                          bool quoted_source, struct skiff_address *address, __u16 port) {
+static __always_inline bool rewrite_error(struct __sk_buff* skb, const struct packet* error,
+                                          const struct packet* quoted, bool quoted_source,
+                                          struct skiff_address* address, __u16 port) {
   __u32 check = error->l4 + 2; /* of ICMP */
   struct skiff_address old = quoted_source ? quoted->source : quoted->destination;
   __u16 old_port = quoted_source ? quoted->source_port : quoted->destination_port;
   struct skiff_address outer = quoted_source ? error->destination : error->source;
   bool both = same_address(&outer, &old);
   if (error->v6) {
-    __s64 diff = bpf_csum_diff((__be32 *)&old, sizeof(old), (__be32 *)address, sizeof(*address), 0);
+    __s64 diff = bpf_csum_diff((__be32*)&old, sizeof(old), (__be32*)address, sizeof(*address), 0);
     if (diff < 0 || bpf_l4_csum_replace(skb, check, 0, diff, 0) < 0) return false;
     if (bpf_skb_store_bytes(skb, quoted->l3 + (quoted_source ? 8 : 24), address, sizeof(*address), 0) < 0) return false;
     if (both) {
       if (bpf_l4_csum_replace(skb, check, 0, diff, BPF_F_PSEUDO_HDR) < 0) return false;
-      if (bpf_skb_store_bytes(skb, error->l3 + (quoted_source ? 24 : 8), address, sizeof(*address), 0) < 0) return false;
+      if (bpf_skb_store_bytes(skb, error->l3 + (quoted_source ? 24 : 8), address, sizeof(*address), 0) < 0)
+        return false;
     }
   } else {
     /* The quoted header's checksum changes against its address: for ICMP's checksum the two cancel out. */
@@ -164,7 +167,7 @@ static __always_inline bool rewrite_error(struct __sk_buff *skb, const struct pa
 }
 
 /* The flow that a quoted packet belongs to: it went the other way, so its ends are exchanged. */
-static __always_inline struct skiff_flow *quoted_flow(const struct packet *q, __u8 kind) {
+static __always_inline struct skiff_flow* quoted_flow(const struct packet* q, __u8 kind) {
   struct skiff_flow_key key = {
       .source = q->destination,
       .destination = q->source,
@@ -178,16 +181,16 @@ static __always_inline struct skiff_flow *quoted_flow(const struct packet *q, __
 
 /* `in`: an error about a packet that we masqueraded, for the client. Out: one about a packet that we sent to an
  * endpoint, to show the service. */
-static __always_inline int translate_error(struct __sk_buff *skb, const struct packet *error, bool in) {
+static __always_inline int translate_error(struct __sk_buff* skb, const struct packet* error, bool in) {
   struct packet quoted;
   if (!parse_ip(skb, &quoted, error->l4 + 8, false) || !parse_ports(skb, &quoted)) return TC_ACT_OK;
-  struct skiff_flow *flow = quoted_flow(&quoted, in ? SKIFF_FLOW_TO_CLIENT : SKIFF_FLOW_FROM_SERVICE);
+  struct skiff_flow* flow = quoted_flow(&quoted, in ? SKIFF_FLOW_TO_CLIENT : SKIFF_FLOW_FROM_SERVICE);
   if (!flow) return TC_ACT_OK;
   struct skiff_address to = flow->address;
   return rewrite_error(skb, error, &quoted, in, &to, flow->port) ? TC_ACT_OK : TC_ACT_SHOT;
 }
 
-static __always_inline void key_of(struct skiff_flow_key *key, const struct packet *p, __u8 kind) {
+static __always_inline void key_of(struct skiff_flow_key* key, const struct packet* p, __u8 kind) {
   key->source = p->source;
   key->destination = p->destination;
   key->source_port = p->source_port;
@@ -197,17 +200,17 @@ static __always_inline void key_of(struct skiff_flow_key *key, const struct pack
   key->reserved = 0;
 }
 
-static __always_inline void touch(struct skiff_flow *flow, __u64 now) {
+static __always_inline void touch(struct skiff_flow* flow, __u64 now) {
   if (now - flow->used > USED_STEP_NS) flow->used = now;
 }
 
 /* The frontend that a packet from outside is for. Loopback entries are not for packets. */
-static __always_inline struct skiff_frontend *find(const struct packet *p) {
+static __always_inline struct skiff_frontend* find(const struct packet* p) {
   struct skiff_frontend_key key = {.address = p->destination, .port = p->destination_port, .protocol = p->protocol};
-  struct skiff_frontend *f = bpf_map_lookup_elem(&frontends, &key);
+  struct skiff_frontend* f = bpf_map_lookup_elem(&frontends, &key);
   if (f) return f;
   struct skiff_frontend_key other = {.address = p->destination};
-  struct skiff_frontend *address = bpf_map_lookup_elem(&frontends, &other);
+  struct skiff_frontend* address = bpf_map_lookup_elem(&frontends, &other);
   if (!address || !(address->flags & SKIFF_FRONTEND_NODE_ADDRESS) || (address->flags & SKIFF_FRONTEND_HOST_ONLY)) {
     return 0;
   }
@@ -220,8 +223,8 @@ static __always_inline struct skiff_frontend *find(const struct packet *p) {
 
 enum outcome { PICKED, PASS, NONE, AGAIN, FORBIDDEN };
 
-static __always_inline enum outcome pick(const struct packet *p, struct choice *c) {
-  struct skiff_frontend *f = find(p);
+static __always_inline enum outcome pick(const struct packet* p, struct choice* c) {
+  struct skiff_frontend* f = find(p);
   if (!f || (f->flags & SKIFF_FRONTEND_REFUSE)) return PASS;
   if (f->flags & SKIFF_FRONTEND_RANGES) {
     struct skiff_source_range range = {.prefix = 160, .service = f->service, .source = p->source};
@@ -249,7 +252,8 @@ static __always_inline enum outcome pick(const struct packet *p, struct choice *
 
 /* Entries for a new connection: the way there, the way back, and for an endpoint on another node the wish to
  * masquerade. The last is made good on the way out, when the device is known. */
-static __always_inline bool open_flow(const struct packet *p, const struct choice *c, bool here, __u64 now, bool force) {
+static __always_inline bool open_flow(const struct packet* p, const struct choice* c, bool here, __u64 now,
+                                      bool force) {
   struct skiff_flow_key back = {
       .source = c->address,
       .destination = p->source,
@@ -265,7 +269,7 @@ static __always_inline bool open_flow(const struct packet *p, const struct choic
       .service = c->service,
       .port = p->destination_port,
   };
-  struct skiff_flow *other = bpf_map_lookup_elem(&flows, &back);
+  struct skiff_flow* other = bpf_map_lookup_elem(&flows, &back);
   if (other && !force && (other->port != service.port || !same_address(&other->address, &service.address))) {
     /* The client talks from one port to two addresses of services, and both lead to this endpoint: its answers could
      * not be told apart. Another endpoint may do. */
@@ -298,12 +302,12 @@ static __always_inline bool open_flow(const struct packet *p, const struct choic
 
 /* The node itself refuses, with RST or ICMP, for nobody listens there: a NodePort by itself, an address that is not the
  * node's by way of port 0 of this device's address. The flow makes the refusal come from the service. */
-static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p, __u64 now) {
+static __always_inline int refuse(struct __sk_buff* skb, const struct packet* p, __u64 now) {
   struct skiff_frontend_key address = {.address = p->destination};
-  struct skiff_frontend *node = bpf_map_lookup_elem(&frontends, &address);
+  struct skiff_frontend* node = bpf_map_lookup_elem(&frontends, &address);
   if (node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return TC_ACT_OK;
   __u32 ifindex = skb->ifindex;
-  struct skiff_device *device = bpf_map_lookup_elem(&devices, &ifindex);
+  struct skiff_device* device = bpf_map_lookup_elem(&devices, &ifindex);
   if (!device) return TC_ACT_SHOT;
   struct skiff_address own = p->v6 ? device->v6 : device->v4;
   if (!own.word[0] && !own.word[1] && !own.word[2] && !own.word[3]) return TC_ACT_SHOT;
@@ -320,7 +324,7 @@ static __always_inline int refuse(struct __sk_buff *skb, const struct packet *p,
 }
 
 SEC("tc")
-int packet_in(struct __sk_buff *skb) {
+int packet_in(struct __sk_buff* skb) {
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_OK;
   if (is_icmp_error(skb, &p)) return translate_error(skb, &p, true);
@@ -333,7 +337,7 @@ int packet_in(struct __sk_buff *skb) {
   __u64 now = bpf_ktime_get_ns();
   struct skiff_flow_key key;
   key_of(&key, &p, SKIFF_FLOW_TO_CLIENT);
-  struct skiff_flow *flow = bpf_map_lookup_elem(&flows, &key);
+  struct skiff_flow* flow = bpf_map_lookup_elem(&flows, &key);
   struct skiff_address to;
   if (flow) {
     touch(flow, now);
@@ -372,7 +376,7 @@ int packet_in(struct __sk_buff *skb) {
       return TC_ACT_SHOT; /* as upstream: no answer */
     }
     if (o == AGAIN) continue;
-    struct skiff_backend *b = backend_at(c.backend);
+    struct skiff_backend* b = backend_at(c.backend);
     bool here = b && (b->state & SKIFF_BACKEND_HERE);
     placed = open_flow(&p, &c, here, now, i == PICK_TRIES - 1);
   }
@@ -382,9 +386,10 @@ int packet_in(struct __sk_buff *skb) {
 }
 
 /* A port of the node that no other connection to this endpoint uses. */
-static __always_inline bool masquerade(struct __sk_buff *skb, const struct packet *p, struct skiff_flow *wish, __u64 now) {
+static __always_inline bool masquerade(struct __sk_buff* skb, const struct packet* p, struct skiff_flow* wish,
+                                       __u64 now) {
   __u32 ifindex = skb->ifindex;
-  struct skiff_device *device = bpf_map_lookup_elem(&devices, &ifindex);
+  struct skiff_device* device = bpf_map_lookup_elem(&devices, &ifindex);
   if (!device) return false;
   struct skiff_address own = p->v6 ? device->v6 : device->v4;
   if (!own.word[0] && !own.word[1] && !own.word[2] && !own.word[3]) return false;
@@ -416,7 +421,7 @@ static __always_inline bool masquerade(struct __sk_buff *skb, const struct packe
 }
 
 SEC("tc")
-int packet_out(struct __sk_buff *skb) {
+int packet_out(struct __sk_buff* skb) {
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_OK;
   if (is_icmp_error(skb, &p)) return translate_error(skb, &p, false);
@@ -424,7 +429,7 @@ int packet_out(struct __sk_buff *skb) {
   __u64 now = bpf_ktime_get_ns();
   struct skiff_flow_key key;
   key_of(&key, &p, SKIFF_FLOW_FROM_SERVICE);
-  struct skiff_flow *flow = bpf_map_lookup_elem(&flows, &key);
+  struct skiff_flow* flow = bpf_map_lookup_elem(&flows, &key);
   struct skiff_address from;
   if (flow) {
     touch(flow, now);

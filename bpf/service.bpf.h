@@ -15,12 +15,12 @@ struct choice {
 };
 
 /* The ids of backends are reused, late; state, service and address together tell whether one still is what it was. */
-static __always_inline bool backend_is(const struct skiff_backend *b, __u32 service, const struct skiff_address *address,
-                                       __u16 port, __u8 state) {
+static __always_inline bool backend_is(const struct skiff_backend* b, __u32 service,
+                                       const struct skiff_address* address, __u16 port, __u8 state) {
   return b && (b->state & state) && b->service == service && b->port == port && same_address(&b->address, address);
 }
 
-static __always_inline void choose(struct choice *out, const struct skiff_backend *b, __u32 id) {
+static __always_inline void choose(struct choice* out, const struct skiff_backend* b, __u32 id) {
   out->address = b->address;
   out->port = b->port;
   out->backend = id;
@@ -28,14 +28,14 @@ static __always_inline void choose(struct choice *out, const struct skiff_backen
 }
 
 /* The endpoint that this client had, if it still takes new connections. */
-static __always_inline bool pick_affine(const struct skiff_frontend *f, const struct skiff_affinity_key *client,
-                                        __u8 state, struct choice *out) {
-  struct skiff_affinity *a = bpf_map_lookup_elem(&affinity, client);
+static __always_inline bool pick_affine(const struct skiff_frontend* f, const struct skiff_affinity_key* client,
+                                        __u8 state, struct choice* out) {
+  struct skiff_affinity* a = bpf_map_lookup_elem(&affinity, client);
   if (!a) return false;
   __u64 now = bpf_ktime_get_ns();
   if (now - a->used > (__u64)f->affinity_seconds * 1000000000ull) return false;
   __u32 id = a->backend;
-  struct skiff_backend *b = backend_at(id);
+  struct skiff_backend* b = backend_at(id);
   if (!b || b->service != f->service || !(b->state & state)) return false;
   choose(out, b, id);
   a->used = now;
@@ -43,14 +43,14 @@ static __always_inline bool pick_affine(const struct skiff_frontend *f, const st
 }
 
 /* A random endpoint of the set. False where the set moved meanwhile: look the frontend up again. */
-static __always_inline bool pick_random(const struct skiff_frontend *f, const struct skiff_range *set, __u8 state,
-                                        struct choice *out) {
+static __always_inline bool pick_random(const struct skiff_frontend* f, const struct skiff_range* set, __u8 state,
+                                        struct choice* out) {
   __u32 count = set->count, first = set->first;
   if (!count) return false;
-  struct skiff_slot *slot = slot_at(first + bpf_get_prandom_u32() % count);
+  struct skiff_slot* slot = slot_at(first + bpf_get_prandom_u32() % count);
   if (!slot || slot->service != f->service) return false;
   __u32 id = slot->backend;
-  struct skiff_backend *b = backend_at(id);
+  struct skiff_backend* b = backend_at(id);
   if (!b || b->service != f->service || !(b->state & state)) return false;
   choose(out, b, id);
   return true;

@@ -22,30 +22,30 @@
 
 enum verdict { REFUSE = 0, ALLOW = 1 };
 
-static __always_inline void address4(struct skiff_address *out, __u32 ip) {
+static __always_inline void address4(struct skiff_address* out, __u32 ip) {
   out->word[0] = 0;
   out->word[1] = 0;
   out->word[2] = MAPPED_PREFIX;
   out->word[3] = ip;
 }
 
-static __always_inline void address6(struct skiff_address *out, const struct bpf_sock_addr *ctx) {
+static __always_inline void address6(struct skiff_address* out, const struct bpf_sock_addr* ctx) {
   out->word[0] = ctx->user_ip6[0];
   out->word[1] = ctx->user_ip6[1];
   out->word[2] = ctx->user_ip6[2];
   out->word[3] = ctx->user_ip6[3];
 }
 
-static __always_inline bool is_mapped(const struct skiff_address *a) {
+static __always_inline bool is_mapped(const struct skiff_address* a) {
   return !a->word[0] && !a->word[1] && a->word[2] == MAPPED_PREFIX;
 }
 
-static __always_inline void set4(struct bpf_sock_addr *ctx, const struct skiff_address *a, __u16 port) {
+static __always_inline void set4(struct bpf_sock_addr* ctx, const struct skiff_address* a, __u16 port) {
   ctx->user_ip4 = a->word[3];
   ctx->user_port = port;
 }
 
-static __always_inline void set6(struct bpf_sock_addr *ctx, const struct skiff_address *a, __u16 port) {
+static __always_inline void set6(struct bpf_sock_addr* ctx, const struct skiff_address* a, __u16 port) {
   ctx->user_ip6[0] = a->word[0];
   ctx->user_ip6[1] = a->word[1];
   ctx->user_ip6[2] = a->word[2];
@@ -53,19 +53,19 @@ static __always_inline void set6(struct bpf_sock_addr *ctx, const struct skiff_a
   ctx->user_port = port;
 }
 
-static __always_inline bool in_host_netns(struct bpf_sock_addr *ctx) {
+static __always_inline bool in_host_netns(struct bpf_sock_addr* ctx) {
   __u32 zero = 0;
-  struct skiff_settings *s = bpf_map_lookup_elem(&settings, &zero);
+  struct skiff_settings* s = bpf_map_lookup_elem(&settings, &zero);
   return s && s->host_netns_cookie == bpf_get_netns_cookie(ctx);
 }
 
 /* The frontend of a destination: a service's own address and port, a NodePort, or, with SKIFF_FRONTEND_REFUSE, an
  * unused port of a service's address. Null: not ours. */
-static __always_inline struct skiff_frontend *find(struct bpf_sock_addr *ctx, struct skiff_frontend_key *key) {
-  struct skiff_frontend *f = bpf_map_lookup_elem(&frontends, key);
+static __always_inline struct skiff_frontend* find(struct bpf_sock_addr* ctx, struct skiff_frontend_key* key) {
+  struct skiff_frontend* f = bpf_map_lookup_elem(&frontends, key);
   if (f) return f;
   struct skiff_frontend_key other = {.address = key->address};
-  struct skiff_frontend *address = bpf_map_lookup_elem(&frontends, &other);
+  struct skiff_frontend* address = bpf_map_lookup_elem(&frontends, &other);
   if (!address) return 0;
   if (!(address->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return address;
   if ((address->flags & SKIFF_FRONTEND_HOST_ONLY) && !in_host_netns(ctx)) return 0;
@@ -82,14 +82,14 @@ static __always_inline enum verdict refuse(__u32 why) {
   return REFUSE;
 }
 
-static __always_inline __u8 inside_state(const struct skiff_frontend *f) {
+static __always_inline __u8 inside_state(const struct skiff_frontend* f) {
   return f->flags & SKIFF_FRONTEND_INSIDE_LOCAL ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER;
 }
 
 enum outcome { PICKED, NOT_OURS, REFUSED };
 
-static __always_inline enum outcome pick(struct bpf_sock_addr *ctx, struct skiff_frontend_key *key,
-                                         struct skiff_frontend *f, struct choice *out) {
+static __always_inline enum outcome pick(struct bpf_sock_addr* ctx, struct skiff_frontend_key* key,
+                                         struct skiff_frontend* f, struct choice* out) {
   if (f->flags & SKIFF_FRONTEND_REFUSE) {
     refuse(SKIFF_COUNT_UNUSED_PORT);
     return REFUSED;
@@ -125,8 +125,8 @@ static __always_inline enum outcome pick(struct bpf_sock_addr *ctx, struct skiff
   return REFUSED;
 }
 
-static __always_inline void remember(struct skiff_peer *peer, const struct skiff_frontend_key *key,
-                                     const struct choice *c) {
+static __always_inline void remember(struct skiff_peer* peer, const struct skiff_frontend_key* key,
+                                     const struct choice* c) {
   peer->frontend_address = key->address;
   peer->frontend_port = key->port;
   peer->backend_address = c->address;
@@ -136,28 +136,25 @@ static __always_inline void remember(struct skiff_peer *peer, const struct skiff
 }
 
 /* The chosen endpoint is left in `c` where the answer is ALLOW and c->port is not 0. */
-static __always_inline enum verdict on_connect(struct bpf_sock_addr *ctx, struct skiff_frontend_key *key,
-                                               struct choice *c) {
+static __always_inline enum verdict on_connect(struct bpf_sock_addr* ctx, struct skiff_frontend_key* key,
+                                               struct choice* c) {
   bool udp = ctx->protocol == IPPROTO_UDP;
   if (!udp && ctx->protocol != IPPROTO_TCP) return ALLOW;
   key->port = ctx->user_port;
   key->protocol = ctx->protocol;
-  struct skiff_frontend *f = find(ctx, key);
+  struct skiff_frontend* f = find(ctx, key);
   if (!f || (f->flags & SKIFF_FRONTEND_PASS)) {
     /* A UDP socket may connect again, elsewhere. */
     if (udp && ctx->sk) bpf_sk_storage_delete(&udp_peers, ctx->sk);
     return ALLOW;
   }
   switch (pick(ctx, key, f, c)) {
-    case REFUSED:
-      return REFUSE;
-    case NOT_OURS:
-      return ALLOW;
-    default:
-      break;
+    case REFUSED: return REFUSE;
+    case NOT_OURS: return ALLOW;
+    default: break;
   }
   count(SKIFF_COUNT_CONNECT);
-  struct skiff_peer *peer = 0;
+  struct skiff_peer* peer = 0;
   if (ctx->sk) {
     if (udp) {
       peer = bpf_sk_storage_get(&udp_peers, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -171,21 +168,21 @@ static __always_inline enum verdict on_connect(struct bpf_sock_addr *ctx, struct
 }
 
 /* Unconnected datagrams of one socket to one service keep their endpoint for as long as it serves. */
-static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr *ctx, struct skiff_frontend_key *key,
-                                               struct choice *c) {
+static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr* ctx, struct skiff_frontend_key* key,
+                                               struct choice* c) {
   if (ctx->protocol != IPPROTO_UDP) return ALLOW;
   key->port = ctx->user_port;
   key->protocol = IPPROTO_UDP;
-  struct skiff_frontend *f = find(ctx, key);
+  struct skiff_frontend* f = find(ctx, key);
   if (!f || (f->flags & SKIFF_FRONTEND_PASS)) return ALLOW;
-  struct udp_flows *flows = ctx->sk ? bpf_sk_storage_get(&udp_flows, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
+  struct udp_flows* flows = ctx->sk ? bpf_sk_storage_get(&udp_flows, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
   struct skiff_peer had = {};
   if (flows) {
     bpf_spin_lock(&flows->lock);
     __u32 now = ++flows->clock;
 #pragma unroll
     for (int i = 0; i < SKIFF_UDP_FLOWS; i++) {
-      struct skiff_peer *p = &flows->flow[i].peer;
+      struct skiff_peer* p = &flows->flow[i].peer;
       if (p->frontend_port == key->port && same_address(&p->frontend_address, &key->address)) {
         p->reserved = now;
         had = *p;
@@ -195,7 +192,7 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr *ctx, struct
     bpf_spin_unlock(&flows->lock);
   }
   if (had.frontend_port) {
-    struct skiff_backend *b = backend_at(had.backend);
+    struct skiff_backend* b = backend_at(had.backend);
     if (!(f->flags & SKIFF_FRONTEND_REFUSE) &&
         backend_is(b, f->service, &had.backend_address, had.backend_port, SKIFF_BACKEND_SERVING)) {
       c->address = had.backend_address;
@@ -205,12 +202,9 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr *ctx, struct
     count(SKIFF_COUNT_REBIND);
   }
   switch (pick(ctx, key, f, c)) {
-    case REFUSED:
-      return REFUSE;
-    case NOT_OURS:
-      return ALLOW;
-    default:
-      break;
+    case REFUSED: return REFUSE;
+    case NOT_OURS: return ALLOW;
+    default: break;
   }
   count(SKIFF_COUNT_CONNECT);
   if (!flows) return ALLOW; /* out of memory: the datagram goes, its answer shows the endpoint */
@@ -220,7 +214,7 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr *ctx, struct
   bool placed = false;
 #pragma unroll
   for (int i = 0; i < SKIFF_UDP_FLOWS; i++) {
-    struct skiff_peer *p = &flows->flow[i].peer;
+    struct skiff_peer* p = &flows->flow[i].peer;
     if (placed) continue;
     if (p->frontend_port == key->port && same_address(&p->frontend_address, &key->address)) {
       at = i;
@@ -235,7 +229,7 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr *ctx, struct
     }
   }
   at &= SKIFF_UDP_FLOWS - 1;
-  struct skiff_peer *p = &flows->flow[at].peer;
+  struct skiff_peer* p = &flows->flow[at].peer;
   evicted = !placed && p->frontend_port;
   p->frontend_address = key->address;
   p->frontend_port = key->port;
@@ -250,10 +244,10 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr *ctx, struct
 }
 
 /* The service that stands for this source address on this socket; frontend_port 0: none. */
-static __always_inline void reverse(struct bpf_sock_addr *ctx, const struct skiff_address *source, __u16 port,
-                                    struct skiff_peer *out) {
+static __always_inline void reverse(struct bpf_sock_addr* ctx, const struct skiff_address* source, __u16 port,
+                                    struct skiff_peer* out) {
   if (!ctx->sk) return;
-  struct skiff_peer *peer;
+  struct skiff_peer* peer;
   if (ctx->protocol == IPPROTO_TCP) {
     peer = bpf_sk_storage_get(&tcp_peers, ctx->sk, 0, 0);
   } else {
@@ -265,17 +259,17 @@ static __always_inline void reverse(struct bpf_sock_addr *ctx, const struct skif
   }
 }
 
-static __always_inline void reverse_flow(struct bpf_sock_addr *ctx, const struct skiff_address *source, __u16 port,
-                                         struct skiff_peer *out) {
+static __always_inline void reverse_flow(struct bpf_sock_addr* ctx, const struct skiff_address* source, __u16 port,
+                                         struct skiff_peer* out) {
   if (!ctx->sk) return;
-  struct udp_flows *flows = bpf_sk_storage_get(&udp_flows, ctx->sk, 0, 0);
+  struct udp_flows* flows = bpf_sk_storage_get(&udp_flows, ctx->sk, 0, 0);
   if (!flows) return;
   __u32 best = ~0u;
   bpf_spin_lock(&flows->lock);
   __u32 now = flows->clock;
 #pragma unroll
   for (int i = 0; i < SKIFF_UDP_FLOWS; i++) {
-    struct skiff_peer *p = &flows->flow[i].peer;
+    struct skiff_peer* p = &flows->flow[i].peer;
     /* Two services may share an endpoint: the one used last is the one that is being answered. */
     if (p->frontend_port && p->backend_port == port && same_address(&p->backend_address, source) &&
         now - p->reserved < best) {
@@ -288,7 +282,7 @@ static __always_inline void reverse_flow(struct bpf_sock_addr *ctx, const struct
 }
 
 SEC("cgroup/connect4")
-int connect4(struct bpf_sock_addr *ctx) {
+int connect4(struct bpf_sock_addr* ctx) {
   struct skiff_frontend_key key = {};
   struct choice c = {};
   address4(&key.address, ctx->user_ip4);
@@ -298,7 +292,7 @@ int connect4(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/connect6")
-int connect6(struct bpf_sock_addr *ctx) {
+int connect6(struct bpf_sock_addr* ctx) {
   struct skiff_frontend_key key = {};
   struct choice c = {};
   address6(&key.address, ctx);
@@ -308,7 +302,7 @@ int connect6(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/sendmsg4")
-int sendmsg4(struct bpf_sock_addr *ctx) {
+int sendmsg4(struct bpf_sock_addr* ctx) {
   struct skiff_frontend_key key = {};
   struct choice c = {};
   address4(&key.address, ctx->user_ip4);
@@ -318,7 +312,7 @@ int sendmsg4(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/sendmsg6")
-int sendmsg6(struct bpf_sock_addr *ctx) {
+int sendmsg6(struct bpf_sock_addr* ctx) {
   struct skiff_frontend_key key = {};
   struct choice c = {};
   address6(&key.address, ctx);
@@ -328,7 +322,7 @@ int sendmsg6(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/recvmsg4")
-int recvmsg4(struct bpf_sock_addr *ctx) {
+int recvmsg4(struct bpf_sock_addr* ctx) {
   struct skiff_address source;
   struct skiff_peer p = {};
   __u16 port = ctx->user_port;
@@ -340,7 +334,7 @@ int recvmsg4(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/recvmsg6")
-int recvmsg6(struct bpf_sock_addr *ctx) {
+int recvmsg6(struct bpf_sock_addr* ctx) {
   struct skiff_address source;
   struct skiff_peer p = {};
   __u16 port = ctx->user_port;
@@ -352,7 +346,7 @@ int recvmsg6(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/getpeername4")
-int getpeername4(struct bpf_sock_addr *ctx) {
+int getpeername4(struct bpf_sock_addr* ctx) {
   struct skiff_address source;
   struct skiff_peer p = {};
   address4(&source, ctx->user_ip4);
@@ -362,7 +356,7 @@ int getpeername4(struct bpf_sock_addr *ctx) {
 }
 
 SEC("cgroup/getpeername6")
-int getpeername6(struct bpf_sock_addr *ctx) {
+int getpeername6(struct bpf_sock_addr* ctx) {
   struct skiff_address source;
   struct skiff_peer p = {};
   address6(&source, ctx);
