@@ -32,6 +32,7 @@ class TestRuntime final : public v1::RuntimeService::Service {
   }
   // Answers only when the caller has gone away.
   grpc::Status ExecSync(grpc::ServerContext* context, const v1::ExecSyncRequest*, v1::ExecSyncResponse*) override {
+    called = true;
     while (!context->IsCancelled()) std::this_thread::yield();
     cancelled = true;
     return grpc::Status::CANCELLED;
@@ -45,7 +46,7 @@ class TestRuntime final : public v1::RuntimeService::Service {
     }
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "going down");
   }
-  std::atomic<bool> cancelled = false;
+  std::atomic<bool> called = false, cancelled = false;
 };
 
 class ClientTest : public ::testing::Test {
@@ -120,7 +121,11 @@ TEST_F(ClientTest, ACancelledCallerEndsTheCall) {
   TaskGroup group(loop_.get_executor());
   std::optional<StatusOr<v1::ExecSyncResponse>> out;
   auto cancel = group.Spawn("call", Keep(runtime_->ExecSync({}), &out));
-  loop_.poll();
+  // A call that is cancelled before it has left never reaches the server.
+  while (!service_.called) {
+    loop_.poll();
+    std::this_thread::yield();
+  }
   cancel();
   loop_.restart();
   while (!out) loop_.run_one();
