@@ -243,6 +243,27 @@ void Registry::AddProcessMetrics() {
       [] { return NetworkOctets("OutOctets"); });
 }
 
+void Registry::AddMetaMetrics() {
+  // "[ALPHA] ..": the stability level that opens a help text.
+  Collector("registered_metrics_total",
+            "[BETA] The count of registered metrics broken by stability level and deprecation version.", "counter",
+            [this](const Emit& emit) {
+              std::map<std::string_view, int> levels;
+              for (const auto& [name, entry] : entries_) {
+                const size_t end = entry.help.find(']');
+                if (entry.help.starts_with('[') && end != std::string::npos) {
+                  levels[std::string_view(entry.help).substr(1, end - 1)]++;
+                }
+              }
+              for (const auto& [level, count] : levels) {
+                emit({.labels = {{"deprecated_version", ""}, {"stability_level", std::string(level)}},
+                      .value = static_cast<double>(count)});
+              }
+            });
+  Counters("disabled_metrics_total", "[BETA] The count of disabled metrics.");
+  Counters("hidden_metrics_total", "[BETA] The count of hidden metrics.");
+}
+
 std::string Registry::Expose() const {
   std::string out, samples;
   for (const auto& [name, entry] : entries_) {

@@ -80,6 +80,9 @@ class Registry {
   void Collector(std::string name, std::string help, std::string type, std::function<void(const Emit&)> collect);
   // process_*: CPU, resident and virtual memory, network, start time, open and maximum files.
   void AddProcessMetrics();
+  // What upstream's component-base says of a registry: registered_metrics_total by the level that opens each help text,
+  // disabled_metrics_total and hidden_metrics_total (nothing is ever disabled or hidden here).
+  void AddMetaMetrics();
 
   // Families sorted by name; content type "text/plain; version=0.0.4; charset=utf-8".
   std::string Expose() const;

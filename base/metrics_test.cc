@@ -72,5 +72,18 @@ TEST(Metrics, Process) {
   EXPECT_THAT(text, testing::Not(testing::HasSubstr("process_resident_memory_bytes 0\n")));
 }
 
+TEST(Metrics, Meta) {
+  Registry registry;
+  registry.Counters("a", "[ALPHA] A.");
+  registry.AddProcessMetrics();
+  registry.AddMetaMetrics();
+  const std::string text = registry.Expose();
+  EXPECT_THAT(text,
+              testing::HasSubstr("registered_metrics_total{deprecated_version=\"\",stability_level=\"ALPHA\"} 1\n"
+                                 "registered_metrics_total{deprecated_version=\"\",stability_level=\"BETA\"} 3\n"));
+  EXPECT_THAT(text, testing::HasSubstr("\ndisabled_metrics_total 0\n"));
+  EXPECT_THAT(text, testing::HasSubstr("\nhidden_metrics_total 0\n"));
+}
+
 }  // namespace
 }  // namespace skiff::metrics

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "client/object.h"
 #include "client/rate_limit.h"
+#include "client/request_metrics.h"
 #include "client/wire.h"
 
 namespace skiff::client {
@@ -201,6 +202,7 @@ class RestImpl final : public Rest {
     CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
     const std::string name = NameOf(request);
     auto body = co_await client_.Open(std::move(request));
+    CountRequest(origin_.authority, "GET", body.ok() ? (*body)->status() : 0);
     if (!body.ok()) co_return Annotate(body.status(), name);
     if ((*body)->status() != 200) {
       auto text = co_await (*body)->ReadAll(1 << 20);
@@ -215,8 +217,11 @@ class RestImpl final : public Rest {
     auto self = shared_from_this();
     auto request = co_await RawPrepared(std::move(raw));
     if (!request.ok()) co_return request.status();
-    const std::string name = NameOf(*request);
+    const std::string name = NameOf(*request), method = request->method;
+    const size_t sent = request->body.size();
+    const SteadyTime begin = clock_.Steady();
     auto answer = co_await client_.Do(*std::move(request));
+    Measure(method, begin, sent, answer);
     if (!answer.ok()) co_return Annotate(answer.status(), name);
     co_return answer;
   }
@@ -226,7 +231,9 @@ class RestImpl final : public Rest {
     auto request = co_await RawPrepared(std::move(raw));
     if (!request.ok()) co_return request.status();
     const std::string name = NameOf(*request);
+    const std::string method = request->method;
     auto answer = co_await client_.Open(*std::move(request));
+    CountRequest(origin_.authority, method, answer.ok() ? (*answer)->status() : 0);
     if (!answer.ok()) co_return Annotate(answer.status(), name);
     co_return answer;
   }
@@ -269,8 +276,15 @@ class RestImpl final : public Rest {
   // The next request reads the token file again.
   void ForgetToken() { file_token_.clear(); }
 
-  Task<Status> Throttle() {
+  void Measure(const std::string& method, SteadyTime begin, size_t sent,
+               const StatusOr<http::ClientResponse>& answer) const {
+    CountRequest(origin_.authority, method, answer.ok() ? answer->status : 0);
+    ObserveRequest(origin_.authority, method, clock_.Steady() - begin, sent, answer.ok() ? answer->body.size() : 0);
+  }
+
+  Task<Status> Throttle(const std::string& method) {
     const auto wait = bucket_.Reserve();
+    ObserveThrottle(origin_.authority, method, wait);
     if (wait.count() == 0) co_return absl::OkStatus();
     if (wait > seconds(1)) VLOG(3, "Waited before sending request", {"delay_s", wait.count() / 1e9});
     co_return co_await clock_.Sleep(wait);
@@ -285,7 +299,7 @@ class RestImpl final : public Rest {
     if (!raw.content_type.empty()) request.headers.Set("Content-Type", raw.content_type);
     request.body = std::move(raw.body);
     CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
-    CO_RETURN_IF_ERROR(co_await Throttle());
+    CO_RETURN_IF_ERROR(co_await Throttle(request.method));
     co_return std::move(request);
   }
 
@@ -300,9 +314,12 @@ class RestImpl final : public Rest {
     bool refreshed = false;
     for (int tries = 0;; ++tries) {
       CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
-      CO_RETURN_IF_ERROR(co_await Throttle());
+      CO_RETURN_IF_ERROR(co_await Throttle(request.method));
       http::ClientRequest copy = request;
+      const SteadyTime begin = clock_.Steady();
       auto answer = co_await client_.Do(std::move(copy));
+      Measure(request.method, begin, request.body.size(), answer);
+      if (tries > 0) CountRetry(origin_.authority, request.method, answer.ok() ? answer->status : 0);
       if (!answer.ok()) {
         if (!safe || !absl::IsUnavailable(answer.status()) || reads++ >= kMaxReadRetries) {
           co_return Annotate(answer.status(), name);

@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "client/fake_api_server.h"
 #include "client/rate_limit.h"
+#include "client/request_metrics.h"
 #include "client/testing.h"
 #include "client/wire.h"
 #include "k8s/io/api/core/v1/config.pb.h"
@@ -49,6 +50,24 @@ TEST_F(RestTest, CreatesReadsUpdatesPatchesAndDeletes) {
   EXPECT_EQ(server_.requests().back(), "PATCH /api/v1/namespaces/ns/configmaps/a?fieldManager=me");
   EXPECT_TRUE(RunTask(loop_, rest_->Delete<core::ConfigMap>("ns", "a")).ok());
   EXPECT_EQ(server_.Get<core::ConfigMap>("ns/a"), nullptr);
+}
+
+TEST_F(RestTest, RequestsAreCounted) {
+  metrics::Registry registry;
+  EnableRequestMetrics(registry);
+  EXPECT_TRUE(RunTask(loop_, rest_->Create(Map("a"))).ok());
+  EXPECT_FALSE(RunTask(loop_, rest_->Get<core::ConfigMap>("ns", "b")).ok());
+  DisableRequestMetrics();
+  EXPECT_TRUE(RunTask(loop_, rest_->Get<core::ConfigMap>("ns", "a")).ok());
+  const std::string text = registry.Expose();
+  auto has = [&](std::string_view line) { EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text; };
+  std::string host = server_.config().server;
+  host = host.substr(host.find("//") + 2);
+  has(absl::StrCat("rest_client_requests_total{code=\"201\",host=\"", host, "\",method=\"POST\"} 1\n"));
+  has(absl::StrCat("rest_client_requests_total{code=\"404\",host=\"", host, "\",method=\"GET\"} 1\n"));
+  has(absl::StrCat("rest_client_request_duration_seconds_count{host=\"", host, "\",verb=\"POST\"} 1\n"));
+  has(absl::StrCat("rest_client_rate_limiter_duration_seconds_count{host=\"", host, "\",verb=\"GET\"} 1\n"));
+  has("rest_client_exec_plugin_ttl_seconds +Inf\n");
 }
 
 TEST_F(RestTest, ErrorsCarryReasonAndCode) {
