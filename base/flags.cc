@@ -144,7 +144,9 @@ FlagSet::Flag& FlagSet::Add(std::string_view name, std::string_view type, std::s
               .shorthand = shorthand,
               .hidden = false,
               .changed = false,
-              .set = std::move(set)};
+              .set = std::move(set),
+              .show = nullptr,
+              .last = {}};
   return flag;
 }
 
@@ -152,21 +154,21 @@ void FlagSet::String(std::string_view name, std::string* value, std::string_view
   Add(name, "string", *value, help, shorthand, [value](std::string_view text) {
     *value = text;
     return absl::OkStatus();
-  });
+  }).show = [value] { return *value; };
 }
 
 void FlagSet::Bool(std::string_view name, bool* value, std::string_view help, char shorthand) {
   Add(name, "bool", *value ? "true" : "false", help, shorthand, [value](std::string_view text) -> Status {
     ASSIGN_OR_RETURN(*value, GoParseBool(text));
     return absl::OkStatus();
-  });
+  }).show = [value]() -> std::string { return *value ? "true" : "false"; };
 }
 
 void FlagSet::Int(std::string_view name, int64_t* value, std::string_view help, char shorthand) {
   Add(name, "int", absl::StrCat(*value), help, shorthand, [value](std::string_view text) -> Status {
     ASSIGN_OR_RETURN(*value, GoParseInt(text, 64));
     return absl::OkStatus();
-  });
+  }).show = [value] { return absl::StrCat(*value); };
 }
 
 void FlagSet::Int32(std::string_view name, int32_t* value, std::string_view help, char shorthand) {
@@ -174,21 +176,21 @@ void FlagSet::Int32(std::string_view name, int32_t* value, std::string_view help
     ASSIGN_OR_RETURN(const int64_t wide, GoParseInt(text, 32));
     *value = static_cast<int32_t>(wide);
     return absl::OkStatus();
-  });
+  }).show = [value] { return absl::StrCat(*value); };
 }
 
 void FlagSet::Double(std::string_view name, double* value, std::string_view help) {
   Add(name, "float", GoFloat(*value), help, 0, [value](std::string_view text) -> Status {
     ASSIGN_OR_RETURN(*value, GoParseFloat(text));
     return absl::OkStatus();
-  });
+  }).show = [value] { return GoFloat(*value); };
 }
 
 void FlagSet::Duration(std::string_view name, std::chrono::nanoseconds* value, std::string_view help) {
   Add(name, "duration", FormatDuration(*value), help, 0, [value](std::string_view text) -> Status {
     ASSIGN_OR_RETURN(*value, ParseDuration(text));
     return absl::OkStatus();
-  });
+  }).show = [value] { return FormatDuration(*value); };
 }
 
 void FlagSet::Strings(std::string_view name, std::vector<std::string>* value, std::string_view help) {
@@ -199,7 +201,8 @@ void FlagSet::Strings(std::string_view name, std::vector<std::string>* value, st
         first = false;
         for (std::string& field : fields) value->push_back(std::move(field));
         return absl::OkStatus();
-      });
+      })
+      .show = [value] { return absl::StrCat("[", absl::StrJoin(*value, ","), "]"); };
 }
 
 void FlagSet::Map(std::string_view name, std::map<std::string, std::string>* value, std::string_view help) {
@@ -213,13 +216,15 @@ void FlagSet::Map(std::string_view name, std::map<std::string, std::string>* val
           (*value)[std::string(TrimSpace(pair.substr(0, equals)))] = std::string(TrimSpace(pair.substr(equals + 1)));
         }
         return absl::OkStatus();
-      });
+      })
+      .show = [value] { return MapText(*value); };
 }
 
 void FlagSet::Custom(std::string_view name, std::string_view type, std::string_view default_text, std::string_view help,
                      std::function<Status(std::string_view)> set, std::string_view bare) {
   Flag& flag = Add(name, type, std::string(default_text), help, 0, std::move(set));
   if (!bare.empty()) flag.bare = bare;
+  flag.last = flag.default_text;
 }
 
 void FlagSet::Deprecate(std::string_view name, std::string_view why) {
@@ -260,6 +265,7 @@ Status FlagSet::SetFlag(Flag& flag, std::string_view value) {
     return InvalidArgument("invalid argument ", GoQuote(value), " for ", GoQuote(shown), " flag: ", status.message());
   }
   flag.changed = true;
+  if (flag.show == nullptr) flag.last = value;
   if (!flag.deprecated.empty()) Warn(absl::StrCat("Flag --", flag.name, " has been deprecated, ", flag.deprecated));
   return absl::OkStatus();
 }
@@ -329,6 +335,16 @@ StatusOr<std::vector<std::string>> FlagSet::Parse(int argc, const char* const* a
 bool FlagSet::Changed(std::string_view name) const {
   const Flag* flag = Find(name);
   return flag != nullptr && flag->changed;
+}
+
+std::vector<std::pair<std::string, std::string>> FlagSet::Values() const {
+  std::vector<std::pair<std::string, std::string>> out;
+  out.emplace_back("help", "false");
+  for (const auto& [name, flag] : flags_) {
+    if (name != "help") out.emplace_back(name, flag.show != nullptr ? flag.show() : flag.last);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 std::string FlagSet::Usages(const std::string& section, int columns) const {

@@ -49,6 +49,8 @@ class FlagSet {
   // pflag's words; kCancelled with the help text as its message for --help, -h.
   StatusOr<std::vector<std::string>> Parse(int argc, const char* const* argv);
   bool Changed(std::string_view name) const;
+  // Every flag, hidden ones and "help" too, and its value now, as pflag prints it (/flagz); sorted by name.
+  std::vector<std::pair<std::string, std::string>> Values() const;
   // Sorted as pflag prints it; wrapped to `columns` where not 0.
   std::string Help(int columns = 0) const;
 
@@ -59,6 +61,8 @@ class FlagSet {
     char shorthand = 0;
     bool hidden = false, changed = false;
     std::function<Status(std::string_view)> set;
+    std::function<std::string()> show;  // the value now; nothing: `last`
+    std::string last;                   // of a Custom flag, as it was given
   };
   Flag& Add(std::string_view name, std::string_view type, std::string default_text, std::string_view help,
             char shorthand, std::function<Status(std::string_view)> set);

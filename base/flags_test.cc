@@ -192,5 +192,24 @@ TEST(Duration, Errors) {
   EXPECT_EQ(ParseDuration("3x").status().message(), "time: unknown unit \"x\" in duration \"3x\"");
 }
 
+TEST(FlagsTest, ValuesAsTheyAreNow) {
+  FlagSet flags("x");
+  std::string text = "a";
+  std::vector<std::string> list;
+  std::chrono::nanoseconds duration = std::chrono::seconds(90);
+  bool on = false;
+  flags.String("text", &text, "");
+  flags.Strings("list", &list, "");
+  flags.Duration("for", &duration, "");
+  flags.Bool("on", &on, "");
+  flags.Custom("any", "ip", "0.0.0.0", "", [](std::string_view) { return absl::OkStatus(); });
+  const char* args[] = {"x", "--list=a,b", "--on", "--any=1.2.3.4"};
+  ASSERT_TRUE(flags.Parse(4, args).ok());
+  text = "b";
+  std::vector<std::pair<std::string, std::string>> want = {{"any", "1.2.3.4"}, {"for", "1m30s"}, {"help", "false"},
+                                                           {"list", "[a,b]"},  {"on", "true"},   {"text", "b"}};
+  EXPECT_EQ(flags.Values(), want);
+}
+
 }  // namespace
 }  // namespace skiff
