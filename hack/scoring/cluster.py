@@ -29,3 +29,10 @@ def alias_images(names):
     for name in names:
         source = "localhost/skiff/pause:1" if "/pause:" in name else "localhost/skiff/test:1"
         subprocess.run([*ctr, source, name], capture_output=True)
+
+
+def rename_image(old, new):
+    """Statuses tell one of an image's names: the recorded one must be its only one."""
+    ctr = ["ctr", "--address", os.path.join(os.environ["SKIFF_DIR"], "n1/containerd.sock"), "--namespace", "k8s.io", "images"]
+    subprocess.run([*ctr, "tag", "--force", old, new], capture_output=True)
+    subprocess.run([*ctr, "rm", old], capture_output=True)
