@@ -212,6 +212,9 @@ struct Reader {
   void operator()(std::string_view path, int64_t* out) const {
     if (const json* v = Find(document, path); v != nullptr && v->is_number()) *out = v->get<int64_t>();
   }
+  void operator()(std::string_view path, double* out) const {
+    if (const json* v = Find(document, path); v != nullptr && v->is_number()) *out = v->get<double>();
+  }
   void operator()(std::string_view path, Nanos* out) const {
     const json* v = Find(document, path);
     if (v == nullptr) return;
@@ -301,6 +304,21 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("systemReserved", &c->system_reserved);
   read("kubeReserved", &c->kube_reserved);
   read("evictionHard", &c->eviction_hard);
+  read("evictionSoft", &c->eviction_soft);
+  read("evictionSoftGracePeriod", &c->eviction_soft_grace_period);
+  read("evictionMinimumReclaim", &c->eviction_minimum_reclaim);
+  read("evictionPressureTransitionPeriod", &c->eviction_pressure_transition_period);
+  read("evictionMaxPodGracePeriod", &c->eviction_max_pod_grace_period);
+  read("imageMinimumGCAge", &c->image_minimum_gc_age);
+  read("imageMaximumGCAge", &c->image_maximum_gc_age);
+  read("imageGCHighThresholdPercent", &c->image_gc_high_threshold_percent);
+  read("imageGCLowThresholdPercent", &c->image_gc_low_threshold_percent);
+  read("qosReserved", &c->qos_reserved);
+  read("memoryManagerPolicy", &c->memory_manager_policy);
+  read("topologyManagerPolicy", &c->topology_manager_policy);
+  read("memoryReservationPolicy", &c->memory_reservation_policy);
+  read("memoryThrottlingFactor", &c->memory_throttling_factor);
+  read("shutdownGracePeriod", &c->shutdown_grace_period);
   read("featureGates", &c->feature_gates);
   read("enableServer", &c->enable_server);
   read("authentication.anonymous.enabled", &c->anonymous_auth);

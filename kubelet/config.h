@@ -43,7 +43,10 @@ struct Config {
   std::string pod_cidr, provider_id, logging_format, cpu_manager_policy, memory_swap_behavior, content_type;
   std::string system_reserved_cgroup, kube_reserved_cgroup, reserved_system_cpus;
   std::vector<std::string> cluster_dns, allowed_unsafe_sysctls, enforce_node_allocatable;
-  std::map<std::string, std::string> system_reserved, kube_reserved, eviction_hard;
+  std::map<std::string, std::string> system_reserved, kube_reserved;
+  std::map<std::string, std::string> eviction_hard, eviction_soft, eviction_soft_grace_period;
+  std::map<std::string, std::string> eviction_minimum_reclaim, qos_reserved;
+  std::string memory_manager_policy, topology_manager_policy, memory_reservation_policy;
   std::map<std::string, bool> feature_gates;
   std::string register_with_taints_json;  // JSON list of core/v1 Taint
   bool enable_server = true, anonymous_auth = false, webhook_auth = true, register_node = true, cgroups_per_qos = true;
@@ -62,6 +65,11 @@ struct Config {
   Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};
   Nanos node_status_report_frequency{0}, runtime_request_timeout{0}, cpu_cfs_quota_period{0}, webhook_cache_ttl{0};
   Nanos authorized_ttl{0}, unauthorized_ttl{0}, max_container_restart_period{0};
+  Nanos eviction_pressure_transition_period{0}, image_minimum_gc_age{0}, image_maximum_gc_age{0};
+  Nanos shutdown_grace_period{0};
+  int64_t eviction_max_pod_grace_period = 0;
+  int64_t image_gc_high_threshold_percent = 85, image_gc_low_threshold_percent = 80;
+  double memory_throttling_factor = 0.9;
   int verbosity = 0;
 
   std::string json;  // the KubeletConfiguration in effect, for /configz

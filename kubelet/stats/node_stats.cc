@@ -38,6 +38,13 @@ struct NodeStats::State {
     return json;
   }
 
+  StatusOr<NodeUse> Use(const NodeSource& source) ABSL_LOCKS_EXCLUDED(mutex) {
+    const absl::MutexLock lock(&mutex);
+    NodeUse use = ReadUse(readers, source);
+    readers.sizes.Sweep();
+    return use;
+  }
+
   // The records; what is held of cgroups that are no more in them is dropped.
   std::vector<cadvisor::ContainerRecord> Records(const NodeSource& source) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::vector<cadvisor::ContainerRecord> records = RecordsOf(readers, source);
@@ -81,6 +88,11 @@ Task<StatusOr<std::string>> NodeStats::Summary(NodeSource source, bool only_cpu_
     return state->Summary(source, only_cpu_and_memory);
   };
   co_return co_await RunBlockingFor<std::string>(std::move(work));
+}
+
+Task<StatusOr<NodeUse>> NodeStats::Use(NodeSource source) {
+  std::function<StatusOr<NodeUse>()> work = [state = state_, source = std::move(source)] { return state->Use(source); };
+  co_return co_await RunBlockingFor<NodeUse>(std::move(work));
 }
 
 }  // namespace skiff::kubelet

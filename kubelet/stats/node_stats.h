@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/async.h"
+#include "kubelet/stats/usage.h"
 
 namespace skiff::kubelet {
 
@@ -47,6 +48,7 @@ struct NodeSource {
   std::string node_name;
   std::string root_directory = "/var/lib/kubelet";              // its file system is "fs"
   std::string image_directory = "/var/lib/containerd";          // its file system is "runtime.imageFs"
+  std::string container_directory;                              // of writable layers; "": with the images
   std::optional<uint64_t> image_used_bytes, image_used_inodes;  // CRI ImageFsInfo
   struct System {
     std::string name, cgroup;  // {"pods", "/kubepods"}, {"kubelet", ..}, {"runtime", ..}
@@ -74,6 +76,8 @@ class NodeStats {
   Task<StatusOr<std::string>> CadvisorMetrics(NodeSource source);
   Task<StatusOr<std::string>> ResourceMetrics(NodeSource source);
   Task<StatusOr<std::string>> Summary(NodeSource source, bool only_cpu_and_memory);
+  // The node's figures and those of the pods in `source`.
+  Task<StatusOr<NodeUse>> Use(NodeSource source);
 
  private:
   struct State;

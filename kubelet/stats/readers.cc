@@ -8,19 +8,19 @@ StatusOr<cadvisor::DirUsage> DirSizes::Measure(const std::string& path) {
   const auto now = std::chrono::steady_clock::now();
   const auto it = entries_.find(path);
   if (it != entries_.end() && now - it->second.measured < std::chrono::minutes(1)) {
-    it->second.used = true;
+    it->second.used = now;
     return it->second.usage;
   }
   ASSIGN_OR_RETURN(const Dir dir, Dir::Open(path));
   ASSIGN_OR_RETURN(const cadvisor::DirUsage usage,
                    cadvisor::MeasureDir(dir, {.entries = 500'000, .time = std::chrono::seconds(10)}));
-  entries_[path] = {.usage = usage, .measured = now, .used = true};
+  entries_[path] = {.usage = usage, .measured = now, .used = now};
   return usage;
 }
 
 void DirSizes::Sweep() {
-  std::erase_if(entries_, [](const auto& entry) { return !entry.second.used; });
-  for (auto& [path, entry] : entries_) entry.used = false;
+  const auto old = std::chrono::steady_clock::now() - std::chrono::minutes(5);
+  std::erase_if(entries_, [old](const auto& entry) { return entry.second.used < old; });
 }
 
 std::vector<cadvisor::ContainerRecord> RecordsOf(const Readers& readers, const NodeSource& source) {

@@ -15,14 +15,13 @@ namespace skiff::kubelet {
 class DirSizes {
  public:
   StatusOr<cadvisor::DirUsage> Measure(const std::string& path);
-  // Forgets what was not asked for since the last call.
+  // Forgets what nobody has asked for in the last minutes.
   void Sweep();
 
  private:
   struct Entry {
     cadvisor::DirUsage usage;
-    std::chrono::steady_clock::time_point measured;
-    bool used = true;
+    std::chrono::steady_clock::time_point measured, used;
   };
   std::map<std::string, Entry> entries_;
 };

@@ -78,6 +78,7 @@ NodeSource Stats::Impl::SourceOf(const StatsInputs& in) const {
   source.root_directory = root_dir;
   // Without the runtime's word images are taken to be on the node's file system.
   source.image_directory = in.runtime.image_directory.empty() ? root_dir : in.runtime.image_directory;
+  source.container_directory = in.runtime.container_directory;
   if (in.runtime.images) {
     source.image_used_bytes = in.runtime.images->bytes;
     source.image_used_inodes = in.runtime.images->inodes;
@@ -112,6 +113,11 @@ Task<StatusOr<std::string>> Stats::Resource(StatsInputs in) {
 Task<StatusOr<std::string>> Stats::Summary(StatsInputs in) {
   const auto impl = impl_;
   co_return co_await impl->node_stats->Summary(impl->SourceOf(in), in.only_cpu_and_memory);
+}
+
+Task<StatusOr<NodeUse>> Stats::Use(StatsInputs in) {
+  const auto impl = impl_;
+  co_return co_await impl->node_stats->Use(impl->SourceOf(in));
 }
 
 }  // namespace skiff::kubelet

@@ -14,6 +14,7 @@
 #include "kubelet/pod/types.h"
 #include "kubelet/resources/cgroup_names.h"
 #include "kubelet/runtime/pod_state.h"
+#include "kubelet/stats/usage.h"
 
 namespace skiff::kubelet {
 
@@ -30,7 +31,7 @@ struct RuntimeUsage {
   };
   std::map<std::string, Layer> writable_layers;  // by container id
   std::optional<Layer> images;
-  std::string image_directory;  // "" where unknown
+  std::string image_directory, container_directory;  // "" where unknown
 };
 
 struct StatsInputs {
@@ -49,6 +50,7 @@ class Stats {
   Task<StatusOr<std::string>> Cadvisor(StatsInputs in);  // text exposition
   Task<StatusOr<std::string>> Resource(StatsInputs in);  // text exposition
   Task<StatusOr<std::string>> Summary(StatsInputs in);   // JSON
+  Task<StatusOr<NodeUse>> Use(StatsInputs in);           // the node, and the pods of `in`
 
  private:
   struct Impl;

@@ -184,20 +184,10 @@ class Builder {
     }
   }
 
-  // The log files of a container, rotated ones too; not their directory, as upstream counts.
   std::optional<FsJson> Logs(const std::string& path) const {
-    const StatusOr<Dir> dir = Dir::Open(path);
-    if (!dir.ok()) return std::nullopt;
-    const StatusOr<std::vector<std::string>> names = dir->List();
-    if (!names.ok()) return std::nullopt;
-    FsJson logs{.fs = *node_fs_, .used_bytes = 0, .used_inodes = 0};
-    for (const std::string& name : *names) {
-      if (const auto st = dir->Stat(name); st.ok()) {
-        logs.used_bytes += static_cast<uint64_t>(st->st_blocks) * 512;
-        logs.used_inodes++;
-      }
-    }
-    return logs;
+    const std::optional<DiskUse> use = MeasureLogs(path);
+    if (!use) return std::nullopt;
+    return FsJson{.fs = *node_fs_, .used_bytes = use->bytes, .used_inodes = use->inodes};
   }
 
   Json Container(const ContainerSource& container, uint64_t* ephemeral_bytes, uint64_t* ephemeral_inodes) {
