@@ -115,6 +115,7 @@ Task<Status> Kubelet::Start() {
                         FormatDuration(std::chrono::floor<seconds>(since)), " ago; threshold is 3m0s");
   });
   MakeParts(version.name);
+  CO_RETURN_IF_ERROR(MakeResources());
   auto event = [&](std::string_view type, std::string_view reason, std::string message) {
     events_->Record(agent_->Reference(), type, reason, std::move(message));
   };
@@ -214,6 +215,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   worker_options.dead_containers_per_container = config_.maximum_dead_containers_per_container;
   PodWorkersHooks worker_hooks;
   worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& others) {
+    if (auto message = eviction_->Refuses(pod)) return std::optional<Rejection>({"Evicted", *std::move(message)});
     return Admit(pod, agent_->node(), others, config_.allowed_unsafe_sysctls);
   };
   worker_hooks.host_ips = [this] { return agent_->facts().ips; };
@@ -305,27 +307,11 @@ Task<void> Kubelet::WatchStaticPods() {
   }
 }
 
-// Links to logs that are gone: left when the kubelet was down while its containers were removed. Other kubelets on this
-// machine may share the directory, so only links into our own logs count.
-void Kubelet::RemoveDanglingLogLinks() {
-  auto names = ListDir(config_.container_logs_dir);
-  if (!names.ok()) return;
-  const std::string own = config_.pod_logs_dir + "/";
-  for (const std::string& name : *names) {
-    const std::string link = JoinPath(config_.container_logs_dir, name);
-    char target[4096];
-    ssize_t n = ::readlink(link.c_str(), target, sizeof target);
-    if (n <= 0 || !std::string_view(target, static_cast<size_t>(n)).starts_with(own)) continue;
-    if (!Exists(std::string(target, static_cast<size_t>(n)))) ::unlink(link.c_str());
-  }
-}
-
 Task<void> Kubelet::Housekeep() {
   while (!co_await IsCancelled()) {
     if (absl::IsCancelled(co_await clock_.Sleep(seconds(2)))) break;
     if (!sources_ready_ || !cache_->synced()) continue;
     workers_->EndUnknown();
-    RemoveDanglingLogLinks();
     auto known = workers_->Known();
     for (const auto& uid : cgroups_->PodsOnDisk()) {
       if (known.contains(uid)) continue;
@@ -409,6 +395,7 @@ Task<Status> Kubelet::Run() {
   }
   if (!config_.static_pod_path.empty()) group_.Spawn("static pods", WatchStaticPods());
   group_.Spawn("housekeeping", Housekeep());
+  StartResources();
   LOG_INFO("Starting kubelet main sync loop");
   co_await group_.Join();
   co_return absl::CancelledError("stopped");

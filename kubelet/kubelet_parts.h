@@ -16,6 +16,7 @@
 #include "cri/client.h"
 #include "k8s/io/api/node/v1/generated.pb.h"
 #include "kubelet/config.h"
+#include "kubelet/eviction/eviction_manager.h"
 #include "kubelet/logs/log_rotation.h"
 #include "kubelet/node/node_agent.h"
 #include "kubelet/pod/admission.h"
@@ -24,6 +25,8 @@
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/prober.h"
 #include "kubelet/resources/cgroups.h"
+#include "kubelet/runtime/container_gc.h"
+#include "kubelet/runtime/image_gc.h"
 #include "kubelet/runtime/metered_runtime.h"
 #include "kubelet/runtime/pod_runtime.h"
 #include "kubelet/runtime/runtime_cache.h"
@@ -115,11 +118,19 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void UpdateBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
+  StatsPod StatsPodOf(PodPtr pod);
+  Task<RuntimeUsage> AskRuntime(bool with_containers);
+  // Garbage collection and evictions (kubelet_resources.cc).
+  Status MakeResources();
+  void StartResources();
+  Task<void> CollectContainers();
+  Task<StatusOr<NodeUse>> UseOf(std::vector<PodPtr> pods);
+  Task<StatusOr<ImageGcHooks::Disk>> ImageDisk();
+  bool EvictPod(const Pod& pod, const PodEviction& what);
   StatusOr<Stats*> GetStats();  // made when first asked for
   Task<void> Relist();
   Task<void> WatchStaticPods();
   Task<void> Housekeep();
-  void RemoveDanglingLogLinks();
   std::vector<LogRotator::Log> RunningLogs() const;
   Task<Status> ReopenLog(std::string container_id);
 
@@ -129,6 +140,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::string node_name_, runtime_name_;
   metrics::Registry registry_, probe_registry_;
   std::unique_ptr<Stats> stats_;
+  RuntimeUsage disks_;  // where the runtime keeps images and layers, as it last said; without figures
 
   // In the order of their making: later ones refer to earlier ones.
   std::unique_ptr<cri::Runtime> runtime_;
@@ -149,6 +161,9 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<Reviewer> reviewer_;
   std::unique_ptr<KubeletServer> server_;
   std::unique_ptr<LogRotator> rotator_;
+  std::unique_ptr<ContainerGc> container_gc_;
+  std::unique_ptr<ImageGc> image_gc_;
+  std::unique_ptr<EvictionManager> eviction_;
   std::shared_ptr<client::Informer<core::Pod>> pods_;
   std::shared_ptr<client::Informer<core::Node>> nodes_;
   std::shared_ptr<client::Informer<core::Service>> services_;

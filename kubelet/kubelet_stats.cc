@@ -9,14 +9,21 @@ StatsInputs Kubelet::MakeStatsInputs(bool only_cpu_and_memory) {
   in.node_name = node_name_;
   in.only_cpu_and_memory = only_cpu_and_memory;
   for (auto& pod : workers_->Pods()) {
-    StatsPod one{pod, cache_->Get(pod->metadata().uid()), {}};
-    if (!one.state->AnyRunning()) continue;
-    for (const auto& volume : volumes_->MountedVolumes(pod->metadata().uid())) {
-      one.volumes.emplace_back(volume.name, volume.path);
-    }
-    in.pods.push_back(std::move(one));
+    StatsPod one = StatsPodOf(pod);
+    if (one.state->AnyRunning()) in.pods.push_back(std::move(one));
   }
   return in;
+}
+
+StatsPod Kubelet::StatsPodOf(PodPtr pod) {
+  StatsPod out{std::move(pod), nullptr, {}};
+  const std::string& uid = out.pod->metadata().uid();
+  out.state = cache_->Get(uid);
+  for (const auto& volume : volumes_->MountedVolumes(uid)) {
+    // What lies in a directory of the host is the host's.
+    if (volume.type != "kubernetes.io/host-path") out.volumes.emplace_back(volume.name, volume.path);
+  }
+  return out;
 }
 
 StatusOr<Stats*> Kubelet::GetStats() {
@@ -40,37 +47,40 @@ Task<StatusOr<std::string>> Kubelet::ResourceMetrics() {
   co_return co_await stats->Resource(MakeStatsInputs(true));
 }
 
-namespace {
-
-// An answer that does not come leaves these figures out of the summary.
-Task<RuntimeUsage> AskRuntime(cri::Runtime& runtime) {
+// An answer that does not come leaves these figures out.
+Task<RuntimeUsage> Kubelet::AskRuntime(bool with_containers) {
   RuntimeUsage usage;
-  if (const auto stats = co_await runtime.ListContainerStats({}); stats.ok()) {
-    for (const auto& one : stats->stats()) {
-      if (!one.has_writable_layer()) continue;
-      usage.writable_layers[one.attributes().id()] = {.bytes = one.writable_layer().used_bytes().value(),
-                                                      .inodes = one.writable_layer().inodes_used().value()};
+  if (with_containers) {
+    if (const auto stats = co_await runtime_->ListContainerStats({}); stats.ok()) {
+      for (const auto& one : stats->stats()) {
+        if (!one.has_writable_layer()) continue;
+        usage.writable_layers[one.attributes().id()] = {.bytes = one.writable_layer().used_bytes().value(),
+                                                        .inodes = one.writable_layer().inodes_used().value()};
+      }
+    } else {
+      LOG_ERROR(stats.status(), "Failed to get container stats from the runtime");
     }
-  } else {
-    LOG_ERROR(stats.status(), "Failed to get container stats from the runtime");
   }
-  const auto images = co_await runtime.ImageFsInfo({});
+  const auto images = co_await runtime_->ImageFsInfo({});
   if (images.ok() && images->image_filesystems_size() > 0) {
     const auto& first = images->image_filesystems(0);
     usage.images = {.bytes = first.used_bytes().value(), .inodes = first.inodes_used().value()};
     usage.image_directory = first.fs_id().mountpoint();
+    if (images->container_filesystems_size() > 0) {
+      usage.container_directory = images->container_filesystems(0).fs_id().mountpoint();
+    }
+    disks_.image_directory = usage.image_directory;
+    disks_.container_directory = usage.container_directory;
   } else if (!images.ok()) {
     LOG_ERROR(images.status(), "Failed to get image file system info from the runtime");
   }
   co_return usage;
 }
 
-}  // namespace
-
 Task<StatusOr<std::string>> Kubelet::StatsSummary(bool only_cpu_and_memory) {
   CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
   StatsInputs in = MakeStatsInputs(only_cpu_and_memory);
-  if (!only_cpu_and_memory) in.runtime = co_await AskRuntime(*runtime_);
+  if (!only_cpu_and_memory) in.runtime = co_await AskRuntime(true);
   co_return co_await stats->Summary(std::move(in));
 }
 

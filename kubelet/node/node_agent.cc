@@ -112,7 +112,12 @@ Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
     if (std::string problem = check(); !problem.empty()) problems.push_back(problem);
   }
   health.not_ready = absl::StrJoin(problems, ", ");
-  ReadPressure(config_, facts_, &health);
+  if (pressure_) {
+    const NodePressure pressure = pressure_();
+    health.memory_pressure = pressure.memory;
+    health.disk_pressure = pressure.disk;
+    health.pid_pressure = pressure.pid;
+  }
   SetConditions(health, before, clock_.Now(), status);
 }
 

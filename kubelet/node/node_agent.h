@@ -10,6 +10,7 @@
 #include "client/events.h"
 #include "client/rest.h"
 #include "cri/runtime.h"
+#include "kubelet/eviction/eviction_manager.h"
 #include "kubelet/node/node_facts.h"
 
 namespace skiff::kubelet {
@@ -22,6 +23,9 @@ class NodeAgent {
 
   // What else may make the node not ready (the relist that stands still): a sentence, or "".
   void AddHealthCheck(std::function<std::string()> check) { checks_.push_back(std::move(check)); }
+
+  // Where the pressure conditions come from.
+  void SetPressure(std::function<NodePressure()> pressure) { pressure_ = std::move(pressure); }
 
   // Asks the runtime once; before any pod is looked at.
   Task<void> CheckRuntime();
@@ -53,6 +57,7 @@ class NodeAgent {
   NodeFacts facts_;
   NodeResources resources_;
   std::vector<std::function<std::string()>> checks_;
+  std::function<NodePressure()> pressure_;
   core::Node node_;
   ::runtime::v1::StatusResponse runtime_status_;
   Status network_ready_ = absl::UnavailableError("container runtime status check may not have completed yet");

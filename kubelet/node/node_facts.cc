@@ -232,31 +232,6 @@ StatusOr<NodeResources> ComputeNodeResources(const Config& config, const NodeFac
   return out;
 }
 
-void ReadPressure(const Config& config, const NodeFacts& f, NodeHealth* health) {
-  if (auto meminfo = ReadFile("/proc/meminfo", 1 << 16); meminfo.ok()) {
-    int64_t available = Meminfo(*meminfo, "MemAvailable");
-    health->memory_pressure =
-        available > 0 && available < Threshold(EvictionText(config, "memory.available"), f.memory);
-  }
-  struct statvfs disk {};
-  if (::statvfs(config.root_dir.c_str(), &disk) == 0) {
-    int64_t capacity = static_cast<int64_t>(disk.f_blocks) * static_cast<int64_t>(disk.f_frsize);
-    int64_t available = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
-    int64_t inodes = static_cast<int64_t>(disk.f_files), free_inodes = static_cast<int64_t>(disk.f_favail);
-    health->disk_pressure = available < Threshold(EvictionText(config, "nodefs.available"), capacity) ||
-                            (inodes > 0 && free_inodes < Threshold(EvictionText(config, "nodefs.inodesFree"), inodes));
-  }
-  std::string load = FirstOf("/proc/loadavg");  // "0.1 0.2 0.3 1/234 567"
-  size_t slash = load.find('/');
-  int64_t tasks = 0, most = 0;
-  if (slash != std::string::npos &&
-      absl::SimpleAtoi(load.substr(slash + 1, load.find(' ', slash) - slash - 1), &tasks) &&
-      absl::SimpleAtoi(FirstOf("/proc/sys/kernel/pid_max"), &most)) {
-    std::string text = EvictionText(config, "pid.available");
-    health->pid_pressure = !text.empty() && most - tasks < Threshold(text, most);
-  }
-}
-
 core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResources& resources) {
   core::Node node;
   node.mutable_metadata()->set_name(f.name);

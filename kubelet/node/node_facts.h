@@ -42,8 +42,6 @@ struct NodeHealth {
   std::string not_ready;  // why not, else ""; joined reasons
   bool memory_pressure = false, disk_pressure = false, pid_pressure = false;
 };
-// Free memory, disk and process ids against the eviction thresholds.
-void ReadPressure(const Config& config, const NodeFacts& facts, NodeHealth* health);
 
 // Labels, annotations, taints and the status without conditions.
 core::Node MakeNode(const Config& config, const NodeFacts& facts, const NodeResources& resources);

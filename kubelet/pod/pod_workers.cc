@@ -31,7 +31,8 @@ struct PodWorkers::Worker {
   bool unknown = false;    // only the runtime knows it
   bool looked = false;     // its state was read from the runtime in this life
   std::optional<int64_t> grace;
-  WaitReason failed;  // why the kubelet ends it (deadline)
+  WaitReason failed;                             // why the kubelet ends it (deadline, eviction)
+  std::optional<core::PodCondition> disruption;  // .. with this condition
   std::map<std::string, WaitReason> reasons;
   std::map<std::string, WaitReason> later;  // shown at the next look
   int errors = 0;
@@ -188,6 +189,26 @@ std::vector<PodPtr> PodWorkers::Active() const {
   return out;
 }
 
+bool PodWorkers::Evict(const std::string& uid, int64_t grace_seconds, WaitReason why,
+                       std::optional<core::PodCondition> condition) {
+  auto it = workers_.find(uid);
+  if (it == workers_.end()) return false;
+  Worker& w = *it->second;
+  if (w.stopped || w.unknown || !w.failed.reason.empty()) return false;
+  w.failed = std::move(why);
+  w.disruption = std::move(condition);
+  w.grace = grace_seconds;
+  w.terminate = true;
+  w.interrupt->Stop();
+  w.wakeup.Notify();
+  return true;
+}
+
+bool PodWorkers::Released(const std::string& uid) const {
+  auto it = workers_.find(uid);
+  return it == workers_.end() || it->second->finished;
+}
+
 bool PodWorkers::MayRun(const std::string& uid) const {
   auto it = workers_.find(uid);
   return it != workers_.end() && !it->second->stopped;
@@ -217,6 +238,7 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   in.recursive_read_only = options_.recursive_read_only;
   in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
   if (!w.failed.reason.empty()) in.failure = &w.failed;
+  if (w.disruption) in.disruption = &*w.disruption;
   return GenerateStatus(in);
 }
 

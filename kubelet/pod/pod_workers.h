@@ -78,6 +78,13 @@ class PodWorkers {
   size_t size() const { return workers_.size(); }
   void SandboxReady(const Pod& pod, const PodState& state);
 
+  // Ends a pod for good, whatever its source says: phase Failed with this reason, its containers get `grace_seconds`.
+  // False when it is over already, or is being ended so.
+  bool Evict(const std::string& uid, int64_t grace_seconds, WaitReason why,
+             std::optional<core::PodCondition> condition);
+  // Everything that the pod held is given back.
+  bool Released(const std::string& uid) const;
+
   // Stops all workers without touching what runs.
   Task<void> Shutdown();
 

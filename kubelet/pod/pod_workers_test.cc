@@ -257,6 +257,31 @@ TEST_F(PodWorkersTest, ARestartedKubeletTouchesNothing) {
   EXPECT_EQ(statuses.Get("u-1")->phase(), "Running");
 }
 
+TEST_F(PodWorkersTest, EvictedPodsFailOnceNothingRunsAnyMore) {
+  Add(MakePod({"c"}));
+  core::PodCondition disruption;
+  disruption.set_type("DisruptionTarget");
+  disruption.set_status("True");
+  disruption.set_reason("TerminationByKubelet");
+  ASSERT_TRUE(workers->Evict("u-1", 1, {"Evicted", "The node was low on resource: memory. "}, disruption));
+  EXPECT_FALSE(workers->Evict("u-1", 1, {"Evicted", "again"}, std::nullopt));
+  ASSERT_TRUE(Until([&] { return sink.written.back().phase() == "Failed"; }));
+  // Until then only readiness went; why it ends is told with the end.
+  for (const auto& status : sink.written) {
+    EXPECT_EQ(FindCondition(status, "DisruptionTarget") != nullptr, status.phase() == "Failed");
+  }
+  EXPECT_THAT(runtime.calls, Contains("StopContainer c 2"));  // never less than two seconds
+  const core::PodStatus& last = sink.written.back();
+  EXPECT_EQ(last.reason(), "Evicted");
+  EXPECT_EQ(last.message(), "The node was low on resource: memory. ");
+  EXPECT_TRUE(last.containerstatuses(0).state().has_terminated());
+  EXPECT_TRUE(Until([&] { return workers->Released("u-1"); }));
+  // It stays over: nothing is started again.
+  Relist();
+  Advance(seconds(100));
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
+}
+
 TEST_F(PodWorkersTest, RejectedPodsFail) {
   reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
   Add(MakePod({"c"}));

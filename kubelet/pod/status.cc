@@ -405,7 +405,8 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
   for (const auto& c : pod.status().conditions()) {
     if (!OwnedByKubelet(c.type()) && c.type() != "DisruptionTarget") *s.add_conditions() = c;
   }
-  const auto* disruption = FindCondition(old, "DisruptionTarget");
+  const core::PodCondition* disruption = in.disruption;
+  if (disruption == nullptr) disruption = FindCondition(old, "DisruptionTarget");
   if (disruption == nullptr) disruption = FindCondition(pod.status(), "DisruptionTarget");
   if (disruption != nullptr) *s.add_conditions() = *disruption;
   std::vector<core::PodCondition> own;

@@ -140,8 +140,11 @@ core::PodStatus StatusManager::Merge(const Pod& pod, const core::PodStatus& api,
   // Conditions of others are kept as the API has them.
   core::PodStatus merged = status;
   merged.clear_conditions();
+  // Why a pod was disrupted is told together with its end, not before.
+  const bool ends =
+      !IsTerminalPhase(api.phase()) && IsTerminalPhase(status.phase()) && !(may_run_ && may_run_(pod.metadata().uid()));
   for (const auto& c : status.conditions()) {
-    if (OwnCondition(c.type()) || c.type() == "DisruptionTarget") *merged.add_conditions() = c;
+    if (OwnCondition(c.type()) || (c.type() == "DisruptionTarget" && ends)) *merged.add_conditions() = c;
   }
   for (const auto& c : api.conditions()) {
     if (!OwnCondition(c.type()) && FindCondition(merged, c.type()) == nullptr) *merged.add_conditions() = c;

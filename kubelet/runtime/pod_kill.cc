@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "kubelet/runtime/container_gc.h"
 #include "kubelet/runtime/labels.h"
 #include "kubelet/runtime/pod_runtime.h"
 
@@ -170,6 +171,7 @@ Task<Status> PodRuntime::RemoveContainer(const PodState& state, ContainerState c
     co_return Annotate(removed.status(), absl::StrCat("remove container ", container.name));
   }
   ::unlink(link.c_str());
+  RemoveContainerLogs(options_.node.logs_dir, container.log_path);
   if (hooks_.container_stopped) hooks_.container_stopped(container.id);
   co_return absl::OkStatus();
 }

@@ -1,0 +1,140 @@
+// How the kubelet's garbage collectors and its eviction manager hang together with the rest.
+#include "api/time.h"
+#include "base/log.h"
+#include "kubelet/kubelet_parts.h"
+
+namespace skiff::kubelet {
+namespace {
+
+constexpr auto kContainerGcPeriod = std::chrono::minutes(1);
+constexpr char kEvicted[] = "Evicted";
+
+}  // namespace
+
+Status Kubelet::MakeResources() {
+  auto node_event = [this](std::string_view type, std::string_view reason, std::string message) {
+    events_->Record(agent_->Reference(), type, reason, std::move(message));
+  };
+  auto& images_removed =
+      registry_.Counters("kubelet_image_garbage_collected_total",
+                         "[ALPHA] Total number of images garbage collected by the kubelet, whether through disk usage "
+                         "or image age.",
+                         {"reason"});
+  auto& evictions = registry_.Counters(
+      "kubelet_evictions", "[ALPHA] Cumulative number of pod evictions by eviction signal", {"eviction_signal"});
+
+  ContainerGcOptions containers;
+  containers.min_age = config_.minimum_container_ttl;
+  containers.max_per_container = config_.maximum_dead_containers_per_container;
+  containers.max_containers = config_.maximum_dead_containers;
+  containers.logs_dir = config_.pod_logs_dir;
+  containers.container_logs_dir = config_.container_logs_dir;
+  containers.request_timeout = config_.runtime_request_timeout;
+  ContainerGcHooks container_hooks;
+  container_hooks.sources_ready = [this] {
+    return sources_ready_ && (static_read_ || config_.static_pod_path.empty());
+  };
+  container_hooks.content_gone = [this](const std::string& uid) { return !workers_->Known().contains(uid); };
+  container_hooks.runtime_ended = [this](const std::string& uid) { return !workers_->MayRun(uid); };
+  container_gc_ = std::make_unique<ContainerGc>(*runtime_, clock_, containers, std::move(container_hooks));
+
+  ImageGcOptions images;
+  images.high_percent = config_.image_gc_high_threshold_percent;
+  images.low_percent = config_.image_gc_low_threshold_percent;
+  images.min_age = config_.image_minimum_gc_age;
+  images.max_age = config_.image_maximum_gc_age;
+  ImageGcHooks image_hooks;
+  image_hooks.image_fs = [this] { return ImageDisk(); };
+  image_hooks.node_event = node_event;
+  image_hooks.count = [&images_removed](std::string_view reason) { images_removed.With({std::string(reason)}).Inc(); };
+  image_gc_ = std::make_unique<ImageGc>(*runtime_, clock_, images, std::move(image_hooks));
+
+  ThresholdSettings settings;
+  settings.hard = config_.eviction_hard;
+  settings.soft = config_.eviction_soft;
+  settings.soft_grace = config_.eviction_soft_grace_period;
+  settings.min_reclaim = config_.eviction_minimum_reclaim;
+  for (const auto& what : config_.enforce_node_allocatable) settings.allocatable |= what == "pods";
+  EvictionOptions eviction;
+  ASSIGN_OR_RETURN(eviction.thresholds, ParseThresholds(settings));
+  eviction.max_pod_grace_seconds = config_.eviction_max_pod_grace_period;
+  eviction.pressure_transition = config_.eviction_pressure_transition_period;
+  eviction.local_storage_limits = config_.local_storage_capacity_isolation;
+  EvictionHooks hooks;
+  hooks.use = [this](std::vector<PodPtr> pods) { return UseOf(std::move(pods)); };
+  hooks.active_pods = [this] { return workers_->Active(); };
+  hooks.evict = [this](const Pod& pod, const PodEviction& what) { return EvictPod(pod, what); };
+  hooks.cleaned_up = [this](const std::string& uid) { return workers_->Released(uid); };
+  hooks.remove_dead_containers = [this] { return container_gc_->Collect(true); };
+  hooks.remove_unused_images = [this] { return image_gc_->RemoveUnused(); };
+  hooks.node_event = node_event;
+  hooks.count = [&evictions](std::string_view signal) { evictions.With({std::string(signal)}).Inc(); };
+  eviction_ = std::make_unique<EvictionManager>(clock_, std::move(eviction), std::move(hooks));
+  agent_->SetPressure([this] { return eviction_->pressure(); });
+  return absl::OkStatus();
+}
+
+void Kubelet::StartResources() {
+  group_.Spawn("evictions", eviction_->Run());
+  group_.Spawn("container garbage", CollectContainers());
+  group_.Spawn("image garbage", image_gc_->Run());
+}
+
+Task<void> Kubelet::CollectContainers() {
+  while (!co_await IsCancelled()) {
+    Status s = co_await container_gc_->Collect(false);
+    if (absl::IsCancelled(s)) break;
+    if (!s.ok()) {
+      LOG_ERROR(s, "Container garbage collection failed");
+      events_->Record(agent_->Reference(), client::kWarning, "ContainerGCFailed", std::string(s.message()));
+    }
+    if (absl::IsCancelled(co_await clock_.Sleep(kContainerGcPeriod))) break;
+  }
+}
+
+Task<StatusOr<NodeUse>> Kubelet::UseOf(std::vector<PodPtr> pods) {
+  CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
+  StatsInputs in;
+  in.node_name = node_name_;
+  for (auto& pod : pods) in.pods.push_back(StatsPodOf(std::move(pod)));
+  if (in.pods.empty() && !disks_.image_directory.empty()) {
+    in.runtime = disks_;  // the file systems are all that is asked for
+  } else {
+    in.runtime = co_await AskRuntime(!in.pods.empty());
+  }
+  co_return co_await stats->Use(std::move(in));
+}
+
+Task<StatusOr<ImageGcHooks::Disk>> Kubelet::ImageDisk() {
+  CO_ASSIGN_OR_RETURN(const NodeUse use, co_await UseOf({}));
+  if (!use.image_fs) co_return Unavailable("failed to get image stats");
+  co_return ImageGcHooks::Disk{static_cast<int64_t>(use.image_fs->capacity),
+                               static_cast<int64_t>(use.image_fs->available)};
+}
+
+bool Kubelet::EvictPod(const Pod& pod, const PodEviction& what) {
+  if (IsCritical(pod)) {
+    LOG_WARNING("Eviction manager: cannot evict a critical pod", {"pod", PodKey(pod)});
+    return false;
+  }
+  std::optional<core::PodCondition> condition;
+  if (what.disruption_target) {
+    condition.emplace();
+    condition->set_type("DisruptionTarget");
+    condition->set_status("True");
+    condition->set_reason("TerminationByKubelet");
+    condition->set_message(what.report.message);
+    if (pod.metadata().generation() != 0) condition->set_observedgeneration(pod.metadata().generation());
+    *condition->mutable_lasttransitiontime() = api::ToTime(clock_.Now());
+    condition->mutable_lasttransitiontime()->clear_nanos();
+  }
+  if (!workers_->Evict(pod.metadata().uid(), what.grace_seconds, {kEvicted, what.report.message},
+                       std::move(condition))) {
+    return false;
+  }
+  events_->Record(pod, client::kWarning, kEvicted, what.report.message);
+  LOG_INFO("Eviction manager: pod is evicted", {"pod", PodKey(pod)}, {"message", what.report.message});
+  return true;
+}
+
+}  // namespace skiff::kubelet
