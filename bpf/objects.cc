@@ -139,6 +139,7 @@ Status Load(bpf_object* object, const std::string& dir) {
   LogScope log;
   bpf_map* map;
   bpf_object__for_each_map(map, object) {
+    if (dir.empty()) break;
     std::string name = bpf_map__name(map);
     if (name.find('.') != std::string::npos) continue;  // .rodata and the like belong to the program
     if (int err = bpf_map__set_pin_path(map, JoinPath(dir, name).c_str()); err != 0) {

@@ -27,7 +27,8 @@ StatusOr<std::string> FindCgroup2(const std::string& mountinfo = "/proc/self/mou
 StatusOr<uint64_t> NetnsCookie();
 
 // Loads what `open` opened (a skeleton's object). Each map is pinned below `dir` by its name, or taken from there if
-// one with the same definition is pinned already. Errors hold libbpf's messages with the verifier's log.
+// one with the same definition is pinned already ("": nothing is pinned). Errors hold libbpf's messages with the
+// verifier's log.
 Status Load(bpf_object* object, const std::string& dir);
 
 // The program is attached to the cgroup by a link pinned at `pin`. A link that is there already is switched to the

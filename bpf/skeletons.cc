@@ -3,6 +3,10 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 
+#include <cstdio>
+#include <cstring>
+#include <map>
+
 #include "bpf/objects.h"
 #include "packet.skel.h"
 #include "socket.skel.h"
@@ -10,7 +14,7 @@
 
 namespace skiff::bpf {
 
-StatusOr<Programs> Programs::Load(ProgramSet set, const std::string& maps_dir) {
+StatusOr<Programs> Programs::Open(ProgramSet set) {
   Programs out;
   switch (set) {
     case ProgramSet::kSocket:
@@ -33,6 +37,11 @@ StatusOr<Programs> Programs::Load(ProgramSet set, const std::string& maps_dir) {
       break;
   }
   if (out.object_ == nullptr) return ErrnoStatus(errno, "open kernel programs");
+  return out;
+}
+
+StatusOr<Programs> Programs::Load(ProgramSet set, const std::string& maps_dir) {
+  ASSIGN_OR_RETURN(Programs out, Open(set));
   RETURN_IF_ERROR(bpf::Load(out.object_, maps_dir));
   return out;
 }
@@ -57,6 +66,39 @@ Status Programs::AttachIterator(const std::string& program, int map_fd, const st
   bpf_program* found = bpf_object__find_program_by_name(object_, program.c_str());
   if (found == nullptr) return NotFound("no kernel program ", program);
   return bpf::AttachIterator(found, map_fd, pin);
+}
+
+StatusOr<std::vector<VerifierStats>> Verify(ProgramSet set) {
+  constexpr uint32_t kLogStats = 4;  // BPF_LOG_STATS: only the last lines, with the numbers
+  constexpr size_t kLogSize = 4096;
+  ASSIGN_OR_RETURN(Programs programs, Programs::Open(set));
+  std::map<std::string, std::vector<char>> logs;
+  bpf_program* program;
+  bpf_object__for_each_program(program, programs.object_) {
+    std::vector<char>& log = logs[bpf_program__name(program)];
+    log.resize(kLogSize);
+    bpf_program__set_log_level(program, kLogStats);
+    bpf_program__set_log_buf(program, log.data(), log.size());
+  }
+  RETURN_IF_ERROR(bpf::Load(programs.object_, ""));
+  std::vector<VerifierStats> out;
+  bpf_object__for_each_program(program, programs.object_) {
+    VerifierStats stats{.program = bpf_program__name(program), .instructions = bpf_program__insn_cnt(program)};
+    const char* log = logs[stats.program].data();
+    unsigned long processed = 0, per_instruction = 0, total = 0, peak = 0;
+    const char* line = strstr(log, "processed ");
+    if (line == nullptr || sscanf(line,
+                                  "processed %lu insns (limit %*u) max_states_per_insn %lu total_states %lu "
+                                  "peak_states %lu",
+                                  &processed, &per_instruction, &total, &peak) != 4) {
+      return Internal("the verifier's statistics of ", stats.program, " read \"", log, "\"");
+    }
+    stats.processed = processed;
+    stats.total_states = total;
+    stats.peak_states = peak;
+    out.push_back(std::move(stats));
+  }
+  return out;
 }
 
 }  // namespace skiff::bpf

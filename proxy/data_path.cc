@@ -71,7 +71,9 @@ void DataPath::LoadIterator() {
     return absl::OkStatus();
   };
   if (Status status = load(); !status.ok()) {
-    LOG_ERROR(status, "Connected UDP sockets of removed endpoints cannot be found on this kernel");
+    LOG_ERROR(status,
+              "The kernel lacks iterators over socket storage (Linux 5.9): connected UDP sockets stay with removed "
+              "endpoints");
   }
   malloc_trim(0);  // the kernel's type information was read for this: several MiB
 }

@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "bpf/features.h"
 #include "client/kubeconfig.h"
 #include "client/rest.h"
 #include "proxy/proxy.h"
@@ -50,7 +51,14 @@ StatusOr<client::Config> ClientConfig(const CommandLine& line) {
 Task<Status> Serve(asio::io_context& loop, const CommandLine& line) {
   CO_ASSIGN_OR_RETURN(std::string node, NodeName(line.config));
   CO_ASSIGN_OR_RETURN(auto client_config, ClientConfig(line));
-  CO_ASSIGN_OR_RETURN(auto data_path, DataPath::Load({.dir = line.bpf_dir, .cgroup = line.cgroup}));
+  auto loaded = DataPath::Load({.dir = line.bpf_dir, .cgroup = line.cgroup});
+  std::vector<bpf::Feature> missing = bpf::Missing();
+  if (!loaded.ok()) co_return bpf::Explain(loaded.status(), missing);
+  for (const bpf::Feature& feature : missing) {
+    LOG_WARNING("The kernel lacks a feature", {"feature", feature.name},
+                {"since", absl::StrCat("Linux ", feature.since)}, {"without", feature.without});
+  }
+  std::unique_ptr<DataPath> data_path = std::move(*loaded);
   if (line.init_only) {
     // What needs privileges is done: the programs are in place, with whatever services the maps hold.
     co_return data_path->Attach();
