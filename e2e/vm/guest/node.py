@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -48,9 +47,6 @@ containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 resolvConf: /etc/resolv.conf
 """ % PKI
 
-processes = {}
-
-
 def read(path):
     with open(path, encoding="utf-8", errors="replace") as f:
         return f.read().strip()
@@ -69,15 +65,28 @@ def run(*argv, timeout=300):
     return result.stdout
 
 
+def pid_of(name):
+    """The pid of what an earlier part, or this one, started in this boot; None if it is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(read(f"/run/node/{name}.pid"))
+        if read(f"/proc/{pid}/stat").rpartition(")")[2].split()[0] != "Z":
+            return pid
+    return None
+
+
 def spawn(name, *argv):
+    if pid_of(name):
+        return
     os.makedirs(LOG, exist_ok=True)
     with open(f"{LOG}/{name}.log", "ab") as log:
-        processes[name] = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+    process.returncode = 0  # the first process reaps it, should this one end first
+    write(f"/run/node/{name}.pid", str(process.pid))
 
 
 def kill(name):
-    processes[name].kill()
-    processes[name].wait()
+    os.kill(pid_of(name), signal.SIGKILL)
+    wait(f"{name} to end", lambda: not pid_of(name), interval=0.05)
 
 
 def tails():
@@ -130,6 +139,7 @@ class Client:
                 text = answer.read().decode()
                 break
             except (OSError, http.client.HTTPException):
+                self.connection.close()
                 self.connection = None
                 if attempt == 2:
                     raise
@@ -209,8 +219,8 @@ def start():
         if f"skiff/{name}" not in images:
             run("ctr", "-n", "k8s.io", "images", "import", f"/opt/skiff/images/{name}.tar")
     wait("the administrator's credentials", lambda: os.path.exists("/etc/kubernetes/admin.kubeconfig"))
-    wait("the API server", lambda: api().request("GET", "/readyz"))
     client = api()
+    wait("the API server", lambda: client.request("GET", "/readyz"))
     with contextlib.suppress(ApiError):  # it is there after a boot
         for document in read("/opt/skiff/hack/cni-rbac.yaml").split("\n---"):
             kind = re.search(r"^kind: (\w+)", document, re.M).group(1)
@@ -231,7 +241,7 @@ def main(case):
     """Runs a unittest case as the part that the first process started."""
     import sys
     import unittest
-    program = unittest.main(module=sys.modules[case.__module__], argv=["part", "-v"], exit=False)
+    program = unittest.main(module=sys.modules[case.__module__], argv=["part", "-v"], exit=False, warnings="ignore")
     if not program.result.wasSuccessful():
         with contextlib.suppress(Exception):
             tails()
