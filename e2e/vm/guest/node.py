@@ -22,6 +22,11 @@ CGROUP = "/sys/fs/cgroup"
 # Emulated processors, shared with whatever else the host does.
 PATIENCE = 120
 
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as f:
+        return f.read().strip()
+
+
 CONTAINERD = """version = 2
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing"]
 [plugins."io.containerd.grpc.v1.cri"]
@@ -30,7 +35,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
     runtime_type = "io.containerd.runc.v2"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-      SystemdCgroup = false
+      SystemdCgroup = %s
 """
 
 KUBELET = """apiVersion: kubelet.config.k8s.io/v1beta1
@@ -40,17 +45,14 @@ authentication:
   webhook: {enabled: true}
   x509: {clientCAFile: %s/ca.crt}
 authorization: {mode: Webhook}
-cgroupDriver: cgroupfs
+cgroupDriver: %s
 clusterDNS: ["10.96.0.10"]
 clusterDomain: cluster.local
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 resolvConf: /etc/resolv.conf
-""" % PKI
-
-def read(path):
-    with open(path, encoding="utf-8", errors="replace") as f:
-        return f.read().strip()
-
+"""
+# The driver goes with the first process, as installers choose it.
+SYSTEMD = read("/proc/1/comm") == "systemd"
 
 def write(path, text):
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -173,6 +175,16 @@ def pod_manifest(name, command, resources=None, **spec):
         "containers": [{"name": "c", "image": "localhost/skiff/test:1", "command": command, "resources": resources or {}}], **spec}}
 
 
+def cgroup(qos="", uid=None, container_id=None):
+    """The directory of the pods', of a class of pods, of a pod or of a container, as upstream's drivers name it."""
+    parts = ["kubepods"] + ([qos] if qos else []) + ([f"pod{uid}"] if uid else [])
+    if not SYSTEMD:
+        return "/".join([CGROUP] + parts + ([container_id] if container_id else []))
+    parts = [p.replace("-", "_") for p in parts]
+    slices = ["-".join(parts[:i + 1]) + ".slice" for i in range(len(parts))]
+    return "/".join([CGROUP] + slices + ([f"cri-containerd-{container_id}.scope"] if container_id else []))
+
+
 def condition(thing, kind):
     return next((c["status"] for c in thing["status"].get("conditions", []) if c["type"] == kind), None)
 
@@ -204,8 +216,8 @@ def start():
         run("ip", "addr", "add", IP + "/24", "dev", "eth0")
         run("ip", "link", "set", "eth0", "up")
         run("ip", "route", "add", "default", "dev", "eth0")
-    write("/etc/containerd/config.toml", CONTAINERD)
-    write("/var/lib/kubelet/config.yaml", KUBELET)
+    write("/etc/containerd/config.toml", CONTAINERD % str(SYSTEMD).lower())
+    write("/var/lib/kubelet/config.yaml", KUBELET % (PKI, "systemd" if SYSTEMD else "cgroupfs"))
     for source, target in (("skiff-cni", "skiff-cni"), ("skiff-cni", "loopback")):
         os.makedirs("/opt/cni/bin", exist_ok=True)
         with contextlib.suppress(FileExistsError):
