@@ -53,6 +53,7 @@ enum skiff_frontend_flags {
   SKIFF_FRONTEND_OUTSIDE_LOCAL = 1 << 5,
   SKIFF_FRONTEND_RANGES = 1 << 6,  // packets must come from one of the service's source ranges
 };
+#define SKIFF_FRONTEND_OUTSIDE_DROP (1u << 8) /* `outside` is empty by policy: packets are dropped, not refused */
 
 enum skiff_backend_state {
   SKIFF_BACKEND_CLUSTER = 1 << 0,  // takes new connections under the traffic policy Cluster

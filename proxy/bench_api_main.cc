@@ -1,7 +1,10 @@
 // For measurements: an API server that knows SERVICES services of ENDPOINTS endpoints each, and one Node "n1". Writes a
 // kubeconfig for itself to FILE and serves until it is stopped. Each line on standard input changes one endpoint.
 //
-//   kube-proxy-bench-api FILE SERVICES ENDPOINTS
+//   kube-proxy-bench-api FILE SERVICES ENDPOINTS [TARGET...]
+//
+// With TARGETs (addresses on the node, port 8080) there is one more service, 10.95.0.1:80 and NodePort 30080, which
+// leads to one of them at a time; then each line makes it the next one.
 #include <cstdio>
 #include <cstdlib>
 
@@ -64,7 +67,41 @@ void PutSlice(client::FakeApiServer& server, int i, int endpoints) {
   server.Put(s);
 }
 
-Task<Status> Serve(asio::io_context& loop, std::string file, int services, int endpoints) {
+void PutTarget(client::FakeApiServer& server) {
+  core::Service s;
+  s.mutable_metadata()->set_namespace_("bench");
+  s.mutable_metadata()->set_name("target");
+  s.mutable_spec()->set_clusterip("10.95.0.1");
+  s.mutable_spec()->add_clusterips("10.95.0.1");
+  s.mutable_spec()->set_type("NodePort");
+  s.mutable_spec()->set_externaltrafficpolicy("Cluster");
+  auto* port = s.mutable_spec()->add_ports();
+  port->set_name("http");
+  port->set_port(80);
+  port->set_nodeport(30080);
+  port->set_protocol("TCP");
+  server.Put(s);
+}
+
+void PutTargetSlice(client::FakeApiServer& server, const std::string& address) {
+  discovery::EndpointSlice s;
+  s.mutable_metadata()->set_namespace_("bench");
+  s.mutable_metadata()->set_name("target-abcde");
+  (*s.mutable_metadata()->mutable_labels())["kubernetes.io/service-name"] = "target";
+  s.set_addresstype("IPv4");
+  auto* port = s.add_ports();
+  port->set_name("http");
+  port->set_port(8080);
+  port->set_protocol("TCP");
+  auto* endpoint = s.add_endpoints();
+  endpoint->add_addresses(address);
+  endpoint->mutable_conditions()->set_ready(true);
+  endpoint->set_nodename("n1");
+  server.Put(s);
+}
+
+Task<Status> Serve(asio::io_context& loop, std::string file, int services, int endpoints,
+                   std::vector<std::string> targets) {
   client::FakeApiServer server(loop.get_executor());
   core::Node node;
   node.mutable_metadata()->set_name("n1");
@@ -73,13 +110,20 @@ Task<Status> Serve(asio::io_context& loop, std::string file, int services, int e
     PutService(server, i);
     PutSlice(server, i, endpoints);
   }
+  if (!targets.empty()) {
+    PutTarget(server);
+    PutTargetSlice(server, targets[0]);
+  }
   CO_RETURN_IF_ERROR(WriteFileAtomic(file, client::ToKubeconfig(server.config())));
   asio::posix::stream_descriptor input(loop, dup(0));
-  for (int flip = 0;; flip++) {
+  for (size_t flip = 1;; flip++) {
     char buffer[64];
     auto [ec, n] = co_await input.async_read_some(asio::buffer(buffer), kAwait);
     if (ec) break;
-    if (services > 0) PutSlice(server, services / 2, flip % 2 ? endpoints : endpoints - 1);
+    if (!targets.empty())
+      PutTargetSlice(server, targets[flip % targets.size()]);
+    else if (services > 0)
+      PutSlice(server, services / 2, flip % 2 == 0 ? endpoints : endpoints - 1);
   }
   for (;;) CO_RETURN_IF_ERROR(co_await SleepFor(std::chrono::hours(1)));
 }
@@ -88,10 +132,11 @@ Task<Status> Serve(asio::io_context& loop, std::string file, int services, int e
 }  // namespace skiff::proxy
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    fprintf(stderr, "usage: %s FILE SERVICES ENDPOINTS\n", argv[0]);
+  if (argc < 4) {
+    fprintf(stderr, "usage: %s FILE SERVICES ENDPOINTS [TARGET...]\n", argv[0]);
     return 2;
   }
-  return skiff::RunProgram(
-      [&](skiff::asio::io_context& loop) { return skiff::proxy::Serve(loop, argv[1], atoi(argv[2]), atoi(argv[3])); });
+  return skiff::RunProgram([&](skiff::asio::io_context& loop) {
+    return skiff::proxy::Serve(loop, argv[1], atoi(argv[2]), atoi(argv[3]), {argv + 4, argv + argc});
+  });
 }

@@ -1,12 +1,8 @@
 #include "proxy/config.h"
 
-#include <set>
-
-#include "absl/strings/ascii.h"
-#include "absl/strings/str_join.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "api/codec.h"
-#include "base/files.h"
-#include "base/go_text.h"
 #include "base/log.h"
 #include "proxy/address.h"
 
@@ -19,23 +15,13 @@ using nlohmann::json;
 constexpr char kKind[] = "KubeProxyConfiguration";
 constexpr char kApiVersion[] = "kubeproxy.config.k8s.io/v1alpha1";
 
-std::string WithPort(const std::string& ip, int port) {
+}  // namespace
+
+std::string HostPort(const std::string& ip, int port) {
   return ip.find(':') == std::string::npos ? absl::StrCat(ip, ":", port) : absl::StrCat("[", ip, "]:", port);
 }
 
-struct HostPort {
-  std::string host, port;
-};
-std::optional<HostPort> SplitHostPort(const std::string& text) {
-  size_t colon = text.rfind(':');
-  if (colon == std::string::npos) return std::nullopt;
-  std::string host = text.substr(0, colon);
-  if (host.starts_with("[") && host.ends_with("]"))
-    host = host.substr(1, host.size() - 2);
-  else if (host.find(':') != std::string::npos)
-    return std::nullopt;
-  return HostPort{host, text.substr(colon + 1)};
-}
+namespace {
 
 Status WrongType(const std::string& path, const json& value, std::string_view want) {
   return InvalidArgument("json: cannot unmarshal ", value.type_name(), " into Go struct field ", kKind, ".", path,
@@ -230,239 +216,52 @@ json Config::ToJson() const {
   return out;
 }
 
-void Config::Complete() {
+Config::Duration Config::sync_period() const {
+  return mode == "ipvs" ? ipvs.sync_period : mode == "nftables" ? nftables.sync_period : iptables.sync_period;
+}
+
+Config::Duration Config::min_sync_period() const {
+  return mode == "ipvs"       ? ipvs.min_sync_period
+         : mode == "nftables" ? nftables.min_sync_period
+                              : iptables.min_sync_period;
+}
+
+void Config::Default() {
+  if (bind_address.empty()) bind_address = "0.0.0.0";
   auto ip = ParseAddress(bind_address);
   bool v6 = ip && FamilyOf(*ip) == Family::kIPv6;
-  auto complete = [&](std::string* address, const char* v4_host, const char* v6_host, int port) {
-    if (address->empty()) {
-      *address = WithPort(v6 ? v6_host : v4_host, port);
-    } else if (ParseAddress(*address)) {
-      *address = WithPort(*address, port);  // an address without a port
-    }
+  auto address = [&](std::string* text, const char* v4_host, const char* v6_host, int port) {
+    if (text->empty())
+      *text = HostPort(v6 ? v6_host : v4_host, port);
+    else if (ParseAddress(*text))
+      *text = HostPort(*text, port);  // an address without a port
   };
-  complete(&healthz_bind_address, "0.0.0.0", "::", 10256);
-  complete(&metrics_bind_address, "127.0.0.1", "::1", 10249);
+  address(&healthz_bind_address, "0.0.0.0", "::", 10256);
+  address(&metrics_bind_address, "127.0.0.1", "::1", 10249);
+  auto fill = [](Duration* d, Duration value) {
+    if (d->count() == 0) *d = value;
+  };
+  fill(&iptables.sync_period, std::chrono::seconds(30));
+  fill(&iptables.min_sync_period, std::chrono::seconds(1));
+  fill(&ipvs.sync_period, std::chrono::seconds(30));
+  fill(&nftables.sync_period, std::chrono::seconds(30));
+  fill(&nftables.min_sync_period, std::chrono::seconds(1));
+  fill(&config_sync_period, std::chrono::minutes(15));
+  if (content_type.empty()) content_type = "application/vnd.kubernetes.protobuf";
+  if (qps == 0) qps = 5;
+  if (burst == 0) burst = 10;
+}
+
+void Config::Complete() {
   if (mode.empty()) mode = "ebpf";
-}
-
-Status Config::Validate() const {
-  std::vector<std::string> problems;
-  auto invalid = [&](std::string_view field, const auto& value, std::string_view why) {
-    std::string text;
-    if constexpr (std::is_convertible_v<decltype(value), std::string_view>)
-      text = GoQuote(value);
-    else
-      text = absl::StrCat(value);
-    problems.push_back(absl::StrCat("KubeProxyConfiguration.", field, ": Invalid value: ", text, ": ", why));
-  };
-  auto not_negative = [&](std::string_view field, auto value) {
-    if constexpr (std::is_same_v<decltype(value), Duration>) {
-      if (value.count() < 0) invalid(field, FormatDuration(value), "must be greater than or equal to 0");
-    } else {
-      if (value < 0) invalid(field, value, "must be greater than or equal to 0");
-    }
-  };
-  for (const auto& [name, m] :
-       {std::pair{"KubeProxyIPTablesConfiguration", iptables}, std::pair{"KubeProxyNFTablesConfiguration", nftables}}) {
-    if (m.bit < 0 || m.bit > 31)
-      invalid(absl::StrCat(name, ".MasqueradeBit"), m.bit, "must be within the range [0, 31]");
-  }
-  not_negative("KubeProxyIPVSConfiguration.TCPTimeout", ipvs.tcp_timeout);
-  not_negative("KubeProxyIPVSConfiguration.TCPFinTimeout", ipvs.tcp_fin_timeout);
-  not_negative("KubeProxyIPVSConfiguration.UDPTimeout", ipvs.udp_timeout);
-  not_negative("KubeProxyConntrackConfiguration.MaxPerCore", conntrack.max_per_core);
-  not_negative("KubeProxyConntrackConfiguration.Min", conntrack.min);
-  not_negative("KubeProxyConntrackConfiguration.TCPEstablishedTimeout", conntrack.tcp_established);
-  not_negative("KubeProxyConntrackConfiguration.TCPCloseWaitTimeout", conntrack.tcp_close_wait);
-  not_negative("KubeProxyConntrackConfiguration.UDPTimeout", conntrack.udp);
-  not_negative("KubeProxyConntrackConfiguration.UDPStreamTimeout", conntrack.udp_stream);
-  if (oom_score_adj < -1000 || oom_score_adj > 1000) {
-    invalid("OOMScoreAdj", oom_score_adj, "must be within the range [-1000, 1000]");
-  }
-  static const std::set<std::string> kModes = {"ebpf", "iptables", "ipvs", "nftables"};
-  if (!kModes.contains(mode)) {
-    invalid("ProxyMode", mode, "must be ebpf, iptables, ipvs, nftables or blank (every one of them means ebpf)");
-  }
-  if (burst < 0) invalid("ClientConnection.Burst", burst, "must be greater than or equal to 0");
-  if (config_sync_period.count() <= 0) {
-    invalid("ConfigSyncPeriod", FormatDuration(config_sync_period), "must be greater than 0");
-  }
-  if (!ParseAddress(bind_address)) {
-    invalid("BindAddress", bind_address, "not a valid textual representation of an IP address");
-  }
-  for (const auto& [name, text] :
-       {std::pair{"HealthzBindAddress", healthz_bind_address}, std::pair{"MetricsBindAddress", metrics_bind_address}}) {
-    auto parts = SplitHostPort(text);
-    if (!parts) {
-      invalid(name, text, "must be IP:port");
-      continue;
-    }
-    if (!ParseAddress(parts->host)) invalid(name, parts->host, "must be a valid IP");
-    int port = 0;
-    // Port 0 (any) is ours, for tests and for several nodes on a machine.
-    if (!absl::SimpleAtoi(parts->port, &port) || port < 0 || port > 65535) {
-      invalid(name, parts->port, "must be a valid port");
-    }
-  }
-  for (size_t i = 0; i < node_port_addresses.size(); i++) {
-    std::string name = absl::StrCat("NodePortAddresses[", i, "]");
-    const std::string& text = node_port_addresses[i];
-    if (text == "primary") {
-      if (node_port_addresses.size() != 1) invalid(name, text, "can't use both 'primary' and CIDRs");
-      break;
-    }
-    if (!ParsePrefix(text)) invalid(name, text, "must be a valid CIDR");
-  }
-  static const std::set<std::string> kLocal = {"", "BridgeInterface", "ClusterCIDR", "InterfaceNamePrefix", "NodeCIDR"};
-  if (!kLocal.contains(detect_local_mode)) {
-    problems.push_back(
-        absl::StrCat("KubeProxyConfiguration.DetectLocalMode: Unsupported value: ", GoQuote(detect_local_mode),
-                     ": supported values: \"\", \"BridgeInterface\", \"ClusterCIDR\", "
-                     "\"InterfaceNamePrefix\", \"NodeCIDR\""));
-  }
-  if (log_format != "text" && log_format != "json") {
-    problems.push_back(absl::StrCat("KubeProxyConfiguration.logging.format: Invalid value: ", GoQuote(log_format),
-                                    ": Unsupported log format"));
-  }
-  if (problems.empty()) return absl::OkStatus();
-  if (problems.size() == 1) return InvalidArgument(problems[0]);
-  return InvalidArgument("[", absl::StrJoin(problems, ", "), "]");
-}
-
-StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
-  CommandLine out;
-  Config& c = out.config;
-  FlagSet flags("kube-proxy",
-                "The service proxy of a node: connections to Services go to their endpoints, by eBPF programs at "
-                "sockets. `kube-proxy show` prints the services as the kernel has them.");
-  flags.String("config", &out.config_file, "The path to the configuration file; it replaces the other flags.");
-  flags.String("bind-address", &c.bind_address, "The address whose family decides the servers' default addresses.");
-  flags.Bool("bind-address-hard-fail", &c.bind_address_hard_fail, "Exit when a server's port cannot be bound.");
-  flags.String("kubeconfig", &c.kubeconfig, "File with credentials and location of the API server.");
-  flags.String("master", &out.master, "The URL of the API server, instead of the kubeconfig's.");
-  flags.String("hostname-override", &out.hostname_override, "The node's name, instead of the host's.");
-  flags.String("cluster-cidr", &c.cluster_cidr, "The pods' addresses in the cluster (one, or one a family).");
-  flags.String("proxy-mode", &c.mode, "ebpf; upstream's modes are accepted and mean the same here.");
-  flags.Strings("nodeport-addresses", &c.node_port_addresses, "CIDRs of the node addresses that answer NodePorts.");
-  flags.String("healthz-bind-address", &c.healthz_bind_address, "Address and port of the health check server.");
-  flags.String("metrics-bind-address", &c.metrics_bind_address, "Address and port of the metrics server.");
-  flags.Double("kube-api-qps", &c.qps, "Requests a second to the API server.");
-  flags.Int32("kube-api-burst", &c.burst, "Requests to the API server at once.");
-  flags.String("kube-api-content-type", &c.content_type, "Content type of requests to the API server.");
-  flags.Duration("config-sync-period", &c.config_sync_period, "Accepted; the watches need no refresh.");
-  flags.Bool("cleanup", &out.cleanup, "Remove the kernel programs and maps, and exit.");
-  flags.Bool("init-only", &out.init_only, "Do what needs full privileges (load the kernel programs), and exit.");
-  flags.String("write-config-to", &out.write_config_to, "Write the configuration to this file and exit.");
-  flags.Int32("oom-score-adj", &c.oom_score_adj, "The oom-score-adj of this process, in [-1000, 1000].");
-  flags.Bool("profiling", &c.enable_profiling, "Accepted.");
-  flags.String("show-hidden-metrics-for-version", &c.show_hidden_metrics, "Accepted.");
-  flags.String("detect-local-mode", &c.detect_local_mode, "How local traffic is told apart.");
-  flags.String("pod-bridge-interface", &c.bridge_interface, "Traffic from this bridge is local.");
-  flags.String("pod-interface-name-prefix", &c.interface_name_prefix, "Traffic from these interfaces is local.");
-  flags.Custom("feature-gates", "mapStringBool", "", "name=bool pairs of feature gates.",
-               [&c](std::string_view text) -> Status {
-                 for (std::string_view pair : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-                   size_t eq = pair.find('=');
-                   if (eq == std::string_view::npos) {
-                     return InvalidArgument("missing bool value for ", pair);
-                   }
-                   ASSIGN_OR_RETURN(bool on, GoParseBool(pair.substr(eq + 1)));
-                   c.feature_gates[std::string(pair.substr(0, eq))] = on;
-                 }
-                 return absl::OkStatus();
-               });
-  // Steering of upstream's other modes.
-  std::string machine_id = "/etc/machine-id,/var/lib/dbus/machine-id", boot_id = "/proc/sys/kernel/random/boot_id";
-  std::string vmodule;
-  flags.String("boot-id-file", &boot_id, "Accepted.");
-  flags.String("machine-id-file", &machine_id, "Accepted.");
-  flags.Bool("masquerade-all", &c.iptables.all, "Accepted.");
-  flags.Int32("iptables-masquerade-bit", &c.iptables.bit, "Accepted.");
-  flags.Bool("iptables-localhost-nodeports", &c.localhost_node_ports, "NodePorts answer on 127.0.0.1 too.");
-  flags.Duration("iptables-sync-period", &c.iptables.sync_period, "Accepted.");
-  flags.Duration("iptables-min-sync-period", &c.iptables.min_sync_period, "Accepted.");
-  c.ipvs.min_sync_period = std::chrono::seconds(1);
-  flags.Duration("ipvs-sync-period", &c.ipvs.sync_period, "Accepted.");
-  flags.Duration("ipvs-min-sync-period", &c.ipvs.min_sync_period, "Accepted.");
-  flags.String("ipvs-scheduler", &c.ipvs.scheduler, "Accepted.");
-  flags.Strings("ipvs-exclude-cidrs", &c.ipvs.exclude_cidrs, "Accepted.");
-  flags.Bool("ipvs-strict-arp", &c.ipvs.strict_arp, "Accepted.");
-  flags.Duration("ipvs-tcp-timeout", &c.ipvs.tcp_timeout, "Accepted.");
-  flags.Duration("ipvs-tcpfin-timeout", &c.ipvs.tcp_fin_timeout, "Accepted.");
-  flags.Duration("ipvs-udp-timeout", &c.ipvs.udp_timeout, "Accepted.");
-  flags.Int32("conntrack-max-per-core", &c.conntrack.max_per_core, "Accepted; services use no conntrack here.");
-  flags.Int32("conntrack-min", &c.conntrack.min, "Accepted.");
-  flags.Duration("conntrack-tcp-timeout-established", &c.conntrack.tcp_established, "Accepted.");
-  flags.Duration("conntrack-tcp-timeout-close-wait", &c.conntrack.tcp_close_wait, "Accepted.");
-  flags.Bool("conntrack-tcp-be-liberal", &c.conntrack.tcp_be_liberal, "Accepted.");
-  flags.Duration("conntrack-udp-timeout", &c.conntrack.udp, "Accepted.");
-  flags.Duration("conntrack-udp-timeout-stream", &c.conntrack.udp_stream, "Accepted.");
-  int32_t healthz_port = 10256, metrics_port = 10249;
-  flags.Int32("healthz-port", &healthz_port, "The port of the health check server.");
-  flags.Deprecate("healthz-port",
-                  "This flag is deprecated and will be removed in a future release. Please use "
-                  "--healthz-bind-address instead.");
-  flags.Int32("metrics-port", &metrics_port, "The port of the metrics server.");
-  flags.Deprecate("metrics-port",
-                  "This flag is deprecated and will be removed in a future release. Please use "
-                  "--metrics-bind-address instead.");
-  flags.Section("Data path");
-  flags.String("bpf-dir", &out.bpf_dir, "Where maps and links are pinned; a bpffs is mounted there if need be.");
-  flags.String("cgroup", &out.cgroup, "Sockets of processes below this cgroup v2 directory are served (default: all).");
-  flags.Strings("packet-devices", &out.packet_devices,
-                "Network devices that take traffic from outside to NodePorts and external addresses (default: those "
-                "with a default route or the node's address, and VXLAN devices).");
-  flags.Section("Logs");
-  flags.String("logging-format", &c.log_format, "text or json.");
-  flags.Duration("log-flush-frequency", &c.log_flush, "Accepted; lines are written at once.");
-  flags.Bool("log-text-split-stream", &c.log_text_split, "Accepted.");
-  flags.String("log-text-info-buffer-size", &c.log_text_buffer, "Accepted.");
-  flags.Bool("log-json-split-stream", &c.log_json_split, "Accepted.");
-  flags.String("log-json-info-buffer-size", &c.log_json_buffer, "Accepted.");
-  flags.Int32("v", &c.verbosity, "Verbosity of the log.", 'v');
-  flags.String("vmodule", &vmodule, "Accepted.");
-  flags.Section("Global");
-  flags.Custom(
-      "version", "version", "false", "--version, --version=raw prints version information and quits.",
-      [&out](std::string_view text) -> Status {
-        out.version = text == "false" ? "" : std::string(text);
-        return absl::OkStatus();
-      },
-      "true");
-
-  ASSIGN_OR_RETURN(auto rest, flags.Parse(argc, argv));
-  if (rest.size() == 1 && rest[0] == "show")
-    out.show = true;
-  else if (!rest.empty())
-    return InvalidArgument("unknown command \"", rest[0], "\" for \"kube-proxy\"");
-  if (flags.Changed("healthz-port") && !flags.Changed("healthz-bind-address")) {
-    c.healthz_bind_address = WithPort(c.bind_address, healthz_port);
-  }
-  if (flags.Changed("metrics-port") && !flags.Changed("metrics-bind-address")) {
-    c.metrics_bind_address = WithPort("127.0.0.1", metrics_port);
-  }
-  int32_t flag_verbosity = c.verbosity;
-  if (!out.config_file.empty()) {
-    auto text = ReadFile(out.config_file);
-    if (!text.ok()) {
-      return absl::Status(text.status().code(), absl::StrCat("failed complete: open ", out.config_file, ": ",
-                                                             absl::AsciiStrToLower(strerror(ErrnoOf(text.status())))));
-    }
-    Config from_file;
-    RETURN_IF_ERROR(from_file.Read(*text), "failed complete");
-    c = std::move(from_file);
-    if (flags.Changed("v")) c.verbosity = flag_verbosity;
-  }
-  if (flags.Changed("hostname-override")) {
-    std::string name(absl::StripAsciiWhitespace(out.hostname_override));
-    if (name.empty() && !out.hostname_override.empty()) {
-      return InvalidArgument("failed complete: empty hostname-override is invalid");
-    }
-    c.hostname_override = absl::AsciiStrToLower(name);
-  }
-  c.Complete();
-  RETURN_IF_ERROR(c.Validate(), "failed validate");
-  return out;
+  if (mode == "nftables" && node_port_addresses.empty()) node_port_addresses = {"primary"};
+  if (detect_local_mode.empty()) detect_local_mode = "ClusterCIDR";
+  // Upstream keeps one set of these, that of its mode, and shows the others empty.
+  Duration none{0};
+  if (mode != "ipvs") ipvs.sync_period = ipvs.min_sync_period = none;
+  if (mode != "nftables") nftables.sync_period = nftables.min_sync_period = none;
+  if (mode == "ipvs" || mode == "nftables") iptables.sync_period = iptables.min_sync_period = none;
+  (mode == "nftables" ? iptables : nftables).all = false;
 }
 
 }  // namespace skiff::proxy

@@ -1,8 +1,10 @@
 // The proxy's configuration: upstream's flags and KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1) in one
 // structure, with defaults, reading, writing and validation. A configuration file replaces every flag but
-// --hostname-override, -v and our own. Used at start; not thread-safe.
+// --hostname-override, those about logs and our own. Used at start; not thread-safe.
 //
-// Fields that steer iptables, IPVS, nftables or Windows are read, checked and shown, and steer nothing here.
+// Fields that steer iptables, IPVS, nftables or Windows are read, checked and shown, and steer nothing here, but for
+// upstream's differences between its modes that services show: nftables answers NodePorts on the node's primary
+// addresses only, unless told otherwise, and no mode but iptables answers them on 127.0.0.1.
 #ifndef SKIFF_PROXY_CONFIG_H_
 #define SKIFF_PROXY_CONFIG_H_
 
@@ -15,6 +17,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "api/feature_gates.h"
 #include "base/flags.h"
 #include "base/status.h"
 
@@ -75,10 +78,19 @@ struct Config {
   Status Read(std::string_view text);
   // The object as /configz shows it and --write-config-to writes it.
   nlohmann::json ToJson() const;
-  // Defaults that depend on other fields.
+  // What a configuration file left empty.
+  void Default();
+  // Defaults that depend on the mode; settings of other modes are cleared.
   void Complete();
-  // Upstream's checks and words; several problems are joined as upstream joins them.
+  // Whether NodePorts answer on 127.0.0.1: upstream's iptables mode, unless iptables.localhostNodePorts says no.
+  bool localhost() const { return localhost_node_ports && mode != "nftables" && mode != "ipvs"; }
+  // How long between full passes, which is what the health check's patience follows; of the mode's own section.
+  Duration sync_period() const;
+  Duration min_sync_period() const;
+  // Upstream's checks and words, in its order; several problems are joined as upstream joins them. One more mode (ebpf)
+  // and port 0 are allowed.
   Status Validate() const;
+  Status ValidateLogs() const;  // those about logs come before all others
 
  private:
   using Ref = std::variant<std::string*, bool*, int32_t*, double*, Duration*, std::vector<std::string>*,
@@ -91,14 +103,20 @@ struct Config {
   std::vector<Field> Fields();
 };
 
-// What the command line says beside Config.
+std::string HostPort(const std::string& ip, int port);  // "10.0.0.1:80", "[fd00::1]:80"
+
+// What the command line says beside Config (command_line.cc).
 struct CommandLine {
   Config config;
+  api::FeatureGates gates;
   std::string config_file, master, write_config_to, hostname_override;
   std::string bpf_dir = "/sys/fs/bpf/kube-proxy", cgroup;
   std::vector<std::string> packet_devices;
-  bool cleanup = false, init_only = false, show = false;  // show: the command `kube-proxy show`
-  std::string version;                                    // "", "true", "raw", "vX.Y.Z"
+  bool cleanup = false, init_only = false;
+  bool show = false;                                       // the command `kube-proxy show`
+  std::vector<std::string> show_what;                      // its arguments
+  std::string version;                                     // "", "true", "raw", "vX.Y.Z"
+  std::vector<std::pair<std::string, std::string>> flags;  // name and value of each, for /flagz
 
   // Parses, loads the configuration file, completes and validates. kCancelled with the text to print for --help.
   static StatusOr<CommandLine> Parse(int argc, const char* const* argv);

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
 #include "base/files.h"
+#include "proxy/conntrack_settings.h"
 
 namespace skiff::proxy {
 namespace {
@@ -81,40 +84,147 @@ TEST(ConfigTest, BadInput) {
             "configSyncPeriod: time: invalid duration \"soon\""},
        }) {
     Config config;
-    EXPECT_EQ(config.Read(text).message(), want);
+    EXPECT_EQ(std::string(config.Read(text).message()), want);
   }
   Config config;
   EXPECT_FALSE(config.Read("a: [").ok());
   EXPECT_FALSE(config.Read("").ok());
   EXPECT_FALSE(config.Read("[]").ok());
 
-  for (const auto& [args, want] : std::vector<std::pair<std::vector<const char*>, const char*>>{
-           {{"--healthz-bind-address=x"},
-            "failed validate: KubeProxyConfiguration.HealthzBindAddress: Invalid value: \"x\": must be IP:port"},
-           {{"--oom-score-adj=2000"},
-            "failed validate: KubeProxyConfiguration.OOMScoreAdj: Invalid value: 2000: must be within the range "
-            "[-1000, "
-            "1000]"},
-           {{"--nodeport-addresses=primary,10.0.0.0/8"},
-            "failed validate: KubeProxyConfiguration.NodePortAddresses[0]: Invalid value: \"primary\": can't use both "
-            "'primary' and CIDRs"},
-           {{"--nope"}, "unknown flag: --nope"},
-           {{"extra"}, "unknown command \"extra\" for \"kube-proxy\""},
-           {{"--config=/nonexistent"}, "failed complete: open /nonexistent: no such file or directory"},
-           {{"--feature-gates=A"}, "invalid argument \"A\" for \"--feature-gates\" flag: missing bool value for A"},
-       }) {
-    EXPECT_EQ(Parse(args).status().message(), want);
+  for (
+      const auto& [args, want] : std::vector<std::pair<std::vector<const char*>, const char*>>{
+          {{"--healthz-bind-address=x"},
+           "invalid argument \"x\" for \"--healthz-bind-address\" flag: \"x\" is not in a valid format (ip or "
+           "ip:port): "
+           "address x: missing port in address"},
+          {{"--oom-score-adj=2000"},
+           "failed validate: KubeProxyConfiguration.KubeProxyLinuxConfiguration.OOMScoreAdj: Invalid value: 2000: must "
+           "be within the range "
+           "[-1000, "
+           "1000]"},
+          {{"--nodeport-addresses=primary,10.0.0.0/8"},
+           "failed validate: KubeProxyConfiguration.NodePortAddresses[0]: Invalid value: \"primary\": can't use both "
+           "'primary' and CIDRs"},
+          {{"--nope"}, "unknown flag: --nope"},
+          {{"extra", "more"}, "\"kube-proxy\" does not take any arguments, got [\"extra\" \"more\"]"},
+          {{"--config=/nonexistent"}, "failed complete: open /nonexistent: no such file or directory"},
+          {{"--feature-gates=A"},
+           "invalid argument \"A\" for \"--feature-gates\" flag: malformed pair, expect string=bool"},
+          {{"--feature-gates=PreferSameTrafficDistribution=false"},
+           "failed complete: cannot set feature gate PreferSameTrafficDistribution to false, feature is locked to "
+           "true"},
+          {{"--bind-address=x"}, "invalid argument \"x\" for \"--bind-address\" flag: \"x\" is not a valid IP address"},
+          {{"--healthz-bind-address=10.0.0.1:99999"},
+           "invalid argument \"10.0.0.1:99999\" for \"--healthz-bind-address\" flag: \"99999\" is not a valid number"},
+          {{"--config-sync-period=-1s"},
+           "failed validate: KubeProxyConfiguration.ConfigSyncPeriod: Invalid value: -1s: must be greater than 0"},
+          {{"--iptables-sync-period=0s", "--iptables-min-sync-period=2s"},
+           "failed validate: [KubeProxyConfiguration.SyncPeriod: Invalid value: 0s: must be greater than 0, "
+           "KubeProxyConfiguration.SyncPeriod: Invalid value: 2s: must be greater than or equal to "
+           "KubeProxyConfiguration.MinSyncPeriod]"},
+          {{"--conntrack-min=-1", "--conntrack-tcp-timeout-close-wait=-2s"},
+           "failed validate: [KubeProxyConfiguration.KubeProxyLinuxConfiguration.KubeProxyConntrackConfiguration.Min: "
+           "Invalid value: -1: must be greater than or equal to 0, "
+           "KubeProxyConfiguration.KubeProxyLinuxConfiguration.KubeProxyConntrackConfiguration.TCPCloseWaitTimeout: "
+           "Invalid value: -2s: must be greater than or equal to 0]"},
+          {{"--detect-local-mode=X"},
+           "failed validate: KubeProxyConfiguration.DetectLocalMode: Unsupported value: \"X\": supported values: "
+           "\"ClusterCIDR\", \"NodeCIDR\", \"BridgeInterface\", \"InterfaceNamePrefix\", \"\""},
+          {{"--detect-local-mode=BridgeInterface"},
+           "failed validate: KubeProxyConfiguration.DetectLocalConfiguration.InterfaceName: Invalid value: \"\": must "
+           "not be empty"},
+          {{"--cluster-cidr=10.0.0.0/8,10.1.0.0/16"},
+           "failed validate: KubeProxyConfiguration.DetectLocalConfiguration.ClusterCIDRs: Invalid value: "
+           "[]string{\"10.0.0.0/8\", \"10.1.0.0/16\"}: must be a either a single CIDR or dual-stack pair of CIDRs "
+           "(e.g. "
+           "[10.100.0.0/16, fde4:8dba:82e1::/48]"},
+          {{"--show-hidden-metrics-for-version=1.30"},
+           "failed validate: KubeProxyConfiguration.ShowHiddenMetricsForVersion: Invalid value: \"1.30\": invalid "
+           "showHiddenMetricsForVersion: showHiddenMetricsForVersion: Invalid value: \"1.30\": must be omitted or have "
+           "the value '1.35'; only the previous minor version is allowed"},
+          {{"--logging-format=x"}, "initialize logging: logging.format: Invalid value: \"x\": Unsupported log format"},
+          {{"--metrics-port=0"},
+           "failed validate: KubeProxyConfiguration.MetricsBindAddress: Invalid value: \"\": must be IP:port"},
+          {{"--proxy-mode=ipvs", "--ipvs-exclude-cidrs=x", "--ipvs-tcp-timeout=-1s"},
+           "failed validate: [KubeProxyConfiguration.KubeProxyIPVSConfiguration.TCPTimeout: Invalid value: -1s: must "
+           "be "
+           "greater than or equal to 0, KubeProxyConfiguration.KubeProxyIPVSConfiguration.ExcludeCidrs[0]: Invalid "
+           "value: \"x\": must be a valid CIDR]"},
+      }) {
+    EXPECT_EQ(std::string(Parse(args).status().message()), want);
   }
 }
 
-TEST(ConfigTest, DefaultsFollowTheFamily) {
+TEST(ConfigTest, Defaults) {
   EXPECT_EQ(Parse({})->config.healthz_bind_address, "0.0.0.0:10256");
-  auto six = Parse({"--bind-address=::"});
-  ASSERT_TRUE(six.ok());
-  EXPECT_EQ(six->config.healthz_bind_address, "[::]:10256");
-  EXPECT_EQ(six->config.metrics_bind_address, "[::1]:10249");
+  // In a file the servers follow the family; the flags have defaults of their own.
+  Config six;
+  ASSERT_TRUE(
+      six.Read("kind: KubeProxyConfiguration\napiVersion: kubeproxy.config.k8s.io/v1alpha1\nbindAddress: '::'\n").ok());
+  six.Default();
+  EXPECT_EQ(six.healthz_bind_address, "[::]:10256");
+  EXPECT_EQ(six.metrics_bind_address, "[::1]:10249");
+  EXPECT_EQ(Parse({"--bind-address=::"})->config.healthz_bind_address, "0.0.0.0:10256");
   EXPECT_EQ(Parse({"--metrics-bind-address=10.0.0.1"})->config.metrics_bind_address, "10.0.0.1:10249");
+  EXPECT_EQ(Parse({"--healthz-port=0"})->config.healthz_bind_address, "");
   EXPECT_EQ(Parse({"--hostname-override= N1 "})->config.hostname_override, "n1");
+  auto nft = Parse({"--proxy-mode=nftables"});
+  EXPECT_EQ(nft->config.node_port_addresses, std::vector<std::string>{"primary"});
+  EXPECT_FALSE(nft->config.localhost());
+  EXPECT_TRUE(Parse({})->config.localhost());
+  EXPECT_FALSE(Parse({"--iptables-localhost-nodeports=false"})->config.localhost());
+}
+
+// The recording's flags, by which its kube-proxy was started, give its /flagz and its /configz.
+TEST(ConfigTest, RecordedFlags) {
+  auto text = ReadFile("../shared/goldens/proxy/15-kube-proxy/flagz.json");
+  auto configz = ReadFile("../shared/goldens/proxy/15-kube-proxy/configz.json");
+  if (!text.ok() || !configz.ok()) GTEST_SKIP() << "no recordings here";
+  std::string body = json::parse(*text)["response"]["body"];
+  std::map<std::string, std::string> recorded;
+  for (absl::string_view line : absl::StrSplit(body, '\n')) {
+    std::pair<std::string, std::string> flag = absl::StrSplit(line, absl::MaxSplits(": ", 1));
+    if (!flag.first.empty() && absl::ascii_islower(flag.first[0]) && flag.first.find(' ') == std::string::npos)
+      recorded[flag.first] = flag.second;
+  }
+  EXPECT_EQ(recorded.size(), 59u);
+  std::vector<std::string> args;
+  for (const char* name : {"cluster-cidr", "conntrack-max-per-core", "conntrack-tcp-timeout-close-wait",
+                           "conntrack-tcp-timeout-established", "hostname-override", "kubeconfig", "proxy-mode"}) {
+    args.push_back(absl::StrCat("--", name, "=", recorded[name]));
+  }
+  std::vector<const char*> pointers;
+  for (const std::string& arg : args) pointers.push_back(arg.c_str());
+  auto line = Parse(pointers);
+  ASSERT_TRUE(line.ok()) << line.status();
+  std::map<std::string, std::string> ours(line->flags.begin(), line->flags.end());
+  recorded.erase("nodeport-addresses");  // "primary", resolved once the node is known
+  for (const auto& [name, value] : recorded) EXPECT_EQ(ours[name], value) << name;
+  json want = json::parse(*configz)["response"]["body"]["kubeproxy.config.k8s.io"];
+  EXPECT_EQ(json::diff(want, line->config.ToJson()), json::array());
+}
+
+TEST(ConfigTest, ConntrackSysctls) {
+  Config::Conntrack c;
+  auto sysctls = ConntrackSysctls(c, 2);
+  EXPECT_EQ(sysctls["nf_conntrack_max"], 131072);
+  EXPECT_EQ(sysctls["nf_conntrack_tcp_timeout_established"], 86400);
+  EXPECT_EQ(sysctls.count("nf_conntrack_udp_timeout"), 0u);
+  EXPECT_EQ(ConntrackSysctls(c, 8)["nf_conntrack_max"], 262144);
+  EXPECT_EQ(ConntrackSysctls(c, 128)["nf_conntrack_max"], 1048576);
+  c.max_per_core = 0;
+  EXPECT_EQ(ConntrackSysctls(c, 2).count("nf_conntrack_max"), 0u);
+  char dir[] = "/tmp/skiff-conntrack-XXXXXX";
+  ASSERT_NE(mkdtemp(dir), nullptr);
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(std::string(dir), "nf_conntrack_max"), "1000\n").ok());
+  ASSERT_TRUE(WriteFileAtomic(JoinPath(std::string(dir), "nf_conntrack_count"), "7\n").ok());
+  ApplyConntrackSysctls({{"nf_conntrack_max", 2000}, {"nf_conntrack_udp_timeout", 30}}, std::string(dir));
+  auto fill = ReadConntrackFill(std::string(dir));
+  ASSERT_TRUE(fill.ok());
+  EXPECT_EQ(fill->entries, 7);
+  EXPECT_EQ(fill->limit, 2000);
+  EXPECT_TRUE(absl::IsNotFound(ReadConntrackFill("/nonexistent").status()));
+  EXPECT_EQ(system(absl::StrCat("rm -r ", dir).c_str()), 0);
 }
 
 }  // namespace

@@ -27,7 +27,7 @@ std::vector<Address> ParseAll(const google::protobuf::RepeatedPtrField<std::stri
 
 }  // namespace
 
-std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& service) {
+std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& service, bool external_ips) {
   const auto& spec = service.spec();
   if (service.metadata().labels().contains(kServiceProxyNameLabel)) return std::nullopt;
   if (spec.clusterip().empty() || spec.clusterip() == "None" || spec.type() == "ExternalName") return std::nullopt;
@@ -39,7 +39,7 @@ std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& servi
     if (auto a = ParseAddress(spec.clusterip())) out.cluster_ips.push_back(*a);
   }
   if (out.cluster_ips.empty()) return std::nullopt;
-  out.external_ips = ParseAll(spec.externalips());
+  if (external_ips) out.external_ips = ParseAll(spec.externalips());
   for (const auto& ingress : service.status().loadbalancer().ingress()) {
     // Mode Proxy: the load balancer sends to the node, nothing is addressed to its own IP.
     if (ingress.ip().empty() || (ingress.has_ipmode() && ingress.ipmode() != "VIP")) continue;
@@ -70,6 +70,7 @@ std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& servi
   for (const auto& port : spec.ports()) {
     uint8_t protocol = ProtocolNumber(port.protocol().empty() ? "TCP" : std::string_view(port.protocol()));
     if (protocol == 0 || !ValidPort(port.port())) continue;
+    std::erase_if(out.ports, [&](const auto& p) { return p.name == port.name() && p.protocol == protocol; });
     out.ports.push_back({.name = port.name(),
                          .port = static_cast<uint16_t>(port.port()),
                          .node_port = ValidPort(port.nodeport()) ? static_cast<uint16_t>(port.nodeport()) : uint16_t{0},

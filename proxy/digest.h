@@ -36,8 +36,10 @@ struct ServiceDigest {
   bool operator==(const ServiceDigest&) const = default;
 };
 
-// Nothing for services that are not proxied: headless, ExternalName, without a cluster IP, of another proxy.
-std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& service);
+// Nothing for services that are not proxied: headless, ExternalName, without a cluster IP, of another proxy. Of ports
+// with the same name and protocol the last counts, as upstream has it. `external_ips`: whether spec.externalIPs count
+// (feature gate AllowServiceExternalIPs).
+std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& service, bool external_ips = true);
 
 enum EndpointFlags : uint8_t {
   kReady = 1,

@@ -12,6 +12,8 @@
 #include "bpf/features.h"
 #include "client/kubeconfig.h"
 #include "client/rest.h"
+#include "proxy/conntrack_settings.h"
+#include "proxy/leftover_rules.h"
 #include "proxy/proxy.h"
 #include "proxy/show.h"
 
@@ -69,13 +71,19 @@ Task<Status> Serve(asio::io_context& loop, const CommandLine& line) {
     ok = fclose(f) == 0 && ok;
     if (!ok) VLOG(2, "Failed to apply OOMScore", {"oomScoreAdj", line.config.oom_score_adj});
   }
+  ApplyConntrackSysctls(ConntrackSysctls(line.config.conntrack, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN))),
+                        "/proc/sys/net/netfilter");
   CO_ASSIGN_OR_RETURN(auto rest, client::Rest::Make(loop.get_executor(), std::move(client_config)));
   if (line.config.mode != "ebpf") {
     LOG_INFO("The proxy mode is ebpf whatever was asked for", {"asked", line.config.mode});
   }
-  Status status =
-      co_await RunProxy(loop.get_executor(), std::move(rest), *data_path,
-                        {.config = line.config, .node_name = std::move(node), .packet_devices = line.packet_devices});
+  Status status = co_await RunProxy(loop.get_executor(), std::move(rest), *data_path,
+                                    {.config = line.config,
+                                     .gates = line.gates,
+                                     .config_file = line.config_file,
+                                     .flags = line.flags,
+                                     .node_name = std::move(node),
+                                     .packet_devices = line.packet_devices});
   co_return status;
 }
 
@@ -99,14 +107,15 @@ int Main(int argc, char** argv) {
     return 0;
   }
   if (line->show) {
-    auto text = Show(line->bpf_dir);
+    auto text = Show(line->bpf_dir, line->show_what);
     if (!text.ok()) return Fail(text.status());
     fputs(text->c_str(), stdout);
     return 0;
   }
   if (line->cleanup) {
     Status status = RemoveDataPath({.dir = line->bpf_dir, .cgroup = line->cgroup});
-    return status.ok() ? 0 : Fail(status);
+    int rules = RunProgram([](asio::io_context&) { return RemoveLeftoverRules(); });
+    return status.ok() ? rules : Fail(status);
   }
   return RunProgram([&](asio::io_context& loop) { return Serve(loop, *line); });
 }

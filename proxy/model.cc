@@ -51,12 +51,14 @@ std::vector<Candidate> Candidates(const ServicePortDigest& port, Family family,
 
 enum class Topology { kNone, kZone, kNode };
 
-// Hints narrow only where every ready endpoint has them and one of them is for us.
-Topology TopologyOf(const std::vector<Candidate>& candidates, const NodeInfo& node) {
-  bool any = false, all_node = true, for_node = false, all_zone = true, for_zone = false;
+// Hints narrow only where every ready endpoint has them and one of them is for us: those for nodes first, then those
+// for zones (upstream's topology.go).
+Topology TopologyOf(const std::vector<Candidate>& candidates, const NodeInfo& node, ModelPort* port) {
+  bool any = false, any_hint = false, all_node = true, for_node = false, all_zone = true, for_zone = false;
   for (const Candidate& c : candidates) {
     if (!c.ready()) continue;
     any = true;
+    any_hint |= c.hints != nullptr;
     if (c.hints == nullptr || c.hints->nodes.empty())
       all_node = false;
     else if (Has(c.hints->nodes, node.name))
@@ -68,7 +70,12 @@ Topology TopologyOf(const std::vector<Candidate>& candidates, const NodeInfo& no
   }
   if (!any) return Topology::kNone;
   if (all_node && for_node) return Topology::kNode;
+  port->node_hints_for_others = all_node;
   if (all_zone && for_zone) return Topology::kZone;
+  if (all_zone)
+    port->ignored_zone_hints = node.zone.empty() ? IgnoredHints::kNoZone : IgnoredHints::kNoneForZone;
+  else if (any_hint)
+    port->ignored_zone_hints = IgnoredHints::kMissing;
   return Topology::kNone;
 }
 
@@ -81,8 +88,8 @@ bool Matches(const Candidate& c, Topology topology, const NodeInfo& node) {
   return true;
 }
 
-void Categorize(std::vector<Candidate>& candidates, const NodeInfo& node) {
-  Topology topology = TopologyOf(candidates, node);
+void Categorize(std::vector<Candidate>& candidates, const NodeInfo& node, ModelPort* port) {
+  Topology topology = TopologyOf(candidates, node, port);
   bool cluster = false, local = false;
   for (Candidate& c : candidates) {
     // The flows that an endpoint has are kept while it serves, whether or not it takes new ones.
@@ -115,12 +122,15 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
   if (out.health_check_node_port != 0) {
     std::vector<Address> local;
     for (const SliceDigest* slice : slices) {
+      // A slice without ports has no endpoint for anybody.
+      if (slice->ports.empty()) continue;
       for (const EndpointDigest& e : slice->endpoints) {
         if ((e.flags & kReady) && (e.flags & kLocal)) local.push_back(e.address);
       }
     }
     std::sort(local.begin(), local.end());
-    out.local_ready_endpoints = static_cast<int>(std::unique(local.begin(), local.end()) - local.begin());
+    local.erase(std::unique(local.begin(), local.end()), local.end());
+    for (const Address& a : local) out.local_ready_endpoints[static_cast<size_t>(FamilyOf(a))]++;
   }
 
   for (Family family : {Family::kIPv4, Family::kIPv6}) {
@@ -136,7 +146,7 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
       ModelPort p{
           .name = port.name, .protocol = port.protocol, .family = family, .affinity_seconds = service.affinity_seconds};
       auto candidates = Candidates(port, family, slices);
-      Categorize(candidates, node);
+      Categorize(candidates, node, &p);
       bool any = false, local = false;
       for (const Candidate& c : candidates) {
         if ((c.endpoint.state & ~SKIFF_BACKEND_HERE) == 0) continue;
@@ -171,6 +181,14 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
         if (checked != 0) p.source_ranges = ranges;
       }
       if (port.node_port != 0) add(NodePortKey(family, port.node_port, port.protocol), external);
+      if (service.external_local && any && !local) {
+        // As upstream: no answer. The load balancer has not noticed yet, and the client tries again.
+        for (size_t i = internal_count; i < p.frontends.size(); i++)
+          p.frontends[i].flags |= SKIFF_FRONTEND_OUTSIDE_DROP;
+      }
+      if (service.internal_local && any && !local) {
+        for (size_t i = 0; i < internal_count; i++) p.frontends[i].flags |= SKIFF_FRONTEND_OUTSIDE_DROP;
+      }
       p.no_local_internal = service.internal_local && any && !local;
       p.no_local_external = service.external_local && any && !local && p.frontends.size() > internal_count;
       out.external |= p.frontends.size() > internal_count;

@@ -17,6 +17,14 @@ struct NodeInfo {
   bool operator==(const NodeInfo&) const = default;
 };
 
+// Why hints did not narrow the endpoints of a port, though there were ready ones; for the log.
+enum class IgnoredHints : uint8_t {
+  kNone,         // used, or nothing to use
+  kMissing,      // one or more endpoints have none
+  kNoZone,       // the node has no zone
+  kNoneForZone,  // none is for the node's zone
+};
+
 struct ModelEndpoint {
   Address address = {};
   uint16_t port = 0;  // host order
@@ -42,14 +50,16 @@ struct ModelPort {
   std::vector<Prefix> source_ranges;  // for frontends with SKIFF_FRONTEND_RANGES; sorted, unique
   // There are endpoints, but none here, and the policy is Local.
   bool no_local_internal = false, no_local_external = false;
+  IgnoredHints ignored_zone_hints = IgnoredHints::kNone;
+  bool node_hints_for_others = false;  // every endpoint has node hints, none is for this node
 };
 
 struct ServiceModel {
   std::vector<ModelPort> ports;
   std::vector<FrontendKey> addresses;  // the service's own: their other ports refuse
   uint16_t health_check_node_port = 0;
-  int local_ready_endpoints = 0;
-  bool external = false;  // some frontend is meant for traffic from outside
+  int local_ready_endpoints[2] = {0, 0};  // addresses on this node, by family; with a health check node port
+  bool external = false;                  // some frontend is meant for traffic from outside
 };
 
 ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* const> slices, const NodeInfo& node);

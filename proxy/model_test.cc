@@ -215,7 +215,8 @@ TEST(ModelTest, AffinityAndHealthCheck) {
   const SliceDigest* pointer = &*slice;
   ServiceModel model = Build(*digest, {&pointer, 1}, {"n1", ""});
   EXPECT_EQ(model.health_check_node_port, 31000);
-  EXPECT_EQ(model.local_ready_endpoints, 2);
+  EXPECT_EQ(model.local_ready_endpoints[0], 2);
+  EXPECT_EQ(model.local_ready_endpoints[1], 0);
 }
 
 TEST(AddressTest, ParsesAndRefuses) {

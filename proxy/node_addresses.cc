@@ -34,27 +34,84 @@ StatusOr<std::vector<Address>> LocalAddresses() {
   return out;
 }
 
-std::map<Address, bool> NodePortAddresses(std::span<const Address> local, std::span<const std::string> cidrs,
-                                          std::span<const Address> primary, bool localhost) {
-  std::map<Address, bool> out;
-  std::vector<Prefix> prefixes;
-  bool only_primary = !cidrs.empty() && cidrs[0] == "primary";
-  for (const std::string& text : cidrs) {
-    if (auto prefix = ParsePrefix(text)) prefixes.push_back(*prefix);
+NodeIps DetectNodeIps(std::span<const Address> internal, std::span<const Address> external,
+                      const std::string& bind_address) {
+  NodeIps out;
+  bool first = true;
+  for (std::span<const Address> addresses : {internal, external}) {
+    for (const Address& a : addresses) {
+      auto& slot = FamilyOf(a) == Family::kIPv4 ? out.v4 : out.v6;
+      if (slot) continue;
+      slot = a;
+      if (first) out.primary = FamilyOf(a);
+      first = false;
+    }
   }
-  auto wanted = [&](const Address& a) {
-    if (only_primary) return std::find(primary.begin(), primary.end(), a) != primary.end();
-    if (cidrs.empty()) return true;
-    return std::any_of(prefixes.begin(), prefixes.end(), [&](const Prefix& p) { return p.Contains(a); });
-  };
+  if (auto bind = ParseAddress(bind_address); bind && !IsUnspecified(*bind)) {
+    out.primary = FamilyOf(*bind);
+    (out.primary == Family::kIPv4 ? out.v4 : out.v6) = bind;
+  }
+  return out;
+}
+
+std::vector<std::string> ResolveNodePortAddresses(const std::vector<std::string>& setting, const NodeIps& node) {
+  if (setting.size() != 1 || setting[0] != "primary") return setting;
+  std::vector<std::string> out;
+  if (node.v4 && !IsLoopback(*node.v4)) out.push_back(FormatAddress(*node.v4) + "/32");
+  if (node.v6 && !IsLoopback(*node.v6)) out.push_back(FormatAddress(*node.v6) + "/128");
+  return out;
+}
+
+namespace {
+
+// Those of one family; empty: all of it.
+std::vector<Prefix> PrefixesOf(Family family, std::span<const std::string> cidrs) {
+  std::vector<Prefix> out;
+  for (const std::string& text : cidrs) {
+    auto prefix = ParsePrefix(text);
+    if (!prefix || (text.find(':') == std::string::npos) != (family == Family::kIPv4)) continue;
+    if (prefix->bits == (family == Family::kIPv4 ? 96 : 0)) return {};
+    out.push_back(*prefix);
+  }
+  return out;
+}
+
+bool Takes(const std::vector<Prefix>& prefixes, const Address& a) {
+  return prefixes.empty() ||
+         std::any_of(prefixes.begin(), prefixes.end(), [&](const Prefix& p) { return p.Contains(a); });
+}
+
+}  // namespace
+
+std::map<Address, bool> NodePortAddresses(std::span<const Address> local, std::span<const std::string> cidrs,
+                                          bool localhost) {
+  std::map<Address, bool> out;
+  std::vector<Prefix> v4 = PrefixesOf(Family::kIPv4, cidrs), v6 = PrefixesOf(Family::kIPv6, cidrs);
   for (const Address& a : local) {
-    if (IsLinkLocal(a) || !wanted(a)) continue;
+    bool four = FamilyOf(a) == Family::kIPv4;
+    // The link's addresses of IPv6 are the same on several links.
+    if ((!four && IsLinkLocal(a)) || !Takes(four ? v4 : v6, a)) continue;
     if (IsLoopback(a)) {
-      if (localhost && FamilyOf(a) == Family::kIPv4) out[a] = true;
+      if (localhost && four) out[a] = true;
       continue;
     }
     out[a] = false;
   }
+  return out;
+}
+
+std::vector<std::string> HealthCheckAddresses(Family family, std::span<const Address> local,
+                                              std::span<const std::string> cidrs) {
+  bool four = family == Family::kIPv4;
+  std::vector<Prefix> prefixes = PrefixesOf(family, cidrs);
+  if (prefixes.empty()) return {four ? "0.0.0.0" : "[::]"};
+  std::vector<std::string> out;
+  for (const Address& a : local) {
+    if (FamilyOf(a) != family || !Takes(prefixes, a) || (!four && IsLinkLocal(a))) continue;
+    out.push_back(four ? FormatAddress(a) : "[" + FormatAddress(a) + "]");
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

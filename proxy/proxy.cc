@@ -1,5 +1,7 @@
 #include "proxy/proxy.h"
 
+#include <sys/utsname.h>
+
 #include <unordered_map>
 
 #include "base/log.h"
@@ -7,9 +9,13 @@
 #include "base/program.h"
 #include "client/events.h"
 #include "client/informer.h"
+#include "client/request_metrics.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
 #include "k8s/io/api/discovery/v1/generated.pb.h"
+#include "proxy/config_watch.h"
+#include "proxy/conntrack_settings.h"
+#include "proxy/leftover_rules.h"
 #include "proxy/node_addresses.h"
 #include "proxy/node_health_servers.h"
 #include "proxy/packet_path.h"
@@ -29,6 +35,7 @@ using client::InformerOptions;
 constexpr char kZoneLabel[] = "topology.kubernetes.io/zone";
 constexpr char kTriggerAnnotation[] = "endpoints.kubernetes.io/last-change-trigger-time";
 constexpr char kToBeDeletedTaint[] = "ToBeDeletedByClusterAutoscaler";
+constexpr char kConntrackRoot[] = "/proc/sys/net/netfilter";
 constexpr std::chrono::nanoseconds kFirstRetry = std::chrono::milliseconds(100);
 constexpr std::chrono::nanoseconds kLastRetry = std::chrono::seconds(30);
 
@@ -45,6 +52,11 @@ std::optional<WallTime> ParseTrigger(const std::string& text) {
   if (*rest != 'Z') return std::nullopt;
   auto at = std::chrono::seconds(timegm(&parts)) + std::chrono::nanoseconds(ns);
   return WallTime(std::chrono::duration_cast<WallTime::duration>(at));
+}
+
+std::string HostName() {
+  utsname name;
+  return uname(&name) == 0 ? name.nodename : "";
 }
 
 // Informers keep their objects; of ours nothing is needed beyond identity, because the digest is what counts. So each
@@ -69,11 +81,21 @@ class Proxy {
         data_path_(data_path),
         options_(std::move(options)),
         metrics_(registry_),
-        health_(Clock::Real()),
+        health_(Clock::Real(), 2 * options_.config.sync_period()),
         syncer_(data_path.maps(), NodeInfo{options_.node_name, ""}, Clock::Real(), metrics_, health_),
-        servers_(executor, options_.config, health_, metrics_, registry_),
-        node_health_(executor, health_, {"[::]", "0.0.0.0"}),
-        events_(rest_, "kube-proxy", options_.node_name),
+        servers_(executor, options_.config, ShownFlags(), health_, metrics_, registry_),
+        events_(rest_, "kube-proxy", HostName()),
+        node_health_(executor, health_, options_.node_name,
+                     [this](const std::string& service, std::string message) {
+                       size_t slash = service.find('/');
+                       client::ObjectReference about;
+                       about.set_apiversion("v1");
+                       about.set_kind("Service");
+                       about.set_namespace_(service.substr(0, slash));
+                       about.set_name(service.substr(slash + 1));
+                       events_.Record(about, client::kWarning, "FailedToStartServiceHealthcheck", "Listen",
+                                      std::move(message));
+                     }),
         wakeup_(executor),
         udp_wakeup_(executor),
         group_(executor) {}
@@ -86,7 +108,12 @@ class Proxy {
     std::optional<WallTime> trigger;
   };
 
+  std::vector<std::pair<std::string, std::string>> ShownFlags() const;
   void AddMetrics();
+  void RecordOnNode(std::string_view type, std::string_view reason, std::string message);
+  Task<Status> Listen();
+  Task<void> WatchConfig();
+  Task<void> TakeOver();
   void MakeInformers();
   void OnSlice(const std::string& key);
   void OnService(const std::string& key);
@@ -106,11 +133,13 @@ class Proxy {
   Health health_;
   Syncer syncer_;
   Servers servers_;
+  client::SeriesRecorder events_;
   NodeHealthServers node_health_;
-  client::EventRecorder events_;
   Wakeup wakeup_, udp_wakeup_;
   std::unique_ptr<PacketPath> packet_path_;  // while a service is meant for traffic from outside
   std::vector<Address> primary_;
+  std::optional<NodeIps> node_ips_;
+  Status ended_;  // why the proxy is to end
   // From a transform to the handler that follows it. A deletion may come between the two (the object was made anew
   // while nobody watched), so it leaves these alone.
   std::unordered_map<std::string, std::optional<ServiceDigest>> pending_services_;
@@ -121,8 +150,22 @@ class Proxy {
   TaskGroup group_;  // last: its coroutines use all of the above
 };
 
+std::vector<std::pair<std::string, std::string>> Proxy::ShownFlags() const {
+  if (!options_.gates.Enabled("ComponentFlagz")) return {};
+  return options_.flags;
+}
+
 void Proxy::AddMetrics() {
   registry_.AddProcessMetrics();
+  registry_.AddMetaMetrics();
+  client::EnableRequestMetrics(registry_);
+  registry_.Collector("kubernetes_feature_enabled",
+                      "[BETA] This metric records the data about the stage and enablement of a k8s feature.", "gauge",
+                      [this](const metrics::Emit& emit) {
+                        options_.gates.Each([&](const char* name, const char* stage, bool on) {
+                          emit({{{"name", name}, {"stage", stage}}, on ? 1.0 : 0.0});
+                        });
+                      });
   std::string version = kKubernetesVersion;
   registry_
       .Gauges(
@@ -146,12 +189,18 @@ void Proxy::AddMetrics() {
                       [this](const metrics::Emit& emit) {
                         emit({{{"map", "frontends"}}, static_cast<double>(syncer_.reconciler().frontends())});
                         emit({{{"map", "backends"}}, static_cast<double>(syncer_.reconciler().backends())});
+                        if (auto fill = ReadConntrackFill(kConntrackRoot); fill.ok()) {
+                          emit({{{"map", "nf_conntrack"}}, static_cast<double>(fill->entries)});
+                        }
                         if (packet_path_ == nullptr) return;
                         auto flows = CountFlows(data_path_.maps_dir());
                         if (flows.ok()) emit({{{"map", "flows"}}, static_cast<double>(*flows)});
                       });
   registry_.Collector("skiff_proxy_map_capacity", "[ALPHA] Most entries that the kernel maps can hold", "gauge",
                       [](const metrics::Emit& emit) {
+                        if (auto fill = ReadConntrackFill(kConntrackRoot); fill.ok()) {
+                          emit({{{"map", "nf_conntrack"}}, static_cast<double>(fill->limit)});
+                        }
                         emit({{{"map", "flows"}}, double{SKIFF_MAX_FLOWS}});
                         emit({{{"map", "frontends"}}, double{SKIFF_MAX_FRONTENDS}});
                         emit({{{"map", "backends"}}, double{SKIFF_MAX_BACKEND_CHUNKS} * SKIFF_CHUNK_SIZE});
@@ -176,7 +225,7 @@ void Proxy::MakeInformers() {
       rest_, InformerOptions{.label_selector = "!service.kubernetes.io/service-proxy-name",
                              .field_selector = "spec.clusterIP!=None"});
   services_->SetTransform([this](core::Service& service) {
-    pending_services_[client::KeyOf(service)] = Digest(service);
+    pending_services_[client::KeyOf(service)] = Digest(service, options_.gates.Enabled("AllowServiceExternalIPs"));
     Hollow(service);
   });
   services_->AddHandler({.added = [this](const auto& s) { OnService(client::KeyOf(*s)); },
@@ -222,6 +271,7 @@ void Proxy::OnSlice(const std::string& key) {
 void Proxy::OnNode(const core::Node* node) {
   bool eligible = node != nullptr && !node->metadata().has_deletiontimestamp();
   primary_.clear();
+  std::vector<Address> internal, external;
   std::string zone;
   if (node != nullptr) {
     for (const auto& taint : node->spec().taints()) eligible &= taint.key() != kToBeDeletedTaint;
@@ -229,8 +279,29 @@ void Proxy::OnNode(const core::Node* node) {
     if (label != node->metadata().labels().end()) zone = label->second;
     for (const auto& address : node->status().addresses()) {
       auto a = ParseAddress(address.address());
-      if (a && (address.type() == "InternalIP" || address.type() == "ExternalIP")) primary_.push_back(*a);
+      if (a && (address.type() == "InternalIP" || address.type() == "ExternalIP")) {
+        primary_.push_back(*a);
+        (address.type() == "InternalIP" ? internal : external).push_back(*a);
+      }
     }
+  } else {
+    LOG_INFO("Node is being deleted", {"node", options_.node_name});
+  }
+  NodeIps ips = DetectNodeIps(internal, external, options_.config.bind_address);
+  if (node != nullptr && node_ips_ != ips) {
+    auto text = [](const NodeIps& n) {
+      std::vector<std::string> out;
+      if (n.v4) out.push_back(FormatAddress(*n.v4));
+      if (n.v6) out.insert(n.primary == Family::kIPv6 ? out.begin() : out.end(), FormatAddress(*n.v6));
+      return absl::StrCat("[", absl::StrJoin(out, " "), "]");
+    };
+    if (node_ips_) {
+      LOG_INFO("NodeIPs changed for the node", {"node", options_.node_name}, {"newNodeIPs", text(ips)},
+               {"oldNodeIPs", text(*node_ips_)});
+    } else if (ips.v4 || ips.v6) {
+      LOG_INFO("Successfully retrieved NodeIPs", {"NodeIPs", text(ips)});
+    }
+    node_ips_ = ips;
   }
   health_.SetNode(node != nullptr, eligible);
   if (syncer_.SetZone(zone)) wakeup_.Notify();
@@ -247,10 +318,15 @@ void Proxy::UpdateNodeAddresses() {
     LOG_ERROR(local.status(), "Failed to read the node's addresses");
     return;
   }
-  const Config& c = options_.config;
-  if (syncer_.SetNodeAddresses(NodePortAddresses(*local, c.node_port_addresses, primary_, c.localhost_node_ports))) {
-    wakeup_.Notify();
+  std::vector<std::string> cidrs =
+      ResolveNodePortAddresses(options_.config.node_port_addresses, node_ips_.value_or(NodeIps{}));
+  if (syncer_.SetNodeAddresses(NodePortAddresses(*local, cidrs, options_.config.localhost()))) wakeup_.Notify();
+  if (options_.config_file.empty() && cidrs != options_.config.node_port_addresses) {
+    servers_.SetFlag("nodeport-addresses", absl::StrCat("[", absl::StrJoin(cidrs, ","), "]"));
   }
+  node_health_.SetAddresses(HealthCheckAddresses(Family::kIPv4, *local, cidrs),
+                            HealthCheckAddresses(Family::kIPv6, *local, cidrs));
+  node_health_.Update(syncer_.local_health());
   if (packet_path_ != nullptr) UpdatePacketPath();
 }
 
@@ -309,6 +385,7 @@ Task<Status> Proxy::SyncLoop() {
   bool attached = false;
   std::chrono::nanoseconds retry = kFirstRetry;
   for (;;) {
+    CO_RETURN_IF_ERROR(ended_);
     Status problem;
     if (syncer_.dirty()) {
       auto result = syncer_.Sync();
@@ -323,6 +400,8 @@ Task<Status> Proxy::SyncLoop() {
           if (packet_path_ == nullptr) (void)PacketPath::Remove();
           CO_RETURN_IF_ERROR(data_path_.Attach());
           attached = true;
+          // Only now, so that services go on meanwhile.
+          group_.Spawn("remove upstream's rules", TakeOver());
           ReleaseStartupMemory();
           LOG_INFO("Services are served", {"services", syncer_.services()}, {"endpointSlices", syncer_.slices()},
                    {"cgroup", data_path_.cgroup()});
@@ -341,21 +420,57 @@ Task<Status> Proxy::SyncLoop() {
   }
 }
 
+// As upstream: the Node object by its name alone.
+void Proxy::RecordOnNode(std::string_view type, std::string_view reason, std::string message) {
+  client::ObjectReference node;
+  node.set_apiversion("v1");
+  node.set_kind("Node");
+  node.set_name(options_.node_name);
+  events_.Record(node, type, reason, "StartKubeProxy", std::move(message));
+}
+
+Task<Status> Proxy::Listen() {
+  const char* failed = nullptr;
+  Status status = servers_.Listen(&failed);
+  if (!status.ok()) {
+    RecordOnNode(client::kWarning, failed, std::string(status.message()));
+    CO_RETURN_IF_ERROR(co_await SleepFor(std::chrono::seconds(1)));  // for the Event to get out
+  }
+  co_return status;
+}
+
+Task<void> Proxy::TakeOver() {
+  Status status = co_await RemoveLeftoverRules();
+  if (!status.ok()) LOG_ERROR(status, "Rules of another kube-proxy are left and may catch connections to services");
+}
+
+Task<void> Proxy::WatchConfig() {
+  Status status = co_await WatchConfigFile(executor_, options_.config_file);
+  if (absl::IsFailedPrecondition(status)) {
+    ended_ = status;
+    wakeup_.Notify();
+  } else if (!absl::IsCancelled(status)) {
+    LOG_ERROR(status, "The configuration file is not watched");
+  }
+}
+
 Task<Status> Proxy::Run() {
   AddMetrics();
-  CO_RETURN_IF_ERROR(servers_.Listen());
+  group_.Spawn("send events", events_.Run());
+  CO_RETURN_IF_ERROR(co_await Listen());
   group_.Spawn("listen again", servers_.Retry());
+  if (!options_.config_file.empty()) group_.Spawn("watch configuration", WatchConfig());
   MakeInformers();
   group_.Spawn("watch node", nodes_->Run());
   CO_RETURN_IF_ERROR(co_await nodes_->WaitForSync());
   if (nodes_->size() == 0) LOG_WARNING("The node does not exist yet", {"node", options_.node_name});
-  // As upstream: the Node object by its name alone.
-  client::ObjectReference node;
-  node.set_kind("Node");
-  node.set_name(options_.node_name);
-  node.set_uid(options_.node_name);
-  events_.Record(node, client::kNormal, "Starting", "");
-  group_.Spawn("send events", events_.Run());
+  if (options_.config.node_port_addresses.empty()) {
+    LOG_ERROR(absl::FailedPreconditionError(
+                  "nodePortAddresses is unset; NodePort connections will be accepted on all local IPs. Consider using "
+                  "`--nodeport-addresses primary`"),
+              "Kube-proxy configuration may be incomplete or incorrect");
+  }
+  RecordOnNode(client::kNormal, "Starting", "");
   group_.Spawn("watch services", services_->Run());
   group_.Spawn("watch endpoint slices", slices_->Run());
   CO_RETURN_IF_ERROR(co_await services_->WaitForSync());

@@ -14,12 +14,16 @@ namespace skiff::proxy {
 
 struct ProxyOptions {
   Config config;
+  api::FeatureGates gates;
+  std::string config_file;                                 // ends the proxy when it is written to; "": there is none
+  std::vector<std::pair<std::string, std::string>> flags;  // for /flagz
   std::string node_name;
   // Names of the devices that take traffic from outside; empty: chosen (SelectDevices).
   std::vector<std::string> packet_devices;
 };
 
-// Until cancelled (then kCancelled; the data path goes on) or until something at start fails for good.
+// Until cancelled (then kCancelled; the data path goes on), until something at start fails for good, or until the
+// configuration file is written to.
 Task<Status> RunProxy(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, DataPath& data_path,
                       ProxyOptions options);
 

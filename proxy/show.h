@@ -3,6 +3,7 @@
 #define SKIFF_PROXY_SHOW_H_
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "proxy/bpf_maps.h"
@@ -14,8 +15,27 @@ namespace skiff::proxy {
 // NodePorts.
 StatusOr<std::string> ShowServices(BpfMaps& maps);
 
-// The same with what the kernel programs counted, and the connection table's fill. `bpf_dir` as --bpf-dir.
-StatusOr<std::string> Show(const std::string& bpf_dir);
+// A client that keeps its endpoint (session affinity), and since when it has not connected.
+struct AffinityEntry {
+  skiff_affinity_key key;
+  skiff_affinity value;
+};
+// One line each: service port, client (an address, or the network namespace of a pod or of the node), endpoint, age.
+// `now`: CLOCK_MONOTONIC nanoseconds.
+std::string ShowAffinity(const std::vector<AffinityEntry>& entries, BpfMaps& maps, uint64_t now);
+
+struct FlowEntry {
+  skiff_flow_key key;
+  skiff_flow value;
+};
+// Connections of the packet path, one line each: protocol, client, service, endpoint, the node's own address and port
+// where it stands in for the client, and for how long nothing passed. Connections of sockets are the kernel's own:
+// ss(8) shows them, with the endpoint as their peer.
+std::string ShowConnections(const std::vector<FlowEntry>& entries, uint64_t now);
+
+// `what`: "services", "affinity", "connections", "counters"; all but affinity and connections if empty. With what the
+// kernel programs counted, and the connection table's fill. `bpf_dir` as --bpf-dir. kInvalidArgument for other words.
+StatusOr<std::string> Show(const std::string& bpf_dir, const std::vector<std::string>& what = {});
 
 }  // namespace skiff::proxy
 

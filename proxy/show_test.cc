@@ -36,6 +36,42 @@ TEST(ShowTest, Services) {
             "\nNodePorts answer on: 10.250.0.1, 127.0.0.1 (own processes)\n");
 }
 
+TEST(ShowTest, AffinityAndConnections) {
+  FakeBpfMaps maps;
+  maps.backends[7] = {.address = *ParseAddress("10.1.0.1"), .port = htons(8080), .state = 1, .service = 3};
+  AffinityEntry by_address = {{.service = 3, .kind = 0, .client = {}},
+                              {.used = 5000000000, .backend = 7, .reserved = 0}};
+  Address client = *ParseAddress("203.0.113.9");
+  for (size_t i = 0; i < 4; i++) by_address.key.client[i] = client.word[i];
+  AffinityEntry by_netns = {{.service = 3, .kind = 1, .client = {42, 0, 0, 0}},
+                            {.used = 9000000000, .backend = 8, .reserved = 0}};
+  EXPECT_EQ(ShowAffinity({by_netns, by_address}, maps, 9500000000),
+            "SERVICE CLIENT                       ENDPOINT                 UNUSED FOR\n"
+            "3       203.0.113.9                  10.1.0.1:8080            4s\n"
+            "3       netns 42                     gone                     0s\n");
+  FlowEntry to = {{.source = client,
+                   .destination = *ParseAddress("10.250.0.1"),
+                   .source_port = htons(40000),
+                   .destination_port = htons(30080),
+                   .protocol = IPPROTO_TCP,
+                   .kind = SKIFF_FLOW_TO_BACKEND},
+                  {.used = 1000000000, .address = *ParseAddress("10.1.0.1"), .port = htons(8080)}};
+  FlowEntry as = {{.source = client,
+                   .destination = *ParseAddress("10.1.0.1"),
+                   .source_port = htons(40000),
+                   .destination_port = htons(8080),
+                   .protocol = IPPROTO_TCP,
+                   .kind = SKIFF_FLOW_MASQUERADE},
+                  {.used = 1000000000, .address = *ParseAddress("10.250.0.1"), .port = htons(61000)}};
+  EXPECT_EQ(
+      ShowConnections({as, to}, 3000000000),
+      "PROTO CLIENT                   SERVICE                  ENDPOINT                 AS                       "
+      "UNUSED FOR\n"
+      "TCP   203.0.113.9:40000        10.250.0.1:30080         10.1.0.1:8080            10.250.0.1:61000         2s\n");
+  EXPECT_EQ(Show("/nonexistent", {"pods"}).status().message(),
+            "kube-proxy show: \"pods\" is not one of services, affinity, connections, counters");
+}
+
 // The recorded rule sets of upstream's nftables mode, read as "who goes where", say the same as our maps.
 class RecordedRules {
  public:

@@ -82,6 +82,32 @@ bool Syncer::SetNodeAddresses(std::map<Address, bool> addresses) {
   return true;
 }
 
+void Syncer::LogHints(const std::string& service, const ModelPort& port) const {
+  auto name = [&] {
+    const FrontendKey* key = port.frontends.empty() ? nullptr : &port.frontends[0].key;
+    return key != nullptr ? FormatKey(*key) : service;
+  };
+  if (port.node_hints_for_others) {
+    VLOG(2, "Ignoring same-node topology hints for service since no hints were provided for node", {"service", name()},
+         {"node", node_.name});
+  }
+  switch (port.ignored_zone_hints) {
+    case IgnoredHints::kNone: break;
+    case IgnoredHints::kMissing:
+      VLOG(7, "Ignoring same-zone topology hints for service since one or more endpoints is missing a zone hint",
+           {"service", name()});
+      break;
+    case IgnoredHints::kNoZone:
+      VLOG(2, "Ignoring same-zone topology hints for service since node is missing label", {"service", name()},
+           {"label", "topology.kubernetes.io/zone"});
+      break;
+    case IgnoredHints::kNoneForZone:
+      VLOG(2, "Ignoring same-zone topology hints for service since no hints were provided for zone",
+           {"service", name()}, {"zone", node_.zone});
+      break;
+  }
+}
+
 ServiceChange Syncer::BuildChange(const std::string& service, Entry& entry) {
   ServiceChange change{service, std::nullopt};
   NoLocal no_local;
@@ -93,11 +119,15 @@ ServiceChange Syncer::BuildChange(const std::string& service, Entry& entry) {
     change.model = Build(*entry.service, slices, node_);
     for (const ModelPort& port : change.model->ports) {
       auto family = static_cast<size_t>(port.family);
+      LogHints(service, port);
       if (port.no_local_internal) no_local.internal[family]++;
       if (port.no_local_external) no_local.external[family]++;
     }
     if (change.model->health_check_node_port != 0) {
-      local_health_[service] = {change.model->health_check_node_port, change.model->local_ready_endpoints};
+      LocalHealth& health = local_health_[service];
+      health.port = change.model->health_check_node_port;
+      for (size_t family : {0u, 1u}) health.local_endpoints[family] = change.model->local_ready_endpoints[family];
+      for (const Address& ip : entry.service->cluster_ips) health.families[static_cast<size_t>(FamilyOf(ip))] = true;
     }
   }
   for (size_t family : {0u, 1u}) {

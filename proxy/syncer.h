@@ -34,7 +34,8 @@ class Syncer {
   // Services with a health check node port: what their health check says.
   struct LocalHealth {
     uint16_t port = 0;
-    int local_endpoints = 0;
+    int local_endpoints[2] = {0, 0};    // by family
+    bool families[2] = {false, false};  // those that the service has
   };
   const std::map<std::string, LocalHealth>& local_health() const { return local_health_; }
   // Services that traffic from outside may be for.
@@ -59,6 +60,7 @@ class Syncer {
   };
 
   void MarkDirty(const std::string& service);
+  void LogHints(const std::string& service, const ModelPort& port) const;
   ServiceChange BuildChange(const std::string& service, Entry& entry);
   void RemoveIfEmpty(const std::string& service);
 

@@ -157,10 +157,11 @@ TEST_F(SyncerTest, LocalPoliciesAreCounted) {
 
 TEST(NodeAddressesTest, Selection) {
   std::vector<Address> local = {A("127.0.0.1"), A("::1"), A("10.0.0.5"), A("192.168.1.1"), A("fd00::5"), A("fe80::1")};
-  std::vector<Address> primary = {A("10.0.0.5")};
-  auto show = [&](std::vector<std::string> cidrs, bool localhost) {
+  NodeIps node = DetectNodeIps(std::vector<Address>{A("10.0.0.5")}, {}, "0.0.0.0");
+  auto show = [&](std::vector<std::string> setting, bool localhost) {
     Lines out;
-    for (const auto& [address, host_only] : NodePortAddresses(local, cidrs, primary, localhost)) {
+    std::vector<std::string> cidrs = ResolveNodePortAddresses(setting, node);
+    for (const auto& [address, host_only] : NodePortAddresses(local, cidrs, localhost)) {
       out.push_back(FormatAddress(address) + (host_only ? "*" : ""));
     }
     std::sort(out.begin(), out.end());
@@ -168,9 +169,40 @@ TEST(NodeAddressesTest, Selection) {
   };
   EXPECT_EQ(show({}, true), (Lines{"10.0.0.5", "127.0.0.1*", "192.168.1.1", "fd00::5"}));
   EXPECT_EQ(show({}, false), (Lines{"10.0.0.5", "192.168.1.1", "fd00::5"}));
-  EXPECT_EQ(show({"primary"}, true), (Lines{"10.0.0.5"}));
+  // A family that no CIDR speaks of is open, as upstream has it.
+  EXPECT_EQ(show({"primary"}, true), (Lines{"10.0.0.5", "fd00::5"}));
   EXPECT_EQ(show({"192.168.0.0/16", "fd00::/8"}, true), (Lines{"192.168.1.1", "fd00::5"}));
-  EXPECT_EQ(show({"127.0.0.0/8"}, true), (Lines{"127.0.0.1*"}));
+  EXPECT_EQ(show({"127.0.0.0/8", "fd01::/64"}, true), (Lines{"127.0.0.1*"}));
+  EXPECT_EQ(show({"0.0.0.0/0", "10.0.0.0/8"}, false), (Lines{"10.0.0.5", "192.168.1.1", "fd00::5"}));
+  node = DetectNodeIps(std::vector<Address>{A("10.0.0.5")}, std::vector<Address>{A("fd00::5")}, "192.168.1.1");
+  EXPECT_EQ(show({"primary"}, true), (Lines{"192.168.1.1", "fd00::5"}));
+}
+
+TEST(NodeAddressesTest, NodeIps) {
+  auto detect = [](Lines internal, Lines external, const char* bind = "0.0.0.0") {
+    std::vector<Address> in, ex;
+    for (const auto& text : internal) in.push_back(A(text));
+    for (const auto& text : external) ex.push_back(A(text));
+    NodeIps ips = DetectNodeIps(in, ex, bind);
+    return absl::StrCat(FamilyName(ips.primary), " ", ips.v4 ? FormatAddress(*ips.v4) : "-", " ",
+                        ips.v6 ? FormatAddress(*ips.v6) : "-");
+  };
+  EXPECT_EQ(detect({}, {}), "IPv4 - -");
+  EXPECT_EQ(detect({"10.0.0.1", "10.0.0.2"}, {"192.0.2.1"}), "IPv4 10.0.0.1 -");
+  EXPECT_EQ(detect({"fd00::1", "10.0.0.2"}, {}), "IPv6 10.0.0.2 fd00::1");
+  EXPECT_EQ(detect({"10.0.0.1"}, {"192.0.2.1", "2001:db8::1"}), "IPv4 10.0.0.1 2001:db8::1");
+  EXPECT_EQ(detect({"10.0.0.1"}, {}, "10.9.9.9"), "IPv4 10.9.9.9 -");
+  EXPECT_EQ(detect({"10.0.0.1"}, {}, "fd00::9"), "IPv6 10.0.0.1 fd00::9");
+}
+
+TEST(NodeAddressesTest, HealthCheckAddresses) {
+  std::vector<Address> local = {A("127.0.0.1"), A("10.0.0.5"), A("192.168.1.1"), A("fd00::5"), A("fe80::1")};
+  auto at = [&](Family family, Lines cidrs) { return HealthCheckAddresses(family, local, cidrs); };
+  EXPECT_EQ(at(Family::kIPv4, {}), (Lines{"0.0.0.0"}));
+  EXPECT_EQ(at(Family::kIPv6, {}), (Lines{"[::]"}));
+  EXPECT_EQ(at(Family::kIPv4, {"10.0.0.0/8", "192.168.0.0/16"}), (Lines{"10.0.0.5", "192.168.1.1"}));
+  EXPECT_EQ(at(Family::kIPv6, {"10.0.0.0/8"}), (Lines{"[::]"}));
+  EXPECT_EQ(at(Family::kIPv6, {"fd00::/64"}), (Lines{"[fd00::5]"}));
 }
 
 }  // namespace

@@ -17,6 +17,9 @@ from .server import Server, free_port
 # Families that come from Go's runtime and from libraries that upstream links but does not use here.
 NOT_OURS = ("go_", "aggregator_", "apiserver_", "cardinality_")
 
+# Flags that the recorded kube-proxy was started with; the others had their defaults.
+FLAGS = ("cluster-cidr", "conntrack-max-per-core", "conntrack-tcp-timeout-close-wait", "conntrack-tcp-timeout-established", "hostname-override", "proxy-mode")
+
 # Lines of /statusz about this run, and about the language it is not written in.
 RUN_LINES = re.compile(r"^(Started|Up|Go version) .*\n", re.M)
 
@@ -31,23 +34,21 @@ def cgroup2():
 
 
 class Proxy:
-    def __init__(self, binaries, server, config):
+    def __init__(self, binaries, server, flags):
         self.binary = os.path.join(binaries, "kube-proxy")
         self.dir = tempfile.mkdtemp(prefix="skiff-score-proxy-")
         self.cgroup = os.path.join(cgroup2(), os.path.basename(self.dir))
         os.mkdir(self.cgroup)
         self.ports = {10256: free_port(), 10249: free_port()}
-        kubeconfig = os.path.join(server.dir, "admin.kubeconfig")
-        self.replaced = {"kubeconfig": kubeconfig, "healthzBindAddress": f"127.0.0.1:{self.ports[10256]}",
-                         "metricsBindAddress": f"127.0.0.1:{self.ports[10249]}"}
-        config = json.loads(json.dumps(config))
-        config["clientConnection"]["kubeconfig"] = kubeconfig
-        config["healthzBindAddress"], config["metricsBindAddress"] = self.replaced["healthzBindAddress"], self.replaced["metricsBindAddress"]
-        with open(self.dir + "/config", "w") as f:
-            json.dump(config, f)
+        self.flags = {"kubeconfig": os.path.join(server.dir, "admin.kubeconfig"), "healthz-bind-address": f"127.0.0.1:{self.ports[10256]}",
+                      "metrics-bind-address": f"127.0.0.1:{self.ports[10249]}"}
+        # The same in /configz.
+        self.replaced = {"kubeconfig": self.flags["kubeconfig"], "healthzBindAddress": self.flags["healthz-bind-address"],
+                         "metricsBindAddress": self.flags["metrics-bind-address"]}
         self.bpf = self.dir + "/bpf"
+        given = {**{name: flags[name] for name in FLAGS}, **self.flags}
         with open(self.dir + "/log", "wb") as log:
-            self.process = subprocess.Popen([self.binary, "--config", self.dir + "/config", "--bpf-dir", self.bpf, "--cgroup", self.cgroup,
+            self.process = subprocess.Popen([self.binary, *(f"--{name}={value}" for name, value in given.items()), "--bpf-dir", self.bpf, "--cgroup", self.cgroup,
                                              "--packet-devices", "none"], stdout=log, stderr=log)
         for _ in range(100):
             if self.process.poll() is not None:
@@ -87,6 +88,10 @@ class Proxy:
             connection.close()
 
 
+def flags_of(text):
+    return dict(line.partition(": ")[::2] for line in text.splitlines() if re.match(r"[a-z-]+: ", line))
+
+
 def families(text):
     return {line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE ") and not line.split()[2].startswith(NOT_OURS)}
 
@@ -109,6 +114,9 @@ def replay_http(proxy, folder, recording):
         for name, value in proxy.replaced.items():
             text = re.sub(rf'"{name}": "[^"]*"', f'"{name}": "{value}"', text)
         out += mask.differences(json.loads(text), json.loads(raw))
+    elif request["path"] == "/flagz":
+        ours, recorded = flags_of(raw.decode()), {**flags_of(body), **proxy.flags}
+        out += [f"{name}: {ours.get(name)}; recorded {value}" for name, value in recorded.items() if ours.get(name) != value]
     elif mask.text(RUN_LINES.sub("", raw.decode())) != mask.text(RUN_LINES.sub("", body)):
         out.append(f"body: {mask.short(raw.decode())}; recorded {mask.short(body)}")
     return out
@@ -179,11 +187,14 @@ def suite(load, make_result):
         replayed = {n: r for n, r in recordings.items() if "request" in r or "service" in r}
         if len(replayed) < len(recordings):
             result.note = "without rule sets of nftables and what clients saw"
-        config = load(folder)["configz"]["response"]["body"]["kubeproxy.config.k8s.io"]
+        flags = flags_of(load(folder)["flagz"]["response"]["body"])
         with Server(binaries, "kube-apiserver") as server:
             server.call("POST", "/api/v1/nodes", "admin", {"metadata": {"name": "n1"}})
+            node = json.loads(server.call("GET", "/api/v1/nodes/n1", "admin")[2])
+            node["status"]["addresses"] = [{"type": "InternalIP", "address": flags["nodeport-addresses"].strip("[]").split("/")[0]}]
+            server.call("PUT", "/api/v1/nodes/n1/status", "admin", node)
             server.call("POST", "/api/v1/namespaces", "admin", {"metadata": {"name": "golden"}})
-            proxy = Proxy(binaries, server, config)
+            proxy = Proxy(binaries, server, flags)
             try:
                 # Services first: some metrics appear with the first change.
                 for name, recording in sorted(replayed.items(), key=lambda item: ("request" in item[1], item[0])):
