@@ -1,0 +1,190 @@
+// For measurements of the data path: a TCP server and a client whose work is connections. No part of Skiff is linked.
+//
+//   kube-proxy-bench-load serve PORT                     echoes; a 'T' as the first byte asks for bytes without end
+//   kube-proxy-bench-load connect IP PORT SECONDS        connect, 1 byte there and back, close: prints
+//                                                        "RATE per second, p50 US, p99 US, failed N"
+//   kube-proxy-bench-load request IP PORT SECONDS        the same over one connection
+//   kube-proxy-bench-load stream IP PORT SECONDS         prints MiB a second
+//   kube-proxy-bench-load until IP PORT BYTE             connects until the server answers BYTE; prints nanoseconds
+//   since
+//                                                        a line came on standard input
+// The server answers every byte with the one in the environment variable BYTE ("x").
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double Since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+sockaddr_in Target(char** argv) {
+  sockaddr_in out = {};
+  out.sin_family = AF_INET;
+  inet_pton(AF_INET, argv[2], &out.sin_addr);
+  out.sin_port = htons(static_cast<uint16_t>(atoi(argv[3])));
+  return out;
+}
+
+int Connect(const sockaddr_in& to) {
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  timeval limit{.tv_sec = 2, .tv_usec = 0};
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  int one = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) == 0) return fd;
+  close(fd);
+  return -1;
+}
+
+// No TIME_WAIT: the ports of one client address are not what is measured.
+void Reset(int fd) {
+  linger now{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+  close(fd);
+}
+
+bool Exchange(int fd, char* answer) {
+  char byte = 'e';
+  return send(fd, &byte, 1, MSG_NOSIGNAL) == 1 && recv(fd, answer, 1, 0) == 1;
+}
+
+int Serve(int port) {
+  const char* env = getenv("BYTE");
+  char answer = env != nullptr ? env[0] : 'x';
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int one = 1;
+  setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  sockaddr_in any = {};
+  any.sin_family = AF_INET;
+  any.sin_port = htons(static_cast<uint16_t>(port));
+  if (bind(listener, reinterpret_cast<sockaddr*>(&any), sizeof(any)) != 0 || listen(listener, 4096) != 0) {
+    perror("listen");
+    return 1;
+  }
+  int epoll = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event = {.events = EPOLLIN, .data = {.fd = listener}};
+  epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
+  std::vector<epoll_event> events(256);
+  for (;;) {
+    int n = epoll_wait(epoll, events.data(), static_cast<int>(events.size()), -1);
+    for (int i = 0; i < n; i++) {
+      int fd = events[static_cast<size_t>(i)].data.fd;
+      if (fd == listener) {
+        int accepted = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+        if (accepted < 0) continue;
+        epoll_event in = {.events = EPOLLIN, .data = {.fd = accepted}};
+        epoll_ctl(epoll, EPOLL_CTL_ADD, accepted, &in);
+        continue;
+      }
+      char buffer[4096];
+      ssize_t got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
+      if (got <= 0) {
+        close(fd);
+      } else if (buffer[0] == 'T') {
+        epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
+        std::thread([fd] {
+          std::vector<char> bytes(1 << 17, 'x');
+          while (send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) > 0) {
+          }
+          close(fd);
+        }).detach();
+      } else {
+        std::memset(buffer, answer, static_cast<size_t>(got));
+        (void)!send(fd, buffer, static_cast<size_t>(got), MSG_NOSIGNAL);
+      }
+    }
+  }
+}
+
+int Measure(const sockaddr_in& to, double seconds, bool connect_each) {
+  std::vector<double> took;
+  int failed = 0, fd = -1;
+  Clock::time_point begin = Clock::now();
+  while (Since(begin) < seconds) {
+    Clock::time_point one = Clock::now();
+    char answer;
+    if (fd < 0) fd = Connect(to);
+    bool good = fd >= 0 && Exchange(fd, &answer);
+    if (good)
+      took.push_back(Since(one) * 1e6);
+    else
+      failed++;
+    if (fd >= 0 && (connect_each || !good)) {
+      Reset(fd);
+      fd = -1;
+    }
+  }
+  double all = Since(begin);
+  std::sort(took.begin(), took.end());
+  auto at = [&](double part) {
+    return took.empty() ? 0 : took[static_cast<size_t>(part * static_cast<double>(took.size() - 1))];
+  };
+  printf("%.0f per second, p50 %.1f, p99 %.1f, failed %d\n", static_cast<double>(took.size()) / all, at(0.5), at(0.99),
+         failed);
+  return 0;
+}
+
+int Stream(const sockaddr_in& to, double seconds) {
+  int fd = Connect(to);
+  if (fd < 0 || send(fd, "T", 1, MSG_NOSIGNAL) != 1) return 1;
+  std::vector<char> buffer(1 << 18);
+  double bytes = 0;
+  Clock::time_point begin = Clock::now();
+  while (Since(begin) < seconds) {
+    ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
+    if (n <= 0) return 1;
+    bytes += static_cast<double>(n);
+  }
+  printf("%.1f\n", bytes / Since(begin) / (1 << 20));
+  Reset(fd);
+  return 0;
+}
+
+int Until(const sockaddr_in& to, char want) {
+  char line[16];
+  printf("ready\n");
+  fflush(stdout);
+  if (read(0, line, sizeof(line)) <= 0) return 1;
+  Clock::time_point begin = Clock::now();
+  while (Since(begin) < 60) {
+    int fd = Connect(to);
+    char answer = 0;
+    bool good = fd >= 0 && Exchange(fd, &answer) && answer == want;
+    if (fd >= 0) Reset(fd);
+    if (!good) continue;
+    printf("%.0f\n", Since(begin) * 1e9);
+    return 0;
+  }
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  std::string what = argc > 2 ? argv[1] : "";
+  if (what == "serve") return Serve(atoi(argv[2]));
+  if (argc == 5 && what == "connect") return Measure(Target(argv), atof(argv[4]), true);
+  if (argc == 5 && what == "request") return Measure(Target(argv), atof(argv[4]), false);
+  if (argc == 5 && what == "stream") return Stream(Target(argv), atof(argv[4]));
+  if (argc == 5 && what == "until") return Until(Target(argv), argv[4][0]);
+  fprintf(stderr, "usage: %s serve PORT | connect|request|stream IP PORT SECONDS | until IP PORT BYTE\n", argv[0]);
+  return 2;
+}
