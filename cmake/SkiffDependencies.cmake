@@ -30,12 +30,13 @@ function(skiff_pkg target module)
 endfunction()
 
 skiff_pkg(protobuf protobuf)
-skiff_pkg(grpc grpc++_unsecure)  # only unix sockets are spoken to: a third of the size without TLS, ALTS and xDS security
+skiff_pkg(grpc grpc++_unsecure)  # tests only: the peer of base/grpc_channel.h
 if(SKIFF_STATIC)
   # What its .pc file does not name and its archive needs.
   target_link_libraries(dep_grpc INTERFACE -Wl,--start-group -l:libgrpc_unsecure.a -l:libgpr.a -l:libupb.a -l:libaddress_sorting.a -l:libre2.a
                         -l:libcares.a -lz -Wl,--end-group)
 endif()
+skiff_pkg(nghttp2 libnghttp2)
 skiff_pkg(nl libnl-route-3.0)
 skiff_pkg(bpf libbpf)
 skiff_pkg(sqlite sqlite3)

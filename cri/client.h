@@ -1,5 +1,5 @@
-// The CRI over gRPC on a unix socket: one channel (two when images have a socket of their own), gRPC's callback API,
-// results posted back onto the loop. gRPC reconnects by itself after the runtime restarts; back-off is capped at 3 s.
+// The CRI over gRPC on a unix socket: one channel (two when images have a socket of their own) of base/grpc_channel.h.
+// A call after the runtime has restarted connects again.
 #ifndef SKIFF_CRI_CLIENT_H_
 #define SKIFF_CRI_CLIENT_H_
 
@@ -15,9 +15,6 @@ struct ClientOptions {
   std::string image_endpoint;                                       // "": the same
   size_t max_message_bytes = 16 << 20;                              // upstream's limit
 };
-
-// Must be called before anything else uses gRPC: keeps its threads and buffers few. Called by Connect.
-void TuneGrpc();
 
 // Does not wait for the runtime: the first call does. kInvalidArgument for an endpoint that is no unix socket.
 StatusOr<std::unique_ptr<Runtime>> Connect(asio::any_io_executor executor, ClientOptions options);

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include <grpc/grpc.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -29,6 +30,18 @@ class TestRuntime final : public v1::RuntimeService::Service {
   grpc::Status StartContainer(grpc::ServerContext*, const v1::StartContainerRequest*,
                               v1::StartContainerResponse*) override {
     return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such container");
+  }
+  // As many containers as the state's number says, each of about a KiB.
+  grpc::Status ListContainers(grpc::ServerContext*, const v1::ListContainersRequest* request,
+                              v1::ListContainersResponse* answer) override {
+    for (int i = 0; i < std::stoi(request->filter().id()); ++i) {
+      answer->add_containers()->set_id(std::to_string(i) + std::string(1000, 'x'));
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status RemoveContainer(grpc::ServerContext*, const v1::RemoveContainerRequest* request,
+                               v1::RemoveContainerResponse*) override {
+    return grpc::Status(grpc::StatusCode::INTERNAL, "größe 100%: " + std::to_string(request->container_id().size()));
   }
   // Answers only when the caller has gone away.
   grpc::Status ExecSync(grpc::ServerContext* context, const v1::ExecSyncRequest*, v1::ExecSyncResponse*) override {
@@ -52,6 +65,8 @@ class TestRuntime final : public v1::RuntimeService::Service {
 class ClientTest : public ::testing::Test {
  protected:
   ClientTest() {
+    static const bool kept = (grpc_init(), true);  // its shutdown, after the last server, takes ten seconds at times
+    EXPECT_TRUE(kept);
     char dir[] = "/tmp/skiff-cri-XXXXXX";
     directory_ = ::mkdtemp(dir);
     endpoint_ = "unix://" + directory_ + "/s";
@@ -112,6 +127,40 @@ TEST_F(ClientTest, ErrorsKeepCodeAndMessage) {
   EXPECT_EQ(Get(runtime_->ListImages({})).status().code(), absl::StatusCode::kUnimplemented);
 }
 
+TEST_F(ClientTest, LargeMessagesBothWaysSideBySide) {
+  v1::ListContainersRequest list;
+  list.mutable_filter()->set_id("5000");
+  v1::RemoveContainerRequest remove;
+  remove.set_container_id(std::string(3 << 20, 'y'));
+  std::optional<StatusOr<v1::ListContainersResponse>> a, b;
+  std::optional<StatusOr<v1::RemoveContainerResponse>> c;
+  Spawn(loop_.get_executor(), "a", Keep(runtime_->ListContainers(list), &a));
+  Spawn(loop_.get_executor(), "b", Keep(runtime_->ListContainers(list), &b));
+  Spawn(loop_.get_executor(), "c", Keep(runtime_->RemoveContainer(remove), &c));
+  while (!a || !b || !c) loop_.run_one();
+  ASSERT_TRUE(a->ok() && b->ok()) << a->status() << b->status();
+  EXPECT_EQ((*a)->containers_size(), 5000);
+  EXPECT_EQ((*b)->containers(4999).id().substr(0, 4), "4999");
+  EXPECT_EQ(c->status().ToString(), "INTERNAL: größe 100%: 3145728");
+}
+
+TEST_F(ClientTest, AnAnswerPastTheLimitIsAnErrorAndTheNextCallGoesOn) {
+  runtime_ = *Connect(loop_.get_executor(), {.endpoint = endpoint_, .max_message_bytes = 100 << 10});
+  v1::ListContainersRequest list;
+  list.mutable_filter()->set_id("1000");
+  EXPECT_EQ(Get(runtime_->ListContainers(list)).status().code(), absl::StatusCode::kResourceExhausted);
+  list.mutable_filter()->set_id("10");
+  EXPECT_TRUE(Get(runtime_->ListContainers(list)).ok());
+}
+
+TEST_F(ClientTest, NobodyAtTheSocket) {
+  Stop();
+  ::unlink((directory_ + "/s").c_str());
+  EXPECT_EQ(Get(runtime_->Version({})).status().message(),
+            "connection error: desc = \"transport: Error while dialing: dial unix " + directory_ +
+                "/s: connect: no such file or directory\"");
+}
+
 TEST_F(ClientTest, TimeOuts) {
   auto answer = Get(runtime_->ExecSync({}, {.timeout = std::chrono::milliseconds(20)}));
   EXPECT_EQ(answer.status().code(), absl::StatusCode::kDeadlineExceeded);
@@ -130,7 +179,10 @@ TEST_F(ClientTest, ACancelledCallerEndsTheCall) {
   loop_.restart();
   while (!out) loop_.run_one();
   EXPECT_EQ(out->status().code(), absl::StatusCode::kCancelled);
-  while (!service_.cancelled) std::this_thread::yield();
+  while (!service_.cancelled) {
+    loop_.poll();  // the server is told
+    std::this_thread::yield();
+  }
 }
 
 TEST_F(ClientTest, ARestartedRuntimeIsFoundAgain) {

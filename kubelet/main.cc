@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "base/program.h"
-#include "cri/client.h"
 #include "kubelet/config.h"
 #include "kubelet/kubelet.h"
 
@@ -19,8 +18,7 @@ int main(int argc, char** argv) {
   }
   skiff::log::SetVerbosity(config->verbosity);
   skiff::log::SetFormat(config->logging_format == "json" ? skiff::log::Format::kJson : skiff::log::Format::kText);
-  skiff::cri::TuneGrpc();
   int code = skiff::RunProgram([&](skiff::asio::io_context&) { return skiff::kubelet::RunKubelet(*config); });
-  // gRPC's threads may still be about to answer calls that nobody waits for: leave without tearing down beneath them.
+  // Work that hangs on the small thread pool (a dead mount) must not keep the program from ending.
   ::_exit(code);
 }

@@ -1,15 +1,8 @@
 // The gRPC health protocol (grpc.health.v1.Health/Check) over a socket that we dial ourselves: its errors are
 // upstream's and it is reset when closed.
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <grpcpp/create_channel_posix.h>
-#include <grpcpp/generic/generic_stub.h>
-#include <grpcpp/grpcpp.h>
-#include <boost/asio/post.hpp>
-
 #include "base/flags.h"
 #include "base/go_text.h"
+#include "base/grpc_channel.h"
 #include "base/program.h"
 #include "kubelet/probe/probe_action.h"
 
@@ -48,19 +41,6 @@ std::string_view StatusName(int status) {
   }
 }
 
-// A call under way; gRPC's thread fills the answer and posts the wake-up onto the loop.
-struct Call {
-  explicit Call(const asio::any_io_executor& executor) : executor(executor), done(executor) {}
-  asio::any_io_executor executor;
-  std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<grpc::GenericStub> stub;
-  grpc::ClientContext context;
-  grpc::ByteBuffer request, response;
-  grpc::Status status;
-  bool finished = false;
-  Wakeup done;
-};
-
 Task<StatusOr<int>> DialUntil(std::string host, int port, std::chrono::nanoseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (;;) {
@@ -87,56 +67,30 @@ Task<ProbeOutcome> ProbeGrpc(k8s::io::api::core::v1::GRPCAction action, std::str
                            absl::StrCat("timeout: failed to connect service ", GoQuote(address), " within ",
                                         FormatDuration(timeout), ": context deadline exceeded")};
   }
-  fcntl(*fd, F_SETFL, fcntl(*fd, F_GETFL) | O_NONBLOCK);
-
-  const auto executor = co_await asio::this_coro::executor;
-  const auto call = std::make_shared<Call>(executor);
-  grpc::ChannelArguments arguments;
   const std::string_view version = std::string_view(kKubernetesVersion).substr(1);
-  arguments.SetUserAgentPrefix(absl::StrCat("kube-probe/", version.substr(0, version.rfind('.'))));
-  arguments.SetMaxReceiveMessageSize(64 << 10);
-  call->channel = grpc::CreateCustomInsecureChannelFromFd(address, *fd, arguments);
-  call->stub = std::make_unique<grpc::GenericStub>(call->channel);
+  GrpcChannel channel(co_await asio::this_coro::executor, *fd,
+                      {.authority = address,
+                       .user_agent = absl::StrCat("kube-probe/", version.substr(0, version.rfind('.')), " grpc-skiff"),
+                       .max_message_bytes = 64 << 10});
   const auto left = std::max<std::chrono::nanoseconds>(timeout - (std::chrono::steady_clock::now() - start), 1ms);
-  call->context.set_deadline(std::chrono::system_clock::now() + left);
-  grpc::Slice slice(EncodeRequest(action.service()));
-  call->request = grpc::ByteBuffer(&slice, 1);
-  call->stub->UnaryCall(&call->context, "/grpc.health.v1.Health/Check", {}, &call->request, &call->response,
-                        [call](grpc::Status status) {
-                          call->status = std::move(status);
-                          asio::post(call->executor, [call] {
-                            call->finished = true;
-                            call->done.Notify();
-                          });
-                        });
-  while (!call->finished) {
-    if (!(co_await call->done.Wait()).ok()) {
-      call->context.TryCancel();  // the callback still comes, and finds the call alive
-      co_return ProbeOutcome{ProbeOutcome::kError, "context canceled"};
-    }
-  }
-  if (!call->status.ok()) {
-    const std::string message = call->status.error_message();
-    if (call->status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+  const auto body = co_await channel.Unary("/grpc.health.v1.Health/Check", EncodeRequest(action.service()), left);
+  if (!body.ok()) {
+    const std::string message(body.status().message());
+    if (co_await IsCancelled()) co_return ProbeOutcome{ProbeOutcome::kError, "context canceled"};
+    if (absl::IsUnimplemented(body.status())) {
       co_return ProbeOutcome{
           ProbeOutcome::kFailure,
           absl::StrCat("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ",
                        message)};
     }
-    if (call->status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    if (absl::IsDeadlineExceeded(body.status())) {
       co_return ProbeOutcome{ProbeOutcome::kFailure,
                              absl::StrCat("timeout: health rpc did not complete within ", FormatDuration(timeout))};
     }
-    const Status status(static_cast<absl::StatusCode>(call->status.error_code()), message);
     co_return ProbeOutcome{ProbeOutcome::kFailure,
-                           absl::StrCat("error: health rpc probe failed: ", RpcErrorText(status))};
+                           absl::StrCat("error: health rpc probe failed: ", RpcErrorText(body.status()))};
   }
-  std::vector<grpc::Slice> slices;
-  std::string body;
-  if (call->response.Dump(&slices).ok()) {
-    for (const auto& piece : slices) body.append(reinterpret_cast<const char*>(piece.begin()), piece.size());
-  }
-  const int serving = DecodeStatus(body);
+  const int serving = DecodeStatus(*body);
   if (serving == 1) co_return ProbeOutcome{ProbeOutcome::kSuccess, "service healthy"};
   co_return ProbeOutcome{ProbeOutcome::kFailure,
                          absl::StrCat("service unhealthy (responded with \"", StatusName(serving), "\")")};
