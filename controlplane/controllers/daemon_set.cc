@@ -14,7 +14,7 @@
 #include "controlplane/controllers/controller.h"
 #include "controlplane/controllers/daemon_set.h"
 #include "controlplane/controllers/deployment_math.h"
-#include "controlplane/controllers/expectations.h"
+#include "controlplane/controllers/owned_pods.h"
 #include "controlplane/controllers/pods.h"
 #include "controlplane/scheduler/filters.h"
 #include "k8s/io/apimachinery/pkg/runtime/generated.pb.h"
@@ -114,35 +114,10 @@ class DaemonSetController final : public Controller {
             },
         .deleted = [this](const NodePtr&) { All(); },
     });
-    informers.pods->AddHandler({
-        .added =
-            [this](const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return;
-              expectations_.CreationObserved(key);
-              queue_.Add(key);
-            },
-        .updated =
-            [this](const PodPtr&, const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (!key.empty()) queue_.Add(key);
-            },
-        .deleted =
-            [this](const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return;
-              expectations_.DeletionObserved(key, pod->metadata().uid());
-              queue_.Add(key);
-            },
-    });
+    FollowOwnedPods(informers, "DaemonSet", &expectations_, &queue_);
   }
 
-  Task<void> Run() override {
-    TaskGroup group(context_.executor());
-    group.Spawn("daemon set events", events_.Run());
-    group.Spawn("daemon sets", queue_.Run());
-    co_await group.Join();
-  }
+  Task<void> Run() override { return RunQueue(context_.executor(), "daemon set", &events_, &queue_); }
 
  private:
   using SetPtr = std::shared_ptr<const apps::DaemonSet>;
@@ -156,12 +131,6 @@ class DaemonSetController final : public Controller {
     *y.mutable_labels() = b.metadata().labels();
     return api::Equal(x, y);
   }
-  static std::string OwnerKey(const core::Pod& pod) {
-    const auto* owner = client::ControllerOf(pod.metadata());
-    if (owner == nullptr || owner->kind() != "DaemonSet") return "";
-    return client::MakeKey(pod.metadata().namespace_(), owner->name());
-  }
-
   // The revision that the template is: made when missing, numbered past the others. Old ones beyond the limit go.
   Task<StatusOr<std::string>> EnsureRevision(SetPtr set, bool* fresh) {
     const std::string& ns = set->metadata().namespace_();

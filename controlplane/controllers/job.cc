@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "client/object.h"
 #include "controlplane/controllers/controller.h"
-#include "controlplane/controllers/expectations.h"
+#include "controlplane/controllers/owned_pods.h"
 #include "controlplane/controllers/pods.h"
 
 namespace skiff::controlplane {
@@ -53,46 +53,13 @@ class JobController final : public Controller {
         queue_(context.executor(), context.clock(), "job-controller", 5,
                [this](std::string key) { return Sync(std::move(key)); }) {
     context.informers->jobs->OnChange([this](const batch::Job& job) { queue_.Add(client::KeyOf(job)); });
-    context.informers->pods->AddHandler({
-        .added =
-            [this](const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return;
-              expectations_.CreationObserved(key);
-              queue_.Add(key);
-            },
-        .updated =
-            [this](const PodPtr&, const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return;
-              if (IsBeingDeleted(pod->metadata())) expectations_.DeletionObserved(key, pod->metadata().uid());
-              queue_.Add(key);
-            },
-        .deleted =
-            [this](const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return;
-              expectations_.DeletionObserved(key, pod->metadata().uid());
-              queue_.Add(key);
-            },
-    });
+    FollowOwnedPods(*context.informers, "Job", &expectations_, &queue_);
   }
 
-  Task<void> Run() override {
-    TaskGroup group(context_.executor());
-    group.Spawn("job events", events_.Run());
-    group.Spawn("jobs", queue_.Run());
-    co_await group.Join();
-  }
+  Task<void> Run() override { return RunQueue(context_.executor(), "job", &events_, &queue_); }
 
  private:
   using JobPtr = std::shared_ptr<const batch::Job>;
-
-  static std::string OwnerKey(const core::Pod& pod) {
-    const auto* owner = client::ControllerOf(pod.metadata());
-    if (owner == nullptr || owner->kind() != "Job") return "";
-    return client::MakeKey(pod.metadata().namespace_(), owner->name());
-  }
 
   Task<Status> RemoveTracking(PodPtr pod) {
     const nlohmann::json patch = {{"metadata",

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "client/object.h"
 #include "controlplane/controllers/controller.h"
-#include "controlplane/controllers/expectations.h"
+#include "controlplane/controllers/owned_pods.h"
 #include "controlplane/controllers/pods.h"
 #include "controlplane/controllers/replica_set.h"
 
@@ -73,50 +73,12 @@ class ReplicaSetController final : public Controller {
               queue_.Add(client::KeyOf(*set));
             },
     });
-    informers.pods->AddHandler({
-        .added =
-            [this](const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return Orphan(*pod);
-              if (IsBeingDeleted(pod->metadata())) {
-                expectations_.DeletionObserved(key, pod->metadata().uid());
-              } else {
-                expectations_.CreationObserved(key);
-              }
-              queue_.Add(key);
-            },
-        .updated =
-            [this](const PodPtr& before, const PodPtr& pod) {
-              const std::string old_key = OwnerKey(*before), key = OwnerKey(*pod);
-              if (!old_key.empty() && old_key != key) queue_.Add(old_key);
-              if (key.empty()) return Orphan(*pod);
-              if (IsBeingDeleted(pod->metadata())) expectations_.DeletionObserved(key, pod->metadata().uid());
-              queue_.Add(key);
-            },
-        .deleted =
-            [this](const PodPtr& pod) {
-              const std::string key = OwnerKey(*pod);
-              if (key.empty()) return;
-              expectations_.DeletionObserved(key, pod->metadata().uid());
-              queue_.Add(key);
-            },
-    });
+    FollowOwnedPods(informers, "ReplicaSet", &expectations_, &queue_, [this](const core::Pod& pod) { Orphan(pod); });
   }
 
-  Task<void> Run() override {
-    TaskGroup group(context_.executor());
-    group.Spawn("replica set events", events_.Run());
-    group.Spawn("replica sets", queue_.Run());
-    co_await group.Join();
-  }
+  Task<void> Run() override { return RunQueue(context_.executor(), "replica set", &events_, &queue_); }
 
  private:
-  static std::string OwnerKey(const core::Pod& pod) {
-    const auto* owner = client::ControllerOf(pod.metadata());
-    if (owner == nullptr || owner->kind() != "ReplicaSet") return "";
-    return client::MakeKey(pod.metadata().namespace_(), owner->name());
-  }
-
   // A pod without a controller: a set whose selector matches may adopt it.
   void Orphan(const core::Pod& pod) {
     if (client::ControllerOf(pod.metadata()) != nullptr || IsBeingDeleted(pod.metadata())) return;
