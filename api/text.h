@@ -1,4 +1,4 @@
-// Internal to api: text as Go prints it.
+// Text as Go prints it.
 #ifndef SKIFF_API_TEXT_H_
 #define SKIFF_API_TEXT_H_
 

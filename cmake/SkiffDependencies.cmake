@@ -41,6 +41,9 @@ skiff_pkg(nl libnl-route-3.0)
 skiff_pkg(bpf libbpf)
 skiff_pkg(sqlite sqlite3)
 skiff_pkg(yaml yaml-cpp)
+# Not by its .pc file, whose compiler flags would not fit the precompiled headers.
+add_library(dep_re2 INTERFACE)
+target_link_libraries(dep_re2 INTERFACE $<IF:$<BOOL:${SKIFF_STATIC}>,-l:libre2.a,re2>)
 
 add_library(dep_absl INTERFACE)
 foreach(lib statusor status cord cord_internal cordz_info cordz_handle cordz_functions exponential_biased strings

@@ -148,6 +148,7 @@ int ApiServerMain(bool all, int argc, const char* const* argv) {
   if (all) RegisterControllers(&flags, &controllers, &root_ca_file);
   AcceptIgnored(&flags);
   if (auto code = ParseOrExit(flags, common, name, argc, argv)) return *code;
+  options.controllers_inside = all;
   Status status = options.Complete();
   if (status.ok() && !root_ca_file.empty()) {
     auto pem = ReadFile(root_ca_file);

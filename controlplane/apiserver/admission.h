@@ -73,6 +73,7 @@ Status TaintNewNodes(const Attributes& attributes);
 Status RuntimeClassAdmission(const Admission& admission, const Attributes& attributes);
 Status RbacEscalation(const Admission& admission, const Context& context, const Attributes& attributes);
 Status NodeRestriction(const Admission& admission, const Context& context, const Attributes& attributes);
+Status ResourceQuota(const Admission& admission, const Attributes& attributes);
 Status LimitRanger(const Admission& admission, const Attributes& attributes);
 
 // `prefix` and five random letters and digits that upstream uses in generated names.

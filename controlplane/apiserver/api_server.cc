@@ -9,6 +9,8 @@
 #include "controlplane/apiserver/body.h"
 #include "controlplane/apiserver/bootstrap.h"
 #include "controlplane/apiserver/credentials.h"
+#include "controlplane/apiserver/custom/custom_resources.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 #include "controlplane/apiserver/discovery.h"
 #include "controlplane/apiserver/kubelet_connections.h"
 #include "controlplane/apiserver/node_authorizer.h"
@@ -147,10 +149,13 @@ class ApiServerImpl final : public ApiServer {
     auto port = server_->Listen(absl::StrCat(host, ":", options_.secure_port), credentials_.serving);
     if (!port.ok()) co_return Annotate(port.status(), "--secure-port");
     port_ = *port;
+    custom_ = std::make_unique<CustomResources>(loop_.get_executor(), *store_, kinds_, registry_, clock_);
+    custom_->Start();
+    tasks_.Spawn("custom-resources", custom_->Run());
     discovery_ = std::make_unique<Discovery>(kinds_, absl::StrCat(options_.advertise_address, ":", port_));
-    parts_ = std::unique_ptr<ServerParts>(
-        new ServerParts{loop_, clock_, *store_, kinds_, admission_, registry_, tokens_, authenticator_, authorizer_,
-                        kubelets_, metrics_, absl::StrCat(options_.advertise_address, ":", port_), ready_});
+    parts_ = std::unique_ptr<ServerParts>(new ServerParts{
+        loop_, clock_, *store_, kinds_, admission_, registry_, tokens_, authenticator_, authorizer_, kubelets_,
+        metrics_, absl::StrCat(options_.advertise_address, ":", port_), ready_, options_.controllers_inside});
     BootstrapFacts facts;
     facts.service_address = allocators_->addresses.First();
     facts.advertise_address = options_.advertise_address;
@@ -185,6 +190,8 @@ class ApiServerImpl final : public ApiServer {
     }
     ready_ = false;
     co_await asio::this_coro::reset_cancellation_state();
+    tasks_.Cancel();
+    co_await tasks_.Join();
     co_await server_->Shutdown(std::chrono::seconds(2));
   }
 
@@ -301,9 +308,13 @@ class ApiServerImpl final : public ApiServer {
       headers.Set("X-Content-Type-Options", "nosniff");
       co_return co_await exchange.Respond(404, std::move(headers), "404 page not found\n");
     }
-    const Kind* kind = kinds_.Find(info.group, info.version, info.resource);
-    if (!kind) co_return NotServed();
-    co_return co_await RouteResource(exchange, context, *kind);
+    if (const Kind* kind = kinds_.Find(info.group, info.version, info.resource))
+      co_return co_await RouteResource(exchange, context, *kind);
+    // Held for as long as the request lasts: its definition may change meanwhile.
+    const std::shared_ptr<const Kind> custom = kinds_.FindCustom(info.group, info.version, info.resource);
+    if (!custom) co_return NotServed();
+    if (!custom->custom->deprecation.empty()) context.warnings.push_back(custom->custom->deprecation);
+    co_return co_await RouteResource(exchange, context, *custom);
   }
 
   Task<Status> RouteResource(http::Exchange& exchange, Context& context, const Kind& kind) {
@@ -331,7 +342,7 @@ class ApiServerImpl final : public ApiServer {
     const bool watch = info.verb == "watch";
     Output output;
     if (!stream) {
-      auto negotiated = Negotiate(request.headers, request.query, watch);
+      auto negotiated = Negotiate(request.headers, request.query, watch, true, !kind.custom);
       if (!negotiated.ok()) co_return negotiated.status();
       output = *std::move(negotiated);
     }
@@ -431,6 +442,8 @@ class ApiServerImpl final : public ApiServer {
   metrics::Family<metrics::Counter>& requests_;
   metrics::Family<metrics::Histogram>& durations_;
   metrics::Family<metrics::Gauge>& long_running_;
+  std::unique_ptr<CustomResources> custom_;
+  TaskGroup tasks_{loop_.get_executor()};
   std::unique_ptr<Discovery> discovery_;
   std::unique_ptr<ServerParts> parts_;
   std::unique_ptr<http::Server> server_;

@@ -5,6 +5,7 @@
 #include "api/errors.h"
 #include "api/field_errors.h"
 #include "api/managed_fields.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -151,6 +152,45 @@ StatusOr<api::Object> DecodeBody(const http::Request& request, const std::string
   }
   api::SetDefaults(message.get());
   return api::Object(type, std::move(message));
+}
+
+StatusOr<api::Object> DecodeBody(const http::Request& request, const std::string& body, const Kind& kind,
+                                 FieldValidation validation, Context* context) {
+  if (!kind.custom) return DecodeBody(request, body, *kind.type, validation, context);
+  const std::string media = MediaType(request);
+  if (!media.empty() && media != api::kJsonType && media != api::kYamlType)
+    return api::UnsupportedMediaTypeError(
+        "the body of the request was in an unknown format - accepted media types include: application/json, "
+        "application/yaml");
+  std::string text = body;
+  api::FieldProblems problems;
+  auto unreadable = [&](std::string_view why) {
+    return api::BadRequestError(absl::StrCat("the object provided is unrecognized (must be of type ", kind.gvk().kind,
+                                             "): ", std::string(why), " (", Shown(body), ")"));
+  };
+  if (media == api::kYamlType) {
+    auto converted = api::YamlToJson(body, &problems);
+    if (!converted.ok()) return unreadable(std::string(converted.status().message()));
+    text = *std::move(converted);
+  }
+  auto document = api::ParseJson(text, &problems);
+  if (!document.ok())
+    return unreadable(
+        absl::StrCat("couldn't get version/kind; json parse error: ", std::string(document.status().message())));
+  if (!document->is_object() || !document->contains("kind") || !(*document)["kind"].is_string() ||
+      (*document)["kind"] == "")
+    return unreadable(absl::StrCat("Object 'Kind' is missing in '", Shown(body), "'"));
+  const auto version = document->find("apiVersion");
+  const std::string given = version != document->end() && version->is_string() ? version->get<std::string>() : "";
+  const std::string expected = kind.gvk().group_version().ToString();
+  if (given != expected)
+    return api::BadRequestError(absl::StrCat("the API version in the data (", given.empty() ? "/" : given,
+                                             ") does not match the expected API version (", expected, ")"));
+  auto object = kind.custom->FromDocument(*std::move(document), &problems);
+  if (!object.ok())
+    return CannotHandle(kind.gvk().kind, kind.gvk().version, kind.gvk().kind, std::string(object.status().message()));
+  RETURN_IF_ERROR(Report(problems, validation, kind.gvk(), context));
+  return object;
 }
 
 Status DecodeOptions(const http::Request& request, const std::string& body, google::protobuf::Message* out,

@@ -27,6 +27,9 @@ StatusOr<WriteQuery> ParseWriteQuery(const http::Request& request, const std::st
 // Decodes into `type`, sets defaults. `expected` is the kind that the path stands for.
 StatusOr<api::Object> DecodeBody(const http::Request& request, const std::string& body, const api::TypeOps& type,
                                  FieldValidation validation, Context* context);
+// The same for any kind, custom resources among them.
+StatusOr<api::Object> DecodeBody(const http::Request& request, const std::string& body, const Kind& kind,
+                                 FieldValidation validation, Context* context);
 // Like DecodeBody for what is no object (DeleteOptions): an empty body leaves `out` as it is.
 Status DecodeOptions(const http::Request& request, const std::string& body, google::protobuf::Message* out,
                      std::string_view kind);

@@ -1,6 +1,7 @@
 #include "controlplane/apiserver/discovery.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "api/codec.h"
 #include "api/errors.h"
@@ -68,6 +69,22 @@ std::vector<std::string> PathParts(const std::string& path) {
   return parts;
 }
 
+// v2 before v1, v1 before v1beta1, those before v1alpha1, and all before what is no such version.
+bool NewerVersion(const std::string& a, const std::string& b) {
+  auto rank = [](const std::string& text) {
+    int major = 0, minor = 0, used = 0;
+    const int size = static_cast<int>(text.size());
+    if (sscanf(text.c_str(), "v%d%n", &major, &used) == 1 && used == size) return std::tuple(3, major, 0);
+    if (sscanf(text.c_str(), "v%dbeta%d%n", &major, &minor, &used) == 2 && used == size)
+      return std::tuple(2, major, minor);
+    if (sscanf(text.c_str(), "v%dalpha%d%n", &major, &minor, &used) == 2 && used == size)
+      return std::tuple(1, major, minor);
+    return std::tuple(0, 0, 0);
+  };
+  const auto left = rank(a), right = rank(b);
+  return left == right ? a < b : left > right;
+}
+
 bool WantsAggregated(const http::Headers& headers, Format* format) {
   std::string accept;
   for (std::string_view value : headers.All("Accept"))
@@ -105,6 +122,15 @@ std::vector<Discovery::Group> Discovery::Groups() const {
     // v2 before v1.
     std::sort(group.versions.begin(), group.versions.end(), std::greater<>());
     if (!group.versions.empty()) groups.push_back(std::move(group));
+  }
+  // Groups of custom resources come after, by name.
+  for (const auto& kind : kinds_.custom()) {
+    const std::string name(kind->resource->group), version(kind->resource->version);
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& one) { return one.name == name; });
+    if (group == groups.end()) group = groups.insert(groups.end(), {name, {}});
+    if (std::find(group->versions.begin(), group->versions.end(), version) == group->versions.end())
+      group->versions.push_back(version);
+    std::sort(group->versions.begin(), group->versions.end(), NewerVersion);
   }
   return groups;
 }
@@ -154,9 +180,12 @@ std::string Discovery::ResourcesJson(const std::string& group, const std::string
   if (!group.empty()) out += "\"apiVersion\":\"v1\",";
   absl::StrAppend(&out, "\"groupVersion\":\"", group, group.empty() ? "" : "/", version, "\",\"resources\":[");
   std::vector<std::pair<std::string, std::string>> entries;
-  for (const auto& kind : kinds_.all()) {
-    const api::Resource& r = *kind->resource;
-    if (r.group != group || r.version != version) continue;
+  bool sorted = true;
+  kinds_.ForEach([&](const Kind& kind) {
+    const api::Resource& r = *kind.resource;
+    if (r.group != group || r.version != version) return;
+    // Those of custom resources stand in the order of their definitions.
+    sorted = sorted && !kind.custom;
     std::string entry = absl::StrCat("{\"name\":\"", std::string(r.plural), "\",\"singularName\":\"",
                                      std::string(r.singular), "\",\"namespaced\":", r.namespaced ? "true" : "false",
                                      ",\"kind\":\"", std::string(r.kind), "\",\"verbs\":");
@@ -169,10 +198,10 @@ std::string Discovery::ResourcesJson(const std::string& group, const std::string
       entry += ",\"categories\":";
       AppendStrings(r.categories, &entry);
     }
-    if (kind->stored()) absl::StrAppend(&entry, ",\"storageVersionHash\":\"", StorageVersionHash(r), "\"");
+    if (kind.stored()) absl::StrAppend(&entry, ",\"storageVersionHash\":\"", StorageVersionHash(r), "\"");
     entry += "}";
     entries.emplace_back(std::string(r.plural), std::move(entry));
-    for (const api::Subresource& sub : kind->subresources) {
+    for (const api::Subresource& sub : kind.subresources) {
       std::string text = absl::StrCat("{\"name\":\"", std::string(r.plural), "/", std::string(sub.name),
                                       "\",\"singularName\":\"\",\"namespaced\":", r.namespaced ? "true" : "false");
       if (sub.group != r.group || sub.version != r.version)
@@ -183,8 +212,8 @@ std::string Discovery::ResourcesJson(const std::string& group, const std::string
       text += "}";
       entries.emplace_back(absl::StrCat(std::string(r.plural), "/", std::string(sub.name)), std::move(text));
     }
-  }
-  std::sort(entries.begin(), entries.end());
+  });
+  if (sorted) std::sort(entries.begin(), entries.end());
   for (size_t i = 0; i < entries.size(); ++i) absl::StrAppend(&out, i > 0 ? "," : "", entries[i].second);
   out += "]}";
   return out;
@@ -203,13 +232,16 @@ std::string Discovery::AggregatedJson(bool core) const {
     for (size_t v = 0; v < group.versions.size(); ++v) {
       absl::StrAppend(&out, v > 0 ? "," : "", "{\"version\":\"", group.versions[v], "\",\"resources\":[");
       bool first = true;
-      for (const auto& kind : kinds_.all()) {
-        const api::Resource& r = *kind->resource;
-        if (r.group != group.name || r.version != group.versions[v]) continue;
+      kinds_.ForEach([&](const Kind& kind) {
+        const api::Resource& r = *kind.resource;
+        if (r.group != group.name || r.version != group.versions[v]) return;
+        // Where built-in kinds leave out the group and version that are their own, custom resources say them.
+        const std::string own_group(kind.custom ? r.group : ""), own_version(kind.custom ? r.version : "");
         absl::StrAppend(&out, first ? "" : ",", "{\"resource\":\"", std::string(r.plural),
-                        "\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":\"", std::string(r.kind),
-                        "\"},\"scope\":\"", r.namespaced ? "Namespaced" : "Cluster", "\",\"singularResource\":\"",
-                        std::string(r.singular), "\",\"verbs\":");
+                        "\",\"responseKind\":{\"group\":\"", own_group, "\",\"version\":\"", own_version,
+                        "\",\"kind\":\"", std::string(r.kind), "\"},\"scope\":\"",
+                        r.namespaced ? "Namespaced" : "Cluster", "\",\"singularResource\":\"", std::string(r.singular),
+                        "\",\"verbs\":");
         first = false;
         AppendStrings(r.verbs, &out);
         if (!r.short_names.empty()) {
@@ -220,14 +252,14 @@ std::string Discovery::AggregatedJson(bool core) const {
           out += ",\"categories\":";
           AppendStrings(r.categories, &out);
         }
-        if (!kind->subresources.empty()) {
+        if (!kind.subresources.empty()) {
           out += ",\"subresources\":[";
-          for (size_t s = 0; s < kind->subresources.size(); ++s) {
-            const api::Subresource& sub = kind->subresources[s];
+          for (size_t s = 0; s < kind.subresources.size(); ++s) {
+            const api::Subresource& sub = kind.subresources[s];
             const bool other = sub.group != r.group || sub.version != r.version;
             absl::StrAppend(&out, s > 0 ? "," : "", "{\"subresource\":\"", std::string(sub.name),
-                            "\",\"responseKind\":{\"group\":\"", other ? std::string(sub.group) : "",
-                            "\",\"version\":\"", other ? std::string(sub.version) : "", "\",\"kind\":\"",
+                            "\",\"responseKind\":{\"group\":\"", other ? std::string(sub.group) : own_group,
+                            "\",\"version\":\"", other ? std::string(sub.version) : own_version, "\",\"kind\":\"",
                             std::string(sub.kind), "\"},\"verbs\":");
             AppendStrings(sub.verbs, &out);
             out += "}";
@@ -235,7 +267,7 @@ std::string Discovery::AggregatedJson(bool core) const {
           out += "]";
         }
         out += "}";
-      }
+      });
       out += "],\"freshness\":\"Current\"}";
     }
     out += "]}";
@@ -309,7 +341,10 @@ Task<Status> Discovery::Serve(http::Exchange& exchange, Context& context) const 
     auto message = type->New();
     if (Status status = api::FromJson(std::string_view(text), message.get()); !status.ok())
       co_return api::InternalError(std::string(status.message()));
-    co_return co_await Answer(exchange, 200, *output, &context, api::ToProtobuf(*message, type->gvk()));
+    // The list of core's resources names no version of its own.
+    api::GroupVersionKind gvk = type->gvk();
+    if (core && parts.size() == 2) gvk.version.clear();
+    co_return co_await Answer(exchange, 200, *output, &context, api::ToProtobuf(*message, gvk));
   }
   co_return co_await Answer(exchange, 200, *output, &context, EncodeJson(std::move(text), *output));
 }

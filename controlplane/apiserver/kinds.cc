@@ -1,6 +1,11 @@
 #include "controlplane/apiserver/kinds.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include "api/codec.h"
+#include "controlplane/apiserver/autoscaler_conversion.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 #include "controlplane/apiserver/event_conversion.h"
 #include "controlplane/apiserver/strategies.h"
 
@@ -70,6 +75,23 @@ KindTraits TraitsOf(const api::Resource& resource, bool has_status) {
 
 }  // namespace
 
+Kind::Kind() = default;
+Kind::~Kind() = default;
+
+std::string Kind::ListKind() const {
+  return custom ? custom->list_kind : absl::StrCat(std::string(resource->kind), "List");
+}
+
+namespace {
+
+// Two versions of one stored kind.
+StatusOr<api::Object> Convert(api::Object object, const api::TypeOps& to) {
+  if (to.kind == "HorizontalPodAutoscaler") return ConvertAutoscaler(std::move(object), to);
+  return ConvertEvent(std::move(object), to);
+}
+
+}  // namespace
+
 std::string Kind::Key(std::string_view ns, std::string_view name) const {
   std::string key = Prefix(ns);
   key.append(name);
@@ -92,6 +114,16 @@ const api::Subresource* Kind::FindSubresource(std::string_view name) const {
 }
 
 StatusOr<api::Object> Kind::Decode(std::string_view key, const StoredValue& value) const {
+  if (custom) {
+    auto document = api::ParseJson(value.data);
+    RETURN_IF_ERROR(document.status(), "stored object ", std::string(key));
+    // Stored in one version, read in any: they differ by name alone.
+    (*document)["kind"] = custom->gvk.kind;
+    auto object = custom->FromDocument(*std::move(document), nullptr);
+    RETURN_IF_ERROR(object.status(), "stored object ", std::string(key));
+    object->mutable_meta()->set_resourceversion(absl::StrCat(value.mod_revision));
+    return object;
+  }
   std::unique_ptr<google::protobuf::Message> message = storage_type->New();
   Status status = std::string_view(value.data).starts_with(api::kProtobufMagic)
                       ? api::FromProtobuf(value.data, message.get())
@@ -100,13 +132,23 @@ StatusOr<api::Object> Kind::Decode(std::string_view key, const StoredValue& valu
   api::Normalize(message.get());
   api::Object object(*storage_type, std::move(message));
   object.mutable_meta()->set_resourceversion(absl::StrCat(value.mod_revision));
-  if (storage_type != type) return ConvertEvent(std::move(object), *type);
+  if (storage_type != type) return Convert(std::move(object), *type);
   return object;
 }
 
 StatusOr<std::string> Kind::Encode(const api::Object& object) const {
   api::Object copy = object.Clone();
-  if (storage_type != type) copy = ConvertEvent(std::move(copy), *storage_type);
+  if (custom) {
+    copy.mutable_meta()->clear_resourceversion();
+    api::json document = copy.ToJsonValue();
+    document["apiVersion"] = custom->storage_version;
+    std::string text;
+    api::AppendJson(document, &text);
+    return text + "\n";
+  }
+  if (storage_type != type) {
+    ASSIGN_OR_RETURN(copy, Convert(std::move(copy), *storage_type));
+  }
   copy.mutable_meta()->clear_resourceversion();
   if (strategy->traits().json_storage) return copy.ToJson() + "\n";
   return copy.ToProtobuf();
@@ -116,14 +158,14 @@ Kinds::Kinds(Allocators* allocators) {
   for (const api::Resource& resource : api::Resources()) {
     const api::TypeOps* type = api::TypeOf(resource.gvk());
     if (!type) continue;
-    // Two versions of one stored kind need a conversion; autoscaling/v1 has none yet, so it is not served.
-    if (resource.group == "autoscaling" && resource.version == "v1") continue;
     auto kind = std::make_unique<Kind>();
     kind->resource = &resource;
     kind->type = type;
     kind->storage_type = type;
     kind->subresources = api::SubresourcesOf(resource);
     if (resource.etcd_prefix != "-") kind->prefix = std::string(resource.etcd_prefix) + "/";
+    if (resource.group == "autoscaling" && resource.version == "v1")
+      kind->storage_type = api::TypeOf({"autoscaling", "v2", "HorizontalPodAutoscaler"});
     if (resource.group == "events.k8s.io") kind->storage_type = api::TypeOf({"", "v1", "Event"});
     kind->strategy = MakeStrategy(resource, TraitsOf(resource, kind->FindSubresource("status") != nullptr), allocators);
     all_.push_back(std::move(kind));
@@ -135,6 +177,50 @@ const Kind* Kinds::Find(std::string_view group, std::string_view version, std::s
     if (kind->resource->plural == plural && kind->resource->group == group && kind->resource->version == version)
       return kind.get();
   return nullptr;
+}
+
+std::shared_ptr<const Kind> Kinds::FindCustom(std::string_view group, std::string_view version,
+                                              std::string_view plural) const {
+  for (const auto& [name, kinds] : custom_)
+    for (const auto& kind : kinds)
+      if (kind->resource->plural == plural && kind->resource->group == group && kind->resource->version == version)
+        return kind;
+  return nullptr;
+}
+
+std::vector<std::shared_ptr<const Kind>> Kinds::CustomOf(const std::string& definition) const {
+  const auto it = custom_.find(definition);
+  return it == custom_.end() ? std::vector<std::shared_ptr<const Kind>>() : it->second;
+}
+
+std::vector<std::shared_ptr<const Kind>> Kinds::custom() const {
+  std::vector<std::shared_ptr<const Kind>> out;
+  for (const auto& [name, kinds] : custom_) out.insert(out.end(), kinds.begin(), kinds.end());
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return std::tie(a->resource->group, a->resource->version) < std::tie(b->resource->group, b->resource->version);
+  });
+  return out;
+}
+
+void Kinds::ForEach(const std::function<void(const Kind&)>& visit) const {
+  for (const auto& kind : all_) visit(*kind);
+  for (const auto& kind : custom()) visit(*kind);
+}
+
+void Kinds::SetCustom(const std::string& definition, std::vector<std::shared_ptr<const Kind>> kinds) {
+  auto& held = custom_[definition];
+  // A write that changed nothing that objects or clients see keeps the kinds, and with them the watches.
+  auto same = [](const std::shared_ptr<const Kind>& a, const std::shared_ptr<const Kind>& b) {
+    return a->custom->schema == b->custom->schema && a->custom->resource.version == b->custom->resource.version &&
+           a->custom->storage_version == b->custom->storage_version &&
+           a->custom->resource.plural == b->custom->resource.plural &&
+           a->custom->resource.kind == b->custom->resource.kind && a->custom->list_kind == b->custom->list_kind;
+  };
+  const bool unchanged = held.size() == kinds.size() && std::equal(held.begin(), held.end(), kinds.begin(), same);
+  if (!unchanged)
+    for (const auto& kind : held) kind->custom->retired = true;
+  held = std::move(kinds);
+  if (held.empty()) custom_.erase(definition);
 }
 
 const Kind* Kinds::FindByKind(std::string_view group, std::string_view name) const {

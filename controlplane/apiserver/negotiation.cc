@@ -70,7 +70,8 @@ std::vector<AcceptClause> ParseAccept(std::string_view header) {
   return clauses;
 }
 
-StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& query, bool watch, bool convertible) {
+StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& query, bool watch, bool convertible,
+                           bool protobuf_objects) {
   Output out;
   std::string accept;
   for (std::string_view value : headers.All("Accept"))
@@ -90,6 +91,7 @@ StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& quer
     }
     known_type = true;
     const std::string_view as = clause.Get("as");
+    if (as.empty() && out.format == Format::kProtobuf && !protobuf_objects) continue;
     if (as.empty()) return out;
     if (!convertible || clause.Get("g") != "meta.k8s.io") continue;
     const std::string_view version = clause.Get("v");

@@ -34,7 +34,9 @@ struct AcceptClause {
 std::vector<AcceptClause> ParseAccept(std::string_view header);
 
 // 406 in upstream's words when nothing fits. `watch`: only stream formats. `convertible`: Tables and partial metadata.
-StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& query, bool watch, bool convertible = true);
+// `protobuf_objects`: whole objects have a protobuf form (custom resources have none).
+StatusOr<Output> Negotiate(const http::Headers& headers, const http::Query& query, bool watch, bool convertible = true,
+                           bool protobuf_objects = true);
 
 // The same API error with (empty) details, which upstream shows where routing itself refuses.
 Status WithDetails(const Status& status);

@@ -60,9 +60,12 @@ json Operation(const Kind& kind, std::string_view action, const char* id, bool v
   const std::string tag = absl::StrCat(r.group.empty() ? "core" : std::string(r.group.substr(0, r.group.find('.'))),
                                        "_", std::string(r.version));
   const bool list = action == "list";
-  const auto* descriptor =
-      list && kind.type->list ? kind.type->list->prototype().GetDescriptor() : kind.type->prototype().GetDescriptor();
-  const json schema = {{"$ref", schemas.Reference(descriptor)}};
+  auto reference = [&] {
+    if (kind.custom) return CustomReference(kind, list);
+    return schemas.Reference(list && kind.type->list ? kind.type->list->prototype().GetDescriptor()
+                                                     : kind.type->prototype().GetDescriptor());
+  };
+  const json schema = {{"$ref", reference()}};
   json out = {{"tags", {tag}},
               {"operationId", absl::StrCat(id, CamelGroup(r), r.namespaced ? "Namespaced" : "", std::string(r.kind))},
               {"x-kubernetes-action", std::string(action)},
@@ -97,6 +100,18 @@ void AppendPath(const std::string& path, const json& item, std::string* out) {
 }
 
 }  // namespace
+
+std::string CustomReference(const Kind& kind, bool list) {
+  std::string reversed;
+  std::string_view group = kind.resource->group;
+  while (!group.empty()) {
+    const size_t dot = group.rfind('.');
+    absl::StrAppend(&reversed, std::string(group.substr(dot == std::string_view::npos ? 0 : dot + 1)), ".");
+    group = dot == std::string_view::npos ? std::string_view() : group.substr(0, dot);
+  }
+  return absl::StrCat("#/components/schemas/", reversed, std::string(kind.resource->version), ".",
+                      list ? kind.ListKind() : std::string(kind.resource->kind));
+}
 
 void AppendPaths(const Kind& kind, bool v3, SchemaWriter* schemas, std::string* out) {
   const api::Resource& r = *kind.resource;

@@ -45,6 +45,9 @@ class SchemaWriter {
 // Appends `"path":{...}` entries of a kind's paths, comma-separated.
 void AppendPaths(const Kind& kind, bool v3, SchemaWriter* schemas, std::string* out);
 
+// Where a custom resource's (or its list's) schema is in a v3 document.
+std::string CustomReference(const Kind& kind, bool list);
+
 // The v2 document in gnostic's protobuf form, as kubectl reads it.
 std::string OpenApiV2Protobuf(const Kinds& kinds, SchemaWriter* schemas);
 

@@ -31,6 +31,7 @@ struct ApiServerOptions {
   std::vector<std::string> authorization_modes = {"Node", "RBAC"};
 
   std::vector<std::string> enable_admission_plugins;
+  bool controllers_inside = false;  // the scheduler and the controllers run in this process
 
   std::string kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority;
   std::vector<std::string> kubelet_preferred_address_types = {"InternalIP", "Hostname", "InternalDNS", "ExternalIP",

@@ -9,6 +9,7 @@ namespace skiff::controlplane {
 namespace {
 
 std::string GoTypeOf(const Kind& kind, bool list) {
+  if (kind.custom) return list ? "*unstructured.UnstructuredList" : "*unstructured.Unstructured";
   // As Go prints the internal type: "*core.ConfigMap".
   std::string group(kind.resource->group);
   group = group.empty() ? "core" : group.substr(0, group.find('.'));
@@ -121,6 +122,12 @@ Task<Status> AnswerError(http::Exchange& exchange, const Status& error, const Co
   if (status.details().retryafterseconds() > 0)
     headers.Set("Retry-After", absl::StrCat(status.details().retryafterseconds()));
   if (code == 403) headers.Set("X-Content-Type-Options", "nosniff");
+  if (output.format == Format::kProtobuf) {
+    // Upstream writes these even where they are empty.
+    status.mutable_metadata()->set_selflink("");
+    status.mutable_metadata()->set_resourceversion("");
+    status.mutable_metadata()->set_continue_("");
+  }
   co_return co_await exchange.Respond(code, std::move(headers), EncodeMessage(status, {"", "v1", "Status"}, output));
 }
 

@@ -6,6 +6,7 @@
 #include "api/time.h"
 #include "api/validation.h"
 #include "base/tls.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -55,6 +56,9 @@ Task<StatusOr<api::Object>> Registry::Get(const Kind& kind, std::string ns, std:
 }
 
 Task<StatusOr<api::Object>> Registry::Create(Context& context, const Kind& kind, std::string ns, api::Object object) {
+  if (kind.custom && kind.custom->terminating)
+    co_return api::MethodNotSupportedError({kind.resource->group, kind.resource->plural, ""},
+                                           "create not allowed while custom resource definition is terminating");
   if (!object.meta().resourceversion().empty())
     co_return PlainError("resourceVersion should not be set on objects to be created");
   const bool generated = object.meta().name().empty() && !object.meta().generatename().empty();
@@ -77,10 +81,12 @@ Task<StatusOr<api::Object>> Registry::Create(Context& context, const Kind& kind,
     if (generated) object.mutable_meta()->set_name(GenerateName(base));
     api::Object candidate = object.Clone();
     kind.strategy->PrepareForCreate(context, &candidate);
-    if (Status status = api::ValidateCreate(candidate); !status.ok()) co_return status;
+    Status valid = kind.custom ? kind.custom->ValidateCreate(candidate) : api::ValidateCreate(candidate);
+    if (valid.ok()) valid = kind.strategy->Check(candidate, nullptr);
+    if (!valid.ok()) co_return valid;
     const Attributes final_attributes{kind, Operation::kCreate, "", ns, candidate.meta().name(), &candidate, nullptr};
     if (Status status = admission_.Validate(context, final_attributes); !status.ok()) co_return status;
-    kind.strategy->Warn(context, candidate);
+    kind.strategy->Warn(context, candidate, nullptr);
     if (Status status = kind.strategy->Allocate(context, &candidate, nullptr); !status.ok()) co_return status;
     const std::string key = kind.Key(ns, candidate.meta().name());
     if (context.dry_run) {
@@ -133,7 +139,9 @@ Status Registry::BeforeUpdate(Context& context, const Kind& kind, const UpdateRe
                                          ? std::string_view()
                                          : std::string_view(request.subresource);
   if (request.subresource == "binding") return absl::OkStatus();
-  return api::ValidateUpdate(*updated, existing, validated);
+  if (kind.custom) return kind.custom->ValidateUpdate(*updated, existing, validated);
+  RETURN_IF_ERROR(api::ValidateUpdate(*updated, existing, validated));
+  return request.subresource.empty() ? kind.strategy->Check(*updated, &existing) : absl::OkStatus();
 }
 
 Task<StatusOr<UpdateResult>> Registry::Update(Context& context, const Kind& kind, UpdateRequest request) {
@@ -199,7 +207,7 @@ Task<StatusOr<UpdateResult>> Registry::Update(Context& context, const Kind& kind
     if (Status status = admission_.Mutate(context, attributes); !status.ok()) co_return status;
     if (Status status = BeforeUpdate(context, kind, request, &*object, *existing); !status.ok()) co_return status;
     if (Status status = admission_.Validate(context, attributes); !status.ok()) co_return status;
-    if (request.subresource.empty()) kind.strategy->Warn(context, *object);
+    if (request.subresource.empty()) kind.strategy->Warn(context, *object, &*existing);
 
     // The last finalizer is gone: the update completes the deletion.
     if (existing->meta().has_deletiontimestamp() && object->meta().finalizers_size() == 0 &&

@@ -123,6 +123,7 @@ Task<StatusOr<DeleteResult>> Registry::Delete(Context& context, const Kind& kind
     const Grace graceful = BeginGrace(kind, context, options, &object, &grace);
     if (graceful == Grace::kPending) co_return DeleteResult{*std::move(existing), false};
     const bool policy_changed = SetPolicyFinalizers(kind.strategy->traits(), options, object.mutable_meta());
+    if (!existing->meta().has_deletiontimestamp()) kind.strategy->BeginDelete(context, &object);
     const bool waits = object.meta().finalizers_size() > 0;
     if (graceful == Grace::kNone && waits) {
       metav1::ObjectMeta& meta = *object.mutable_meta();

@@ -166,6 +166,9 @@ Task<Status> ServeReview(ServerParts& parts, Call& call) {
   } else if (auto* rules = object->As<authz::SelfSubjectRulesReview>()) {
     if (rules->spec().namespace_().empty()) co_return api::BadRequestError("no namespace on request");
     AnswerRules(parts, call.context.user, rules);
+    // The answer holds the rules alone.
+    *rules->mutable_metadata() = metav1::ObjectMeta();
+    rules->mutable_spec()->clear_namespace_();
   } else {
     co_return api::InternalError("unknown review");
   }

@@ -6,6 +6,7 @@
 #include "api/managed_fields.h"
 #include "api/patch.h"
 #include "controlplane/apiserver/body.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 #include "controlplane/apiserver/output.h"
 #include "controlplane/apiserver/table.h"
 #include "k8s/io/api/apps/v1/generated.pb.h"
@@ -21,7 +22,7 @@ namespace core = ::k8s::io::api::core::v1;
 
 const api::GroupVersionKind kScale{"autoscaling", "v1", "Scale"};
 
-StatusOr<autoscaling::Scale> ScaleOf(const api::Object& object) {
+StatusOr<autoscaling::Scale> ScaleOf(const Kind& kind, const api::Object& object) {
   autoscaling::Scale scale;
   metav1::ObjectMeta& meta = *scale.mutable_metadata();
   meta.set_name(object.meta().name());
@@ -35,7 +36,18 @@ StatusOr<autoscaling::Scale> ScaleOf(const api::Object& object) {
     scale.mutable_status()->set_selector(
         SelectorText(workload.spec().has_selector() ? &workload.spec().selector() : nullptr));
   };
-  if (const auto* deployment = object.As<apps::Deployment>()) {
+  if (kind.custom) {
+    auto number = [&](const std::optional<CustomType::NamedPath>& at) -> int32_t {
+      const auto found = at ? at->path.Find(object.content()) : std::vector<const api::json*>();
+      return !found.empty() && found[0]->is_number() ? static_cast<int32_t>(found[0]->get<int64_t>()) : 0;
+    };
+    scale.mutable_spec()->set_replicas(number(kind.custom->spec_replicas));
+    scale.mutable_status()->set_replicas(number(kind.custom->status_replicas));
+    if (kind.custom->label_selector)
+      if (const auto found = kind.custom->label_selector->path.Find(object.content());
+          !found.empty() && found[0]->is_string())
+        scale.mutable_status()->set_selector(found[0]->get<std::string>());
+  } else if (const auto* deployment = object.As<apps::Deployment>()) {
     fill(*deployment);
   } else if (const auto* replica_set = object.As<apps::ReplicaSet>()) {
     fill(*replica_set);
@@ -51,7 +63,11 @@ StatusOr<autoscaling::Scale> ScaleOf(const api::Object& object) {
   return scale;
 }
 
-void SetReplicas(api::Object* object, int32_t replicas) {
+void SetReplicas(const Kind& kind, api::Object* object, int32_t replicas) {
+  if (kind.custom) {
+    kind.custom->spec_replicas->path.Set(object->mutable_content(), replicas);
+    return;
+  }
   if (auto* deployment = object->As<apps::Deployment>()) deployment->mutable_spec()->set_replicas(replicas);
   if (auto* replica_set = object->As<apps::ReplicaSet>()) replica_set->mutable_spec()->set_replicas(replicas);
   if (auto* stateful_set = object->As<apps::StatefulSet>()) stateful_set->mutable_spec()->set_replicas(replicas);
@@ -59,7 +75,7 @@ void SetReplicas(api::Object* object, int32_t replicas) {
 }
 
 Task<Status> AnswerScale(Call& call, const api::Object& object) {
-  auto scale = ScaleOf(object);
+  auto scale = ScaleOf(call.kind, object);
   if (!scale.ok()) co_return scale.status();
   co_return co_await Answer(call.exchange, 200, call.output, &call.context, EncodeMessage(*scale, kScale, call.output));
 }
@@ -94,7 +110,7 @@ Task<Status> ServeScale(ServerParts& parts, Call& call) {
   request.name = name;
   request.subresource = "scale";
   request.change = [&](const api::Object* existing) -> StatusOr<api::Object> {
-    ASSIGN_OR_RETURN(autoscaling::Scale current, ScaleOf(*existing));
+    ASSIGN_OR_RETURN(autoscaling::Scale current, ScaleOf(call.kind, *existing));
     api::Object patched;
     const autoscaling::Scale* scale = wanted.As<autoscaling::Scale>();
     if (patch) {
@@ -114,8 +130,10 @@ Task<Status> ServeScale(ServerParts& parts, Call& call) {
         scale->metadata().resourceversion() != existing->meta().resourceversion())
       return api::ConflictError(call.kind.About(name), kModifiedMessage);
     api::Object updated = existing->Clone();
-    SetReplicas(&updated, scale->spec().replicas());
-    api::TrackUpdate(existing, &updated, {call.context.field_manager, "scale", call.context.now});
+    SetReplicas(call.kind, &updated, scale->spec().replicas());
+    api::TrackUpdate(existing, &updated,
+                     {call.context.field_manager, "scale", call.context.now,
+                      call.kind.custom ? &call.kind.custom->schema : nullptr});
     return updated;
   };
   auto result = co_await parts.registry.Update(call.context, call.kind, std::move(request));

@@ -4,6 +4,7 @@
 #include "absl/strings/numbers.h"
 #include "api/codec.h"
 #include "api/errors.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 #include "controlplane/apiserver/list_options.h"
 #include "controlplane/apiserver/output.h"
 #include "controlplane/apiserver/server_parts.h"
@@ -14,6 +15,8 @@ namespace skiff::controlplane {
 namespace {
 
 constexpr std::chrono::seconds kBookmarkEvery(60);
+// A watch of custom resources looks this often whether its definition still stands.
+constexpr std::chrono::seconds kLookAtDefinition(5);
 constexpr char kInitialEventsEnd[] = "k8s.io/initial-events-end";
 // Frames that are ready at once go out in one write up to this size.
 constexpr size_t kFlushBytes = 64 * 1024;
@@ -64,7 +67,13 @@ class WatchWriter {
   }
 
   void Bookmark(int64_t revision, bool initial_end, std::string* out) {
-    api::Object object = api::Object::New(*call_.kind.type);
+    api::Object object;
+    if (call_.kind.custom) {
+      if (auto empty = api::Object::OfJson(call_.kind.gvk(), api::json::object()); empty.ok())
+        object = *std::move(empty);
+    } else {
+      object = api::Object::New(*call_.kind.type);
+    }
     object.mutable_meta()->set_resourceversion(absl::StrCat(revision));
     if (initial_end) (*object.mutable_meta()->mutable_annotations())[kInitialEventsEnd] = "true";
     Event("BOOKMARK", object, out);
@@ -198,6 +207,9 @@ Task<Status> ServeWatch(ServerParts& parts, Call& call) {
     auto started = parts.store.Watch(prefix, from == 0 ? parts.store.revision() : from);
     if (started.ok())
       watch = *std::move(started);
+    else if (call.kind.resource->plural == "events")
+      // Upstream keeps no cache of these: the store itself answers.
+      failed = api::ExpiredError("The resourceVersion for the provided watch is too old.");
     else
       failed = api::ExpiredError(
           absl::StrCat("too old resource version: ", from, " (", parts.store.compacted_revision(), ")"));
@@ -219,7 +231,9 @@ Task<Status> ServeWatch(ServerParts& parts, Call& call) {
   while (failed.ok()) {
     const auto now = std::chrono::steady_clock::now();
     if (now >= deadline) break;
+    if (call.kind.custom && call.kind.custom->retired) break;
     auto until = deadline;
+    if (call.kind.custom) until = std::min(until, now + kLookAtDefinition);
     if (query.bookmarks) {
       until = std::min(until, next_bookmark);
       if (!last_sent) until = std::min(until, last_bookmark);

@@ -6,6 +6,7 @@
 #include "api/managed_fields.h"
 #include "api/patch.h"
 #include "controlplane/apiserver/body.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 #include "controlplane/apiserver/list_options.h"
 #include "controlplane/apiserver/output.h"
 #include "controlplane/apiserver/server_parts.h"
@@ -31,7 +32,8 @@ Status CheckNamespace(const Call& call, api::Object* object) {
 }
 
 api::Manager ManagerOf(const Call& call) {
-  return {call.context.field_manager, call.info().subresource, call.context.now};
+  return {call.context.field_manager, call.info().subresource, call.context.now,
+          call.kind.custom ? &call.kind.custom->schema : nullptr};
 }
 
 std::string MediaType(const http::Request& request) {
@@ -67,7 +69,7 @@ Task<Status> ServeCreate(ServerParts& parts, Call& call) {
   if (!query.ok()) co_return query.status();
   auto body = co_await ReadWhole(call.exchange);
   if (!body.ok()) co_return body.status();
-  auto object = DecodeBody(call.request(), *body, *call.kind.type, query->field_validation, &call.context);
+  auto object = DecodeBody(call.request(), *body, call.kind, query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   if (Status status = CheckNamespace(call, &*object); !status.ok()) co_return status;
   api::TrackUpdate(nullptr, &*object, ManagerOf(call));
@@ -81,7 +83,7 @@ Task<Status> ServeUpdate(ServerParts& parts, Call& call) {
   if (!query.ok()) co_return query.status();
   auto body = co_await ReadWhole(call.exchange);
   if (!body.ok()) co_return body.status();
-  auto object = DecodeBody(call.request(), *body, *call.kind.type, query->field_validation, &call.context);
+  auto object = DecodeBody(call.request(), *body, call.kind, query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   if (Status status = CheckNamespace(call, &*object); !status.ok()) co_return status;
   if (object->meta().name().empty()) co_return api::BadRequestError("name is required");
@@ -109,6 +111,10 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
   const bool apply = media == api::kApplyPatchType;
   if (!apply && media != api::kJsonPatchType && media != api::kMergePatchType && media != api::kStrategicMergePatchType)
     co_return WithDetails(api::UnsupportedMediaTypeError("415: Unsupported Media Type"));
+  if (call.kind.custom && media == api::kStrategicMergePatchType)
+    co_return api::UnsupportedMediaTypeError(
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+        "application/merge-patch+json, application/apply-patch+yaml");
   api::FieldErrors errors;
   if (apply && call.request().query.Get("fieldManager").empty())
     errors.Required(api::Path("fieldManager"), "is required for apply patch");
@@ -127,6 +133,18 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
     auto document = api::ParseJson(*text);
     if (!document.ok() || !document->is_object()) co_return api::BadRequestError("error decoding YAML: not an object");
     applied = *std::move(document);
+    auto text_of = [&](const char* name) {
+      const auto it = applied.find(name);
+      return it != applied.end() && it->is_string() ? it->get<std::string>() : std::string();
+    };
+    const auto version = api::GroupVersion::Parse(text_of("apiVersion"));
+    if (!version.ok() || *version != call.kind.gvk().group_version() || text_of("kind") != call.kind.gvk().kind)
+      co_return api::BadRequestError(absl::StrCat("invalid object type: ", version.ok() ? version->group : "", "/",
+                                                  version.ok() ? version->version : "", ", Kind=", text_of("kind")));
+    if (const auto meta = applied.find("metadata"); meta != applied.end() && meta->is_object() &&
+                                                    meta->contains("managedFields") &&
+                                                    !(*meta)["managedFields"].is_null())
+      co_return api::BadRequestError("metadata.managedFields must be nil");
   }
   bool reported = false;
   UpdateRequest request;
@@ -145,9 +163,14 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
       const bool strict = query->field_validation == FieldValidation::kStrict;
       ASSIGN_OR_RETURN(updated, api::PatchObject(*existing, media, *body, &problems, strict));
     }
+    if (call.kind.custom) {
+      if (updated.gvk().group_version() != call.kind.gvk().group_version())
+        return api::BadRequestError("the API version in the data does not match the expected API version");
+      call.kind.custom->Normalize(&updated, &problems);
+    }
     if (!reported) {
       reported = true;
-      RETURN_IF_ERROR(Report(problems, query->field_validation, call.kind.type->gvk(), &call.context));
+      RETURN_IF_ERROR(Report(problems, query->field_validation, call.kind.gvk(), &call.context));
     }
     api::SetDefaults(&updated);
     RETURN_IF_ERROR(CheckIdentity(call, updated));
@@ -235,7 +258,7 @@ Task<Status> ServeDeleteCollection(ServerParts& parts, Call& call) {
   Output output = call.output;
   output.as = As::kObject;
   const std::string version = call.kind.resource->gvk().group_version().ToString();
-  if (output.format == Format::kProtobuf && call.kind.type->list) {
+  if (output.format == Format::kProtobuf && call.kind.type && call.kind.type->list) {
     auto list = call.kind.type->list->New();
     *call.kind.type->list->mutable_list_meta(list.get()) = meta;
     for (const api::Object& object : objects) call.kind.type->list->add_item(list.get())->CopyFrom(*object.message());
@@ -248,7 +271,10 @@ Task<Status> ServeDeleteCollection(ServerParts& parts, Call& call) {
   text.append(",\"items\":[");
   for (size_t i = 0; i < objects.size(); ++i) {
     if (i > 0) text.push_back(',');
-    api::AppendJson(*objects[i].message(), nullptr, &text);
+    if (objects[i].is_custom())
+      objects[i].AppendJson(&text);
+    else
+      api::AppendJson(*objects[i].message(), nullptr, &text);
   }
   text.append("]}");
   co_return co_await Answer(call.exchange, 200, output, &call.context, EncodeJson(std::move(text), output));

@@ -31,6 +31,7 @@ struct ServerParts {
   metrics::Registry& metrics;
   std::string advertised;  // "10.0.0.1:6443"
   const bool& ready;
+  bool controllers_inside = false;  // the scheduler and the controllers run in this process
 };
 
 // One resource request in the hands of its handler.
@@ -56,6 +57,7 @@ Task<Status> ServeDelete(ServerParts& parts, Call& call);
 Task<Status> ServeDeleteCollection(ServerParts& parts, Call& call);
 // Subresources and reviews with their own bodies: nothing if it is none of them.
 Task<std::optional<Status>> ServeSpecial(ServerParts& parts, Call& call);
+Task<Status> ServeComponentStatuses(ServerParts& parts, Call& call);
 // log, exec, attach, portforward, proxy.
 Task<Status> ServeStream(ServerParts& parts, Call& call);
 

@@ -125,6 +125,8 @@ Task<Status> ServeToken(ServerParts& parts, Call& call) {
         "the namespace of the provided object does not match the namespace sent on the request");
   auto account = parts.admission.Find<core::ServiceAccount>("serviceaccounts", ns, name);
   if (!account) co_return api::NotFoundError(call.kind.About(name));
+  const Attributes attributes{call.kind, Operation::kCreate, "token", ns, name, &*object, nullptr};
+  if (Status status = parts.admission.Validate(call.context, attributes); !status.ok()) co_return status;
 
   auto& spec = *request.mutable_spec();
   if (!spec.has_expirationseconds()) spec.set_expirationseconds(3600);
@@ -238,6 +240,8 @@ Task<Status> ServeEviction(ServerParts& parts, Call& call) {
     co_return api::BadRequestError("name in URL does not match name in Eviction object");
   auto pod = parts.admission.Find<core::Pod>("pods", ns, name);
   if (!pod) co_return api::NotFoundError({"", "pods", name});
+  const Attributes attributes{call.kind, Operation::kCreate, "eviction", ns, name, &*object, nullptr};
+  if (Status status = parts.admission.Validate(call.context, attributes); !status.ok()) co_return status;
   metav1::DeleteOptions options;
   if (eviction.has_deleteoptions()) options = eviction.deleteoptions();
   const bool ended = pod->status().phase() == "Succeeded" || pod->status().phase() == "Failed" ||
@@ -287,6 +291,7 @@ Task<std::optional<Status>> ServeSpecial(ServerParts& parts, Call& call) {
   const std::string_view group = call.kind.resource->group, plural = call.kind.resource->plural;
   const std::string& sub = call.info().subresource;
   if (group == "authentication.k8s.io" || group == "authorization.k8s.io") co_return co_await ServeReview(parts, call);
+  if (plural == "componentstatuses" && group.empty()) co_return co_await ServeComponentStatuses(parts, call);
   if (plural == "bindings" && group.empty()) co_return co_await ServeBinding(parts, call, "");
   if (sub.empty()) co_return std::nullopt;
   if (sub == "scale") co_return co_await ServeScale(parts, call);

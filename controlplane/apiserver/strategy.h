@@ -44,6 +44,10 @@ class Strategy {
   // On an update of another subresource ("finalize", "scale", "binding", ...): only what it is for changes.
   virtual void PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
                                      const api::Object& old) const;
+  // What the API's own validation does not know of. `old` is null on create.
+  virtual Status Check(const api::Object&, const api::Object*) const { return absl::OkStatus(); }
+  // A deletion begins: the object is marked, or about to go.
+  virtual void BeginDelete(Context&, api::Object*) const {}
   // After validation: takes what must be taken exactly once (addresses, ports), or says why it cannot. Whatever comes
   // of the write is told by Settle (`written` false: give back).
   virtual Status Allocate(Context& context, api::Object* object, const api::Object* old) const;
@@ -64,8 +68,8 @@ class Strategy {
   virtual bool KnowsField(std::string_view) const { return false; }
   virtual bool has_fields() const { return false; }
 
-  // Things worth a Warning header on create and update.
-  virtual void Warn(Context&, const api::Object&) const {}
+  // Things worth a Warning header on create (`old` is null) and update.
+  virtual void Warn(Context&, const api::Object&, const api::Object*) const {}
 
  protected:
   const KindTraits traits_;

@@ -2,7 +2,9 @@
 
 #include "api/codec.h"
 #include "api/selector.h"
+#include "api/text.h"
 #include "api/time.h"
+#include "controlplane/apiserver/custom/custom_type.h"
 #include "controlplane/apiserver/output.h"
 
 namespace skiff::controlplane {
@@ -15,6 +17,35 @@ void DefaultCells(const api::Object& object, WallTime, Cells& cells) {
 }
 constexpr TableForm kDefault{kDefaultColumns, DefaultCells};
 
+// A custom resource's own columns, behind its name; without any, its age.
+void CustomCells(const CustomType& type, const api::Object& object, WallTime now, Cells& cells) {
+  cells.Text(object.meta().name());
+  if (type.columns.empty()) return cells.Text(AgeOf(object.meta().creationtimestamp(), now));
+  const api::json document = object.ToJsonValue();
+  for (const CustomType::PrinterColumn& column : type.columns) {
+    const auto found = column.path.Find(document);
+    if (found.empty() || found[0]->is_null()) {
+      cells.Raw("null");
+      continue;
+    }
+    std::string all;
+    for (const api::json* one : found)
+      absl::StrAppend(&all, all.empty() ? "" : " ", one->is_string() ? one->get<std::string>() : api::GoPrint(*one));
+    const api::json& value = *found[0];
+    if (column.type == "integer")
+      value.is_number() ? cells.Int(value.get<int64_t>()) : cells.Raw("null");
+    else if (column.type == "number")
+      cells.Raw(value.is_number() ? value.dump() : "null");
+    else if (column.type == "boolean")
+      value.is_boolean() ? cells.Bool(value.get<bool>()) : cells.Raw("null");
+    else if (column.type == "date") {
+      auto time = value.is_string() ? api::ParseTime(value.get<std::string>()) : StatusOr<metav1::Time>(metav1::Time());
+      cells.Text(time.ok() && value.is_string() ? AgeOf(*time, now) : "<invalid>");
+    } else
+      cells.Text(all);
+  }
+}
+
 }  // namespace
 
 void Cells::Text(std::string_view value) {
@@ -24,6 +55,10 @@ void Cells::Text(std::string_view value) {
 }
 void Cells::Int(int64_t value) {
   absl::StrAppend(out_, first_ ? "" : ",", value);
+  first_ = false;
+}
+void Cells::Raw(std::string_view json) {
+  absl::StrAppend(out_, first_ ? "" : ",", std::string(json));
   first_ = false;
 }
 void Cells::Bool(bool value) {
@@ -44,7 +79,8 @@ TableWriter::TableWriter(const Kind& kind, const Output& output, std::string_vie
     : output_(output),
       include_(include_object),
       now_(now),
-      form_(TableFormOf(kind.resource->group, kind.resource->plural)) {}
+      form_(TableFormOf(kind.resource->group, kind.resource->plural)),
+      custom_(kind.custom.get()) {}
 
 void TableWriter::Begin(std::string_view resource_version, std::string_view continue_token,
                         std::optional<int64_t> remaining, std::string* out, bool with_columns) {
@@ -60,6 +96,29 @@ void TableWriter::Begin(std::string_view resource_version, std::string_view cont
   }
   out->append(",\"columnDefinitions\":[");
   bool first = true;
+  auto custom_column = [&](std::string_view name, std::string_view type, std::string_view format,
+                           std::string_view description, int priority) {
+    absl::StrAppend(out, first ? "" : ",", "{\"name\":");
+    first = false;
+    api::AppendJsonString(name, out);
+    out->append(",\"type\":");
+    api::AppendJsonString(type, out);
+    out->append(",\"format\":");
+    api::AppendJsonString(format, out);
+    out->append(",\"description\":");
+    api::AppendJsonString(description, out);
+    absl::StrAppend(out, ",\"priority\":", priority, "}");
+  };
+  if (custom_) {
+    custom_column("Name", "string", "name", "", 0);
+    if (custom_->columns.empty())
+      custom_column("Age", "date", "",
+                    "Custom resource definition column (in JSONPath format): .metadata.creationTimestamp", 0);
+    for (const CustomType::PrinterColumn& column : custom_->columns)
+      custom_column(column.name, column.type, column.format, column.description, column.priority);
+    out->append("],\"rows\":[");
+    return;
+  }
   for (const Column& column : form_.columns) {
     if (!first) out->push_back(',');
     first = false;
@@ -79,7 +138,10 @@ void TableWriter::Row(const api::Object& object, std::string* out) {
   first_ = false;
   out->append("{\"cells\":[");
   Cells cells(out);
-  form_.cells(object, now_, cells);
+  if (custom_)
+    CustomCells(*custom_, object, now_, cells);
+  else
+    form_.cells(object, now_, cells);
   out->append("],\"object\":");
   if (include_ == "None") {
     out->append("null");

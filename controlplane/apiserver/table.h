@@ -29,6 +29,7 @@ class Cells {
   void Text(std::string_view value);
   void Int(int64_t value);
   void Bool(bool value);
+  void Raw(std::string_view json);  // already JSON
 
  private:
   std::string* out_;
@@ -63,6 +64,7 @@ class TableWriter {
   const std::string include_;
   const WallTime now_;
   const TableForm& form_;
+  const CustomType* custom_;  // null for built-in kinds
   bool first_ = true;
 };
 

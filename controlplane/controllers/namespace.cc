@@ -137,6 +137,32 @@ class NamespaceController final : public Controller {
     }
   }
 
+  // The same for custom resources, of which there are the kinds that are defined now.
+  Task<void> EmptyCustom(std::string ns, Left* left) {
+    auto definitions =
+        co_await RequestJson(context_.rest, "GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+    if (!definitions.ok()) {
+      if (!absl::IsNotFound(definitions.status())) left->errors.push_back(std::string(definitions.status().message()));
+      co_return;
+    }
+    for (const auto& definition : (*definitions)["items"]) {
+      const auto& spec = definition["spec"];
+      if (spec["scope"] != "Namespaced") continue;
+      const std::string group = spec["group"].get<std::string>(), plural = spec["names"]["plural"].get<std::string>();
+      std::string version;
+      for (const auto& one : spec["versions"]) {
+        if (one["served"] == true) version = one["name"].get<std::string>();
+      }
+      if (version.empty()) continue;
+      api::Resource resource{};
+      resource.group = group;
+      resource.version = version;
+      resource.plural = plural;
+      resource.verbs = "delete,deletecollection,list";
+      co_await Empty(ns, &resource, left);
+    }
+  }
+
   Task<Status> Sync(std::string key) {
     auto ns = co_await context_.rest->Get<core::Namespace>("", key);
     if (absl::IsNotFound(ns.status())) co_return absl::OkStatus();
@@ -158,6 +184,8 @@ class NamespaceController final : public Controller {
       co_await Empty(key, &resource, &left);
       if (co_await IsCancelled()) co_return absl::CancelledError("context canceled");
     }
+    co_await EmptyCustom(key, &left);
+    if (co_await IsCancelled()) co_return absl::CancelledError("context canceled");
     if (UpdateConditions(left, context_.clock().Now(), ns->mutable_status())) {
       auto updated = co_await context_.rest->UpdateStatus(*ns);
       if (updated.ok()) {

@@ -16,7 +16,8 @@ Status Admission::Mutate(Context& context, const Attributes& attributes) const {
 Status Admission::Validate(Context& context, const Attributes& attributes) const {
   if (attributes.operation == Operation::kDelete) RETURN_IF_ERROR(NamespaceLifecycle(*this, context, attributes));
   if (node_restriction_) RETURN_IF_ERROR(NodeRestriction(*this, context, attributes));
-  return RbacEscalation(*this, context, attributes);
+  RETURN_IF_ERROR(RbacEscalation(*this, context, attributes));
+  return context.internal ? absl::OkStatus() : ResourceQuota(*this, attributes);
 }
 
 }  // namespace skiff::controlplane

@@ -45,15 +45,35 @@ Status RuntimeClassAdmission(const Admission& admission, const Attributes& attri
   if (!attributes.object || attributes.operation != Operation::kCreate || !attributes.subresource.empty())
     return absl::OkStatus();
   core::Pod* pod = attributes.object->As<core::Pod>();
-  if (!pod || pod->spec().runtimeclassname().empty()) return absl::OkStatus();
+  if (!pod) return absl::OkStatus();
+  const api::About about = attributes.kind.About(attributes.name);
+  auto no_overhead = [&] {
+    if (pod->spec().overhead().empty()) return absl::OkStatus();
+    return api::ForbiddenError(about,
+                               "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");
+  };
+  if (pod->spec().runtimeclassname().empty()) return no_overhead();
   auto found =
       admission.Find<node_api::RuntimeClass>("runtimeclasses", "", pod->spec().runtimeclassname(), "node.k8s.io");
   if (!found)
     return api::ForbiddenError(
-        attributes.kind.About(attributes.name),
-        absl::StrCat("pod rejected: RuntimeClass \"", pod->spec().runtimeclassname(), "\" not found"));
-  if (!found->has_overhead()) return absl::OkStatus();
-  if (pod->spec().overhead().empty()) *pod->mutable_spec()->mutable_overhead() = found->overhead().podfixed();
+        about, absl::StrCat("pod rejected: RuntimeClass \"", pod->spec().runtimeclassname(), "\" not found"));
+  if (found->has_overhead()) {
+    auto same = [&] {
+      const auto &given = pod->spec().overhead(), &fixed = found->overhead().podfixed();
+      if (given.size() != fixed.size()) return false;
+      for (const auto& [name, quantity] : given) {
+        const auto it = fixed.find(name);
+        if (it == fixed.end() || it->second.string() != quantity.string()) return false;
+      }
+      return true;
+    };
+    if (!pod->spec().overhead().empty() && !same())
+      return api::ForbiddenError(about, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
+    *pod->mutable_spec()->mutable_overhead() = found->overhead().podfixed();
+  } else {
+    RETURN_IF_ERROR(no_overhead());
+  }
   if (found->has_scheduling()) {
     for (const auto& [key, value] : found->scheduling().nodeselector())
       (*pod->mutable_spec()->mutable_nodeselector())[key] = value;

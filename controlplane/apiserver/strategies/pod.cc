@@ -3,6 +3,7 @@
 #include "api/codec.h"
 #include "api/quantity.h"
 #include "api/time.h"
+#include "controlplane/apiserver/pod_warnings.h"
 #include "controlplane/apiserver/strategies.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 
@@ -89,6 +90,13 @@ class PodStrategy final : public Strategy {
       if (wanted.has_resources()) *spec.mutable_resources() = wanted.resources();
     }
     Strategy::PrepareForUpdate(context, updated, old);
+  }
+
+  // People seldom update pods themselves: upstream says nothing then.
+  void Warn(Context& context, const api::Object& object, const api::Object* old) const override {
+    if (old) return;
+    for (std::string& warning : PodWarnings(object.meta(), object.As<core::Pod>()->spec(), ""))
+      context.warnings.push_back(std::move(warning));
   }
 
   std::optional<int64_t> GracePeriod(const api::Object& object, std::optional<int64_t> wanted) const override {

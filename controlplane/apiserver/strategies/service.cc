@@ -42,6 +42,29 @@ class ServiceStrategy final : public Strategy {
     SetFamilies(&spec);
   }
 
+  void Warn(Context& context, const api::Object& object, const api::Object*) const override {
+    const core::Service& service = *object.As<core::Service>();
+    const core::ServiceSpec& spec = service.spec();
+    auto say = [&](std::string_view text) { context.warnings.emplace_back(text); };
+    const bool headless = spec.type() == "ClusterIP" && spec.clusterip() == "None";
+    if (service.metadata().annotations().contains("service.kubernetes.io/topology-aware-hints"))
+      say("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
+          "service.kubernetes.io/topology-mode instead");
+    if (headless) {
+      if (!spec.loadbalancerip().empty()) say("spec.loadBalancerIP is ignored for headless services");
+      if (spec.externalips_size() > 0) say("spec.externalIPs is ignored for headless services");
+      if (spec.sessionaffinity() != "None") say("spec.SessionAffinity is ignored for headless services");
+    }
+    if (spec.externalips_size() > 0 && !headless && spec.type() != "ExternalName")
+      say("spec.externalIPs is deprecated and may no longer be implemented in some clusters");
+    if (spec.type() == "ExternalName" && spec.externalips_size() > 0)
+      say("spec.externalIPs is ignored when spec.type is \"ExternalName\"");
+    if (spec.type() != "ExternalName" && !spec.externalname().empty())
+      say("spec.externalName is ignored when spec.type is not \"ExternalName\"");
+    if (spec.trafficdistribution() == "PreferClose")
+      say("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"");
+  }
+
   void PrepareForUpdate(Context& context, api::Object* updated, const api::Object& old_object) const override {
     Strategy::PrepareForUpdate(context, updated, old_object);
     core::ServiceSpec& spec = *updated->As<core::Service>()->mutable_spec();

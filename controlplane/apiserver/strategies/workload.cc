@@ -1,5 +1,6 @@
 // Deployments, replica sets, jobs and their kin.
 #include "api/codec.h"
+#include "controlplane/apiserver/pod_warnings.h"
 #include "controlplane/apiserver/strategies.h"
 #include "k8s/io/api/apps/v1/generated.pb.h"
 #include "k8s/io/api/batch/v1/generated.pb.h"
@@ -12,9 +13,37 @@ namespace apps = ::k8s::io::api::apps::v1;
 namespace batch = ::k8s::io::api::batch::v1;
 namespace core = ::k8s::io::api::core::v1;
 
-class DeploymentStrategy final : public Strategy {
+// What is said of a template of pods, when it is new or changed.
+template <typename Workload>
+bool WarnOfTemplate(Context& context, const api::Object& object, const std::string& path = "spec.template.") {
+  const auto* workload = object.As<Workload>();
+  if (!workload) return false;
+  const core::PodTemplateSpec* found = nullptr;
+  if constexpr (std::is_same_v<Workload, batch::CronJob>)
+    found = &workload->spec().jobtemplate().spec().template_();
+  else
+    found = &workload->spec().template_();
+  for (std::string& warning : PodWarnings(found->metadata(), found->spec(), path))
+    context.warnings.push_back(std::move(warning));
+  return true;
+}
+
+class WorkloadStrategy : public Strategy {
  public:
   using Strategy::Strategy;
+  void Warn(Context& context, const api::Object& object, const api::Object* old) const override {
+    if (old && old->meta().generation() == object.meta().generation()) return;
+    (void)(WarnOfTemplate<apps::Deployment>(context, object) || WarnOfTemplate<apps::ReplicaSet>(context, object) ||
+           WarnOfTemplate<apps::StatefulSet>(context, object) || WarnOfTemplate<apps::DaemonSet>(context, object) ||
+           WarnOfTemplate<batch::Job>(context, object) ||
+           WarnOfTemplate<core::ReplicationController>(context, object) ||
+           WarnOfTemplate<batch::CronJob>(context, object, "spec.jobTemplate.spec.template."));
+  }
+};
+
+class DeploymentStrategy final : public WorkloadStrategy {
+ public:
+  using WorkloadStrategy::WorkloadStrategy;
   void PrepareForUpdate(Context& context, api::Object* updated, const api::Object& old) const override {
     Strategy::PrepareForUpdate(context, updated, old);
     // Annotations of a deployment go to its replica sets, so they count as its specification.
@@ -33,9 +62,9 @@ class DeploymentStrategy final : public Strategy {
   }
 };
 
-class JobStrategy final : public Strategy {
+class JobStrategy final : public WorkloadStrategy {
  public:
-  using Strategy::Strategy;
+  using WorkloadStrategy::WorkloadStrategy;
   void PrepareForCreate(Context& context, api::Object* object) const override {
     Strategy::PrepareForCreate(context, object);
     batch::Job& job = *object->As<batch::Job>();
@@ -58,9 +87,9 @@ class JobStrategy final : public Strategy {
   }
 };
 
-class ReplicationControllerStrategy final : public Strategy {
+class ReplicationControllerStrategy final : public WorkloadStrategy {
  public:
-  using Strategy::Strategy;
+  using WorkloadStrategy::WorkloadStrategy;
   bool KnowsField(std::string_view field) const override { return field == "status.replicas"; }
   bool has_fields() const override { return true; }
   std::optional<std::string> FieldValue(const api::Object& object, std::string_view field) const override {
@@ -75,7 +104,7 @@ std::unique_ptr<Strategy> MakeWorkloadStrategy(const api::Resource& resource, Ki
   if (resource.plural == "deployments") return std::make_unique<DeploymentStrategy>(traits);
   if (resource.plural == "jobs") return std::make_unique<JobStrategy>(traits);
   if (resource.plural == "replicationcontrollers") return std::make_unique<ReplicationControllerStrategy>(traits);
-  return std::make_unique<Strategy>(traits);
+  return std::make_unique<WorkloadStrategy>(traits);
 }
 
 }  // namespace skiff::controlplane

@@ -2,6 +2,7 @@
 #include "controlplane/apiserver/table.h"
 #include "k8s/io/api/admissionregistration/v1/generated.pb.h"
 #include "k8s/io/api/coordination/v1/generated.pb.h"
+#include "k8s/io/api/core/v1/options.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 #include "k8s/io/api/core/v1/replication_controller.pb.h"
 #include "k8s/io/api/networking/v1/generated.pb.h"
@@ -173,6 +174,22 @@ void PodTemplateCells(const api::Object& object, WallTime, Cells& cells) {
   cells.Text(LabelsText(pod.metadata().labels()));
 }
 
+constexpr Column kComponent[] = {
+    {"Name", "string", 0, "name"}, {"Status", "string"}, {"Message", "string"}, {"Error", "string"}};
+void ComponentCells(const api::Object& object, WallTime, Cells& cells) {
+  std::string status = "Unknown", message, error;
+  for (const auto& condition : object.As<core::ComponentStatus>()->conditions()) {
+    if (condition.type() != "Healthy") continue;
+    status = condition.status() == "True" ? "Healthy" : condition.status() == "False" ? "Unhealthy" : "Unknown";
+    message = condition.message();
+    error = condition.error();
+  }
+  cells.Text(object.meta().name());
+  cells.Text(status);
+  cells.Text(message);
+  cells.Text(error);
+}
+
 struct Row {
   std::string_view group, plural;
   TableForm form;
@@ -194,6 +211,7 @@ const Row kForms[] = {
      "mutatingwebhookconfigurations",
      {kWebhooks, WebhookCells<admission::MutatingWebhookConfiguration>}},
     {"networking.k8s.io", "servicecidrs", {kServiceCidr, ServiceCidrCells}},
+    {"", "componentstatuses", {kComponent, ComponentCells}},
     {"", "podtemplates", {kPodTemplate, PodTemplateCells}},
 };
 

@@ -3,10 +3,12 @@
 
 #include "absl/strings/str_join.h"
 #include "api/time.h"
+#include "controlplane/apiserver/autoscaler_conversion.h"
 #include "controlplane/apiserver/table.h"
 #include "k8s/io/api/autoscaling/v2/generated.pb.h"
 #include "k8s/io/api/certificates/v1/generated.pb.h"
 #include "k8s/io/api/core/v1/namespace.pb.h"
+#include "k8s/io/api/flowcontrol/v1/generated.pb.h"
 #include "k8s/io/api/storage/v1/generated.pb.h"
 
 namespace skiff::controlplane {
@@ -15,6 +17,7 @@ namespace {
 namespace autoscaling = ::k8s::io::api::autoscaling::v2;
 namespace certificates = ::k8s::io::api::certificates::v1;
 namespace core = ::k8s::io::api::core::v1;
+namespace flowcontrol = ::k8s::io::api::flowcontrol::v1;
 namespace storage = ::k8s::io::api::storage::v1;
 
 constexpr int kShownMetrics = 2;
@@ -90,7 +93,11 @@ std::string MetricText(const autoscaling::MetricSpec& spec, const autoscaling::M
 constexpr Column kAutoscaler[] = {
     {"Name", "string", 0, "name"}, {"Reference", "string"}, {"Targets", "string"}, {"MinPods", "string"},
     {"MaxPods", "string"},         {"Replicas", "string"},  {"Age", "string"}};
-void AutoscalerCells(const api::Object& object, WallTime now, Cells& cells) {
+void AutoscalerCells(const api::Object& any, WallTime now, Cells& cells) {
+  // Both versions look the same here.
+  auto converted = ConvertAutoscaler(any.Clone(), api::TypeOpsOf<autoscaling::HorizontalPodAutoscaler>());
+  const api::Object object =
+      converted.ok() ? *std::move(converted) : api::Object::Of(autoscaling::HorizontalPodAutoscaler());
   const auto& autoscaler = *object.As<autoscaling::HorizontalPodAutoscaler>();
   const auto& spec = autoscaler.spec();
   std::vector<std::string> metrics;
@@ -151,6 +158,48 @@ void AttachmentCells(const api::Object& object, WallTime now, Cells& cells) {
   cells.Text(Age(object, now));
 }
 
+constexpr Column kFlowSchema[] = {
+    {"Name", "string", 0, "name"},     {"PriorityLevel", "string"}, {"MatchingPrecedence", "string"},
+    {"DistinguisherMethod", "string"}, {"Age", "string"},           {"MissingPL", "string"}};
+void FlowSchemaCells(const api::Object& object, WallTime now, Cells& cells) {
+  const auto& schema = *object.As<flowcontrol::FlowSchema>();
+  std::string missing = "?";
+  for (const auto& condition : schema.status().conditions())
+    if (condition.type() == "Dangling") missing = condition.status();
+  cells.Text(object.meta().name());
+  cells.Text(schema.spec().prioritylevelconfiguration().name());
+  cells.Int(schema.spec().matchingprecedence());
+  cells.Text(schema.spec().has_distinguishermethod() ? schema.spec().distinguishermethod().type() : "<none>");
+  cells.Text(Age(object, now));
+  cells.Text(missing);
+}
+
+constexpr Column kPriorityLevel[] = {{"Name", "string", 0, "name"},
+                                     {"Type", "string"},
+                                     {"NominalConcurrencyShares", "string"},
+                                     {"Queues", "string"},
+                                     {"HandSize", "string"},
+                                     {"QueueLengthLimit", "string"},
+                                     {"Age", "string"}};
+void PriorityLevelCells(const api::Object& object, WallTime now, Cells& cells) {
+  const auto& spec = object.As<flowcontrol::PriorityLevelConfiguration>()->spec();
+  const bool queues = spec.has_limited() && spec.limited().limitresponse().has_queuing();
+  const auto& queuing = spec.limited().limitresponse().queuing();
+  cells.Text(object.meta().name());
+  cells.Text(spec.type());
+  if (spec.has_limited())
+    cells.Int(spec.limited().nominalconcurrencyshares());
+  else
+    cells.Text("<none>");
+  for (const int32_t number : {queuing.queues(), queuing.handsize(), queuing.queuelengthlimit()}) {
+    if (queues)
+      cells.Int(number);
+    else
+      cells.Text("<none>");
+  }
+  cells.Text(Age(object, now));
+}
+
 struct Row {
   std::string_view group, plural;
   TableForm form;
@@ -159,6 +208,8 @@ const Row kForms[] = {
     {"", "resourcequotas", {kQuota, QuotaCells}},
     {"autoscaling", "horizontalpodautoscalers", {kAutoscaler, AutoscalerCells}},
     {"certificates.k8s.io", "certificatesigningrequests", {kRequest, RequestCells}},
+    {"flowcontrol.apiserver.k8s.io", "flowschemas", {kFlowSchema, FlowSchemaCells}},
+    {"flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", {kPriorityLevel, PriorityLevelCells}},
     {"storage.k8s.io", "volumeattachments", {kAttachment, AttachmentCells}},
 };
 
