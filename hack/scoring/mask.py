@@ -11,6 +11,7 @@ FIELDS = [
     "spec.clusterIP", "spec.clusterIPs.*", "spec.ports.*.nodePort", "spec.healthCheckNodePort", "status.hostIP", "status.podIP", "podIPs.*.ip", "hostIPs.*.ip",
     "containerID", "imageID", "nodeInfo.*", "spec.claimRef.uid", "status.token", "serverAddressByClientCIDRs.*.serverAddress",
     "gitCommit", "buildDate", "goVersion", "gitTreeState", "emulationMajor", "emulationMinor", "minCompatibilityMajor", "minCompatibilityMinor", "caBundle", "keys.*.kid", "keys.*.n",
+    "metadata.remainingItemCount", "paths.*.serverRelativeURL", "columnDefinitions.*.description", "compiler", "extra.authentication.kubernetes.io/credential-id.*",
 ]
 
 # Texts: (pattern, what stands for it).
@@ -23,6 +24,7 @@ TEXTS = [
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"(?<=-)[bcdf0-9]{8,10}(?=\b)"), "<template-hash>"),
     (re.compile(r"-----BEGIN [A-Z ]+-----[^-]+-----END [A-Z ]+-----\n?|<scrubbed-[a-z-]+>|<modulus[^>]*>"), "<scrubbed>"),
+    (re.compile(r"([Tt]oo (?:large|old) resource version: )\d+( \(\d+\)|, current: \d+)"), r"\1<versions>"),
     (re.compile(r"([Rr]esource[Vv]ersion[^0-9]{0,40})\d+"), r"\1<version>"),
 ]
 
@@ -60,6 +62,10 @@ def differences(want, got, path=""):
         return []
     if isinstance(want, dict) and isinstance(got, dict):
         out = []
+        prefix = (want.get("metadata") or {}).get("generateName") if isinstance(want.get("metadata"), dict) else None
+        if prefix and isinstance(got.get("metadata"), dict) and str(got["metadata"].get("name", "")).startswith(prefix):
+            # A made-up name.
+            got = {**got, "metadata": {**got["metadata"], "name": want["metadata"].get("name")}}
         for key in sorted(set(want) | set(got), key=str):
             at = f"{path}.{key}" if path else str(key)
             if key not in got:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -27,12 +28,16 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix="skiff-score-")
         self.port = free_port()
         self.log = open(os.path.join(self.dir, "log"), "wb")
-        self.process = subprocess.Popen(
-            [os.path.join(binaries, "skiff-controlplane"), components, "--data-dir", self.dir + "/data", "--cert-dir", self.dir + "/pki", "--bind-address",
-             "127.0.0.1", "--secure-port", str(self.port), "--advertise-address", "127.0.0.1", "--service-cluster-ip-range", "10.96.0.0/16",
-             "--write-kubeconfig", self.dir], stdout=self.log, stderr=self.log)
+        self.components = components
         self._contexts = {}
         self._tokens = {}
+        self._start()
+
+    def _start(self):
+        self.process = subprocess.Popen(
+            [os.path.join(self.binaries, "skiff-controlplane"), self.components, "--data-dir", self.dir + "/data", "--cert-dir", self.dir + "/pki",
+             "--bind-address", "127.0.0.1", "--secure-port", str(self.port), "--advertise-address", "127.0.0.1", "--service-cluster-ip-range", "10.96.0.0/16",
+             "--write-kubeconfig", self.dir], stdout=self.log, stderr=self.log)
         end = time.monotonic() + 20
         while True:
             try:
@@ -44,6 +49,33 @@ class Server:
                 with open(os.path.join(self.dir, "log"), errors="replace") as f:
                     raise SystemExit(f"the API server did not become ready:\n{f.read()[-3000:]}")
             time.sleep(0.05)
+
+    def plant(self, changes, revision=0, compacted=None, replace=True):
+        """Stops the server, puts objects into its store ({key: object, or None to take it out}), and starts it again. A new object is
+        stored at its own resource version, where that is free. `revision`: what the store counts at least. `compacted`: what can
+        no longer be read. `replace` False: what is there stays."""
+        self.process.kill()
+        self.process.wait()
+        store = sqlite3.connect(os.path.join(self.dir, "data/store.db"))
+        now = {k: (r, c) for r, k, c in store.execute("SELECT revision, key, create_revision FROM log WHERE revision IN (SELECT max(revision) FROM log GROUP BY key) AND value IS NOT NULL")}
+        newest = max(store.execute("SELECT coalesce(max(revision), 1) FROM log").fetchone()[0], *(n for n, in store.execute("SELECT coalesce(max(number), 0) FROM facts WHERE name = 'revision'")))
+        wanted = lambda obj: int((obj["metadata"].get("resourceVersion") or 0)) if obj else 0  # noqa: E731
+        for key, obj in sorted(changes.items(), key=lambda c: wanted(c[1])):
+            have, born = now.get(key.encode(), (0, 0))
+            if have and not replace or (obj is None and not have):
+                continue
+            newest = max(newest + 1, wanted(obj))
+            data = None
+            if obj is not None:
+                stored = {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}}
+                data = json.dumps(stored, separators=(",", ":")).encode()
+            store.execute("INSERT INTO log(revision, key, create_revision, previous_revision, expires, value) VALUES(?,?,?,?,0,?)", (newest, key.encode(), born or newest, have, data))
+        for name, number in (("revision", max(newest, revision)), ("compacted", compacted)):
+            if number is not None:
+                store.execute("INSERT OR REPLACE INTO facts VALUES(?, ?)", (name, number))
+        store.commit()
+        store.close()
+        self._start()
 
     def close(self):
         self.process.terminate()
@@ -70,11 +102,9 @@ class Server:
         context.verify_mode = ssl.CERT_NONE
         if identity:
             import yaml
-            if identity == "admin":
-                path = os.path.join(self.dir, "admin.kubeconfig")
-            else:
-                path = os.path.join(self.dir, identity.replace(":", "_") + ".kubeconfig")
-                groups = ["--group", "system:nodes"] if identity.startswith("system:node:") else []
+            path = os.path.join(self.dir, identity.replace(":", "_") + "-user.kubeconfig")
+            if not os.path.exists(path):
+                groups = ["--group", "system:nodes"] if identity.startswith("system:node:") else ["--group", "system:masters"] if identity == "admin" else []
                 subprocess.run([os.path.join(self.binaries, "skiff-controlplane"), "kubeconfig", "--cert-dir", self.dir + "/pki", "--server",
                                 f"https://127.0.0.1:{self.port}", "--user", identity, *groups, "--out", path], check=True, capture_output=True)
             with open(path) as f:
@@ -105,10 +135,12 @@ class Server:
             headers["Authorization"] = "Bearer " + self._token(who)
             who = None
         elif who == "bad":
-            headers.setdefault("Authorization", "Bearer nonsense")
+            headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+            headers["Authorization"] = "Bearer nonsense"
             who = None
         elif who == "basic":
-            headers.setdefault("Authorization", "Basic " + base64.b64encode(b"a:b").decode())
+            headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
+            headers["Authorization"] = "Basic " + base64.b64encode(b"a:b").decode()
             who = None
         elif who == "anonymous":
             who = None
