@@ -21,7 +21,7 @@ StatsPod Kubelet::StatsPodOf(PodPtr pod) {
   out.state = cache_->Get(uid);
   for (const auto& volume : volumes_->MountedVolumes(uid)) {
     // What lies in a directory of the host is the host's.
-    if (volume.type != "kubernetes.io/host-path") out.volumes.emplace_back(volume.name, volume.path);
+    if (volume.type != "kubernetes.io/host-path") out.volumes.push_back({volume.name, volume.path, volume.claim});
   }
   return out;
 }

@@ -98,6 +98,35 @@ class NodeStatsTest : public testing::Test {
   NodeSource source_;
 };
 
+// What evictions go by. security.md: etc-hosts-disk: the pod's /etc/hosts counts.
+TEST_F(NodeStatsTest, etc_hosts_disk_UseOfNodeAndPod) {
+  const auto use = RunTask(loop_, stats_->Use(source_));
+  ASSERT_TRUE(use.ok()) << use.status();
+  ASSERT_TRUE(use->node);
+  EXPECT_EQ(use->node->working_set, 800000u);
+  EXPECT_EQ(use->node->available, 4000000u * 1024 - 800000);
+  EXPECT_FALSE(use->pods) << "kubepods has no limit here";
+  ASSERT_TRUE(use->pids);
+  EXPECT_EQ(use->pids->most, 32768);
+  EXPECT_EQ(use->pids->running, 336);
+  ASSERT_TRUE(use->node_fs && use->image_fs && use->container_fs);
+  EXPECT_FALSE(use->dedicated_image_fs);
+  const PodUse& pod = use->by_pod.at("uid");
+  EXPECT_EQ(pod.memory, 800000u);
+  EXPECT_EQ(pod.containers[0].rootfs->bytes, 20480u);
+  EXPECT_EQ(pod.containers[0].logs->inodes, 1u);
+  const uint64_t volume = pod.volumes.at("v").bytes, logs = pod.containers[0].logs->bytes;
+  EXPECT_GE(volume, 5000u);
+  EXPECT_GE(pod.ephemeral.bytes, 20480 + volume + logs + 4000);
+
+  source_.pods.clear();
+  source_.image_directory = "/proc";  // on another device
+  const auto node = RunTask(loop_, stats_->Use(source_));
+  ASSERT_TRUE(node.ok());
+  EXPECT_TRUE(node->by_pod.empty());
+  EXPECT_TRUE(node->dedicated_image_fs);
+}
+
 TEST_F(NodeStatsTest, Cadvisor) {
   const auto text = RunTask(loop_, stats_->CadvisorMetrics(source_));
   ASSERT_TRUE(text.ok()) << text.status();

@@ -66,8 +66,8 @@ PodSource Stats::Impl::SourceOf(const StatsPod& p, const RuntimeUsage& runtime) 
       container.rootfs_used_inodes = layer->second.inodes;
     }
   }
-  for (const auto& [name, path] : p.volumes) {
-    source.volumes.push_back({.name = name, .path = path, .pvc_name = "", .ephemeral = IsEphemeral(*p.pod, name)});
+  for (const auto& [name, path, claim] : p.volumes) {
+    source.volumes.push_back({.name = name, .path = path, .pvc_name = claim, .ephemeral = IsEphemeral(*p.pod, name)});
   }
   return source;
 }

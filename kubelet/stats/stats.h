@@ -21,7 +21,10 @@ namespace skiff::kubelet {
 struct StatsPod {
   PodPtr pod;
   PodStatePtr state;
-  std::vector<std::pair<std::string, std::string>> volumes;  // name, path
+  struct Volume {
+    std::string name, path, claim;
+  };
+  std::vector<Volume> volumes;
 };
 
 // What the runtime alone can tell; asked for only where the summary shows it.

@@ -60,6 +60,13 @@ class LinuxMounter final : public Mounter {
     return absl::OkStatus();
   }
 
+  Status MountHugetlbfs(const std::string& target, const std::string& options) override {
+    if (mount("nodev", target.c_str(), "hugetlbfs", 0, options.c_str()) != 0) {
+      return ErrnoStatus(errno, absl::StrCat("mount hugetlbfs at ", target));
+    }
+    return absl::OkStatus();
+  }
+
   Status BindFd(int source_fd, const std::string& target) override {
     const std::string source = absl::StrCat("/proc/self/fd/", source_fd);
     if (mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) != 0) {
@@ -122,6 +129,13 @@ Status FakeMounter::MountTmpfs(const std::string& target, const std::string& opt
   std::lock_guard lock(mutex_);
   if (!fail_.ok()) return std::exchange(fail_, absl::OkStatus());
   mounts_[target] = absl::StrCat("tmpfs ", options);
+  return absl::OkStatus();
+}
+
+Status FakeMounter::MountHugetlbfs(const std::string& target, const std::string& options) {
+  std::lock_guard lock(mutex_);
+  if (!fail_.ok()) return std::exchange(fail_, absl::OkStatus());
+  mounts_[target] = absl::StrCat("hugetlbfs ", options);
   return absl::OkStatus();
 }
 

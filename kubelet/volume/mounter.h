@@ -18,6 +18,8 @@ class Mounter {
   virtual ~Mounter() = default;
   // `options` as mount(8) takes them ("size=1048576,noswap").
   virtual Status MountTmpfs(const std::string& target, const std::string& options) = 0;
+  // `options` "pagesize=2Mi".
+  virtual Status MountHugetlbfs(const std::string& target, const std::string& options) = 0;
   // Bind-mounts what the descriptor `source_fd` refers to (through /proc/self/fd: no path is walked) onto `target`.
   virtual Status BindFd(int source_fd, const std::string& target) = 0;
   virtual Status Unmount(const std::string& target) = 0;  // lazily; not mounted is no error
@@ -33,6 +35,7 @@ std::unique_ptr<Mounter> NewMounter();
 class FakeMounter final : public Mounter {
  public:
   Status MountTmpfs(const std::string& target, const std::string& options) override;
+  Status MountHugetlbfs(const std::string& target, const std::string& options) override;
   Status BindFd(int source_fd, const std::string& target) override;
   Status Unmount(const std::string& target) override;
   StatusOr<bool> IsMountPoint(const std::string& path) override;

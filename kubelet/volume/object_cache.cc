@@ -155,6 +155,16 @@ Task<StatusOr<Token>> ObjectCache::GetToken(TokenRequest request) {
   co_return entry->token;
 }
 
+Task<StatusOr<std::shared_ptr<const PersistentVolumeClaim>>> ObjectCache::GetClaim(std::string ns, std::string name) {
+  CO_ASSIGN_OR_RETURN(auto claim, co_await rest_->Get<PersistentVolumeClaim>(std::move(ns), std::move(name)));
+  co_return std::make_shared<const PersistentVolumeClaim>(std::move(claim));
+}
+
+Task<StatusOr<std::shared_ptr<const PersistentVolume>>> ObjectCache::GetVolume(std::string name) {
+  CO_ASSIGN_OR_RETURN(auto volume, co_await rest_->Get<PersistentVolume>("", std::move(name)));
+  co_return std::make_shared<const PersistentVolume>(std::move(volume));
+}
+
 void ObjectCache::RegisterPod(const Pod& pod) {
   auto [slot, is_new] = references_.try_emplace(pod.metadata().uid());
   slot->second.clear();

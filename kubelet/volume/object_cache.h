@@ -28,6 +28,8 @@ class ObjectCache final : public ObjectSource {
   Task<StatusOr<std::shared_ptr<const ConfigMap>>> GetConfigMap(std::string ns, std::string name) override;
   Task<StatusOr<std::shared_ptr<const Secret>>> GetSecret(std::string ns, std::string name) override;
   Task<StatusOr<Token>> GetToken(TokenRequest request) override;
+  Task<StatusOr<std::shared_ptr<const PersistentVolumeClaim>>> GetClaim(std::string ns, std::string name) override;
+  Task<StatusOr<std::shared_ptr<const PersistentVolume>>> GetVolume(std::string name) override;
   void RegisterPod(const Pod& pod) override;
   void UnregisterPod(const std::string& uid) override;
 

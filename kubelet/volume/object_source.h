@@ -11,11 +11,14 @@
 
 #include "base/async.h"
 #include "k8s/io/api/core/v1/config.pb.h"
+#include "k8s/io/api/core/v1/persistent_volume.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 
 namespace skiff::kubelet {
 
 using k8s::io::api::core::v1::ConfigMap;
+using k8s::io::api::core::v1::PersistentVolume;
+using k8s::io::api::core::v1::PersistentVolumeClaim;
 using k8s::io::api::core::v1::Pod;
 using k8s::io::api::core::v1::Secret;
 
@@ -40,6 +43,14 @@ class ObjectSource {
   // Cached until 80% of its life (or 24 hours) has passed; then a new one is asked for, and while that fails and the
   // old one still lives, the old one is given.
   virtual Task<StatusOr<Token>> GetToken(TokenRequest request) = 0;
+
+  // Read each time: they are asked for once a pod.
+  virtual Task<StatusOr<std::shared_ptr<const PersistentVolumeClaim>>> GetClaim(std::string ns, std::string name) {
+    co_return NotFound("persistentvolumeclaims \"", name, "\" not found");
+  }
+  virtual Task<StatusOr<std::shared_ptr<const PersistentVolume>>> GetVolume(std::string name) {
+    co_return NotFound("persistentvolumes \"", name, "\" not found");
+  }
 
   // What a pod refers to may be cached (and followed) from RegisterPod until UnregisterPod of its uid. A registered pod
   // is registered again after its spec changed. Reads for pods that are not registered work, uncached.

@@ -60,11 +60,23 @@ class FakeObjects final : public ObjectSource {
     token.token = absl::StrCat("token-for-", request.audience, "-", tokens.size());
     co_return token;
   }
+  Task<StatusOr<std::shared_ptr<const PersistentVolumeClaim>>> GetClaim(std::string ns, std::string name) override {
+    auto found = claims.find(name);
+    if (found == claims.end()) co_return NotFound("persistentvolumeclaims \"", name, "\" not found");
+    co_return std::make_shared<const PersistentVolumeClaim>(found->second);
+  }
+  Task<StatusOr<std::shared_ptr<const PersistentVolume>>> GetVolume(std::string name) override {
+    auto found = volumes.find(name);
+    if (found == volumes.end()) co_return NotFound("persistentvolumes \"", name, "\" not found");
+    co_return std::make_shared<const PersistentVolume>(found->second);
+  }
   void RegisterPod(const Pod& pod) override { registered[pod.metadata().uid()]++; }
   void UnregisterPod(const std::string& uid) override { registered.erase(uid); }
 
   std::map<std::string, ConfigMap> config_maps;
   std::map<std::string, Secret> secrets;
+  std::map<std::string, PersistentVolumeClaim> claims;
+  std::map<std::string, PersistentVolume> volumes;
   std::vector<TokenRequest> tokens;
   std::map<std::string, int> registered;
   Status offline;

@@ -10,6 +10,8 @@
 #include "base/log.h"
 #include "k8s/io/api/core/v1/volume.pb.h"
 #include "kubelet/volume/async_lock.h"
+#include "kubelet/volume/claims.h"
+#include "kubelet/volume/collect.h"
 #include "kubelet/volume/host_path.h"
 #include "kubelet/volume/payload.h"
 #include "kubelet/volume/subpath.h"
@@ -25,32 +27,7 @@ constexpr std::chrono::nanoseconds kFirstPause = 500ms;
 constexpr std::chrono::nanoseconds kLongestPause = 2min + 2s;
 constexpr std::chrono::nanoseconds kPatience = 2min + 3s;
 
-enum class Kind { kEmptyDir, kConfigMap, kSecret, kDownwardApi, kProjected, kHostPath, kImage, kUnsupported };
-
-struct KindInfo {
-  Kind kind;
-  std::string plugin;  // "kubernetes.io/configmap"; for unsupported kinds the field's name
-};
-
-KindInfo KindOf(const core::Volume& volume) {
-  const auto& source = volume.volumesource();
-  if (source.has_configmap()) return {Kind::kConfigMap, "kubernetes.io/configmap"};
-  if (source.has_secret()) return {Kind::kSecret, "kubernetes.io/secret"};
-  if (source.has_downwardapi()) return {Kind::kDownwardApi, "kubernetes.io/downward-api"};
-  if (source.has_projected()) return {Kind::kProjected, "kubernetes.io/projected"};
-  if (source.has_hostpath()) return {Kind::kHostPath, "kubernetes.io/host-path"};
-  if (source.has_image()) return {Kind::kImage, "kubernetes.io/image"};
-  if (source.has_emptydir()) return {Kind::kEmptyDir, "kubernetes.io/empty-dir"};
-  const auto* reflection = source.GetReflection();
-  std::vector<const google::protobuf::FieldDescriptor*> set;
-  reflection->ListFields(source, &set);
-  if (!set.empty()) return {Kind::kUnsupported, std::string(set[0]->name())};
-  return {Kind::kEmptyDir, "kubernetes.io/empty-dir"};  // no source: the API's default
-}
-
-bool IsWritten(Kind kind) {
-  return kind == Kind::kConfigMap || kind == Kind::kSecret || kind == Kind::kDownwardApi || kind == Kind::kProjected;
-}
+using Kind = VolumeKind;
 
 std::string Escape(std::string_view plugin) {
   std::string out(plugin);
@@ -91,12 +68,15 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
   }
 
   struct VolumeState {
-    KindInfo info;
+    VolumeKindInfo info;
     std::string path;
     bool mounted = false;
     SteadyTime next_try{};
     std::chrono::nanoseconds pause{0};
     std::string error;
+    std::string claim;        // of a persistent volume, once it is known
+    bool read_only = false;   // as the claim or its volume say
+    bool unresolved = false;  // what lies behind the claim cannot be told
   };
   struct PodState {
     std::shared_ptr<const Pod> pod;
@@ -150,14 +130,8 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
             get(options.allocatable_ephemeral_storage)};
   }
 
-  Task<StatusOr<Payload>> Collect(std::shared_ptr<const Pod> pod, const core::Volume& volume, Kind kind);
-  Task<Status> CollectProjected(std::shared_ptr<const Pod> pod, const core::ProjectedVolumeSource& source,
-                                Payload* out);
-  Task<Status> AddConfigMapNamed(std::string ns, std::string name, const ItemList& items, mode_t mode, bool optional,
-                                 Payload* out);
-  Task<Status> AddSecretNamed(std::string ns, std::string name, const ItemList& items, mode_t mode, bool optional,
-                              Payload* out);
   Task<Status> SetUp(PodPtr state, std::string name);
+  Task<Status> SetUpClaim(PodPtr state, std::string name);
   Task<Status> SetUpAll(PodPtr state, bool again);
   Task<Status> WaitForMounts(std::shared_ptr<const Pod> pod);
   Task<StatusOr<std::vector<ContainerMount>>> ContainerMounts(std::shared_ptr<const Pod> pod, std::string container,
@@ -166,98 +140,6 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
   Task<Status> CleanOrphans(std::set<std::string> keep);
   Task<void> Run();
 };
-
-Task<Status> VolumeManager::Impl::AddConfigMapNamed(std::string ns, std::string name, const ItemList& items,
-                                                    mode_t mode, bool optional, Payload* out) {
-  auto object = co_await objects.GetConfigMap(ns, name);
-  if (object.ok()) co_return AddConfigMap(**object, items, mode, optional, out);
-  if (optional && absl::IsNotFound(object.status())) co_return absl::OkStatus();
-  co_return object.status();
-}
-
-Task<Status> VolumeManager::Impl::AddSecretNamed(std::string ns, std::string name, const ItemList& items, mode_t mode,
-                                                 bool optional, Payload* out) {
-  auto object = co_await objects.GetSecret(ns, name);
-  if (object.ok()) co_return AddSecret(**object, items, mode, optional, out);
-  if (optional && absl::IsNotFound(object.status())) co_return absl::OkStatus();
-  co_return object.status();
-}
-
-Task<Status> VolumeManager::Impl::CollectProjected(std::shared_ptr<const Pod> pod,
-                                                   const core::ProjectedVolumeSource& source, Payload* out) {
-  const mode_t mode = source.has_defaultmode() ? source.defaultmode() : 0644;
-  const std::string& ns = pod->metadata().namespace_();
-  const auto user = VolumeUserOf(*pod);
-  std::vector<std::string> errors;
-  Status first;
-  for (const auto& projection : source.sources()) {
-    Status status;
-    if (projection.has_configmap()) {
-      const auto& from = projection.configmap();
-      status =
-          co_await AddConfigMapNamed(ns, from.localobjectreference().name(), from.items(), mode, from.optional(), out);
-    } else if (projection.has_secret()) {
-      const auto& from = projection.secret();
-      status =
-          co_await AddSecretNamed(ns, from.localobjectreference().name(), from.items(), mode, from.optional(), out);
-    } else if (projection.has_downwardapi()) {
-      status = AddDownwardApi(*pod, projection.downwardapi().items(), mode, AllocatableNow(), out);
-    } else if (projection.has_serviceaccounttoken()) {
-      const auto& from = projection.serviceaccounttoken();
-      TokenRequest request;
-      request.ns = ns;
-      request.service_account = pod->spec().serviceaccountname();
-      request.audience = from.audience();
-      if (from.has_expirationseconds()) request.expiration_seconds = from.expirationseconds();
-      request.pod_name = pod->metadata().name();
-      request.pod_uid = pod->metadata().uid();
-      auto token = co_await objects.GetToken(std::move(request));
-      status = token.status();
-      if (token.ok()) {
-        FileProjection& file = (*out)[from.path()];
-        file.data = std::move(token->token);
-        file.mode = user || pod->spec().securitycontext().has_fsgroup() ? 0600 : mode;
-        if (user) file.user = *user;
-      }
-    } else if (projection.has_clustertrustbundle()) {
-      status = absl::UnimplementedError("projected source clusterTrustBundle is not supported by this kubelet");
-    } else if (projection.has_podcertificate()) {
-      status = absl::UnimplementedError("projected source podCertificate is not supported by this kubelet");
-    }
-    if (absl::IsCancelled(status)) co_return status;
-    if (!status.ok()) {
-      errors.emplace_back(status.message());
-      first.Update(status);
-    }
-  }
-  if (errors.empty()) co_return absl::OkStatus();
-  co_return Status(first.code(), Aggregate(errors).message());
-}
-
-Task<StatusOr<Payload>> VolumeManager::Impl::Collect(std::shared_ptr<const Pod> pod, const core::Volume& volume,
-                                                     Kind kind) {
-  const auto& source = volume.volumesource();
-  const std::string& ns = pod->metadata().namespace_();
-  Payload out;
-  Status status;
-  if (kind == Kind::kConfigMap) {
-    const auto& from = source.configmap();
-    status = co_await AddConfigMapNamed(ns, from.localobjectreference().name(), from.items(),
-                                        from.has_defaultmode() ? from.defaultmode() : 0644, from.optional(), &out);
-  } else if (kind == Kind::kSecret) {
-    const auto& from = source.secret();
-    status = co_await AddSecretNamed(ns, from.secretname(), from.items(),
-                                     from.has_defaultmode() ? from.defaultmode() : 0644, from.optional(), &out);
-  } else if (kind == Kind::kDownwardApi) {
-    const auto& from = source.downwardapi();
-    status =
-        AddDownwardApi(*pod, from.items(), from.has_defaultmode() ? from.defaultmode() : 0644, AllocatableNow(), &out);
-  } else {
-    status = co_await CollectProjected(pod, source.projected(), &out);
-  }
-  if (!status.ok()) co_return status;
-  co_return out;
-}
 
 Task<Status> VolumeManager::Impl::SetUp(PodPtr state, std::string name) {
   auto self = shared_from_this();
@@ -274,6 +156,7 @@ Task<Status> VolumeManager::Impl::SetUp(PodPtr state, std::string name) {
     if (options.image_volumes) co_return absl::OkStatus();
     co_return absl::UnimplementedError("volume type image is not supported by this kubelet and its container runtime");
   }
+  if (kind == Kind::kClaim) co_return co_await SetUpClaim(state, name);
   if (kind == Kind::kHostPath) {
     const auto& source = volume->volumesource().hostpath();
     std::function<Status()> check = [path = source.path(), type = source.type()] { return CheckHostPath(path, type); };
@@ -290,10 +173,10 @@ Task<Status> VolumeManager::Impl::SetUp(PodPtr state, std::string name) {
     const auto& source = volume->volumesource().emptydir();
     setup.memory = source.medium() == "Memory";
     if (!setup.memory && !source.medium().empty()) {
-      if (absl::StartsWith(source.medium(), "HugePages")) {
-        co_return absl::UnimplementedError("emptyDir medium HugePages is not supported by this kubelet");
+      if (!absl::StartsWith(source.medium(), "HugePages")) {
+        co_return InvalidArgument("unknown storage medium ", GoQuote(source.medium()));
       }
-      co_return InvalidArgument("unknown storage medium ", GoQuote(source.medium()));
+      CO_ASSIGN_OR_RETURN(setup.huge_pages, HugePagesOption(*pod, source.medium()));
     }
     if (source.has_sizelimit()) limit = api::Quantity::Of(source.sizelimit()).Value();
   } else {
@@ -306,13 +189,44 @@ Task<Status> VolumeManager::Impl::SetUp(PodPtr state, std::string name) {
     std::function<Status()> make = [&setup, mounts] { return SetUpDirectory(setup, *mounts); };
     co_return co_await RunBlocking(std::move(make));
   }
-  CO_ASSIGN_OR_RETURN(const Payload payload, co_await Collect(pod, *volume, kind));
+  CO_ASSIGN_OR_RETURN(const Payload payload, co_await CollectPayload(objects, pod, *volume, kind, AllocatableNow()));
   const auto nested = NestedMountPoints(*pod, name);
   const WallTime now = clock.Now();
   std::function<Status()> write = [&setup, &nested, &payload, mounts, now] {
     return SetUpWritten(setup, nested, payload, *mounts, now).status();
   };
   co_return co_await RunBlocking(std::move(write));
+}
+
+// A claim's volume: a directory of the host, as it is or bound into the pod's directory.
+Task<Status> VolumeManager::Impl::SetUpClaim(PodPtr state, std::string name) {
+  const std::shared_ptr<const Pod> pod = state->pod;
+  auto claimed = co_await ResolveClaim(objects, pod, name);
+  if (!claimed.ok()) {
+    state->volumes[name].unresolved = true;
+    co_return claimed.status();
+  }
+  VolumeState& at = state->volumes[name];
+  at.unresolved = false;
+  at.claim = claimed->claim;
+  at.read_only = claimed->read_only;
+  if (!claimed->local) {
+    at.info.plugin = "kubernetes.io/host-path";
+    at.path = claimed->path;
+    std::function<Status()> check = [claimed = *claimed] {
+      return CheckHostPath(claimed.path, claimed.host_path_type);
+    };
+    co_return co_await RunBlocking(std::move(check));
+  }
+  LocalSetup setup;
+  setup.pod_dir = PodPath(pod->metadata().uid());
+  setup.source = claimed->path;
+  setup.dir = at.path = VolumeDir(options.root_dir, pod->metadata().uid(), at.info.plugin, claimed->volume);
+  if (pod->spec().securitycontext().has_fsgroup()) setup.fs_group = pod->spec().securitycontext().fsgroup();
+  setup.read_only = claimed->read_only;
+  Mounter* mounts = &mounter;
+  std::function<Status()> bind = [setup, mounts] { return SetUpLocal(setup, *mounts); };
+  co_return co_await RunBlocking(std::move(bind));
 }
 
 // One pass over the volumes whose time has come; `again` takes the mounted ones that follow objects.
@@ -345,6 +259,7 @@ Task<Status> VolumeManager::Impl::SetUpAll(PodPtr state, bool again) {
       volume.mounted = true;
       continue;
     }
+    if (volume.unresolved) continue;  // told by who waits for it
     LOG_ERROR(status, "MountVolume.SetUp failed",
               {"pod", absl::StrCat(state->pod->metadata().namespace_(), "/", state->pod->metadata().name())},
               {"volume", name});
@@ -367,15 +282,24 @@ Task<Status> VolumeManager::Impl::WaitForMounts(std::shared_ptr<const Pod> pod) 
   for (;;) {
     CO_RETURN_IF_ERROR(co_await SetUpAll(state, false));
     if (state->removed) co_return absl::CancelledError("pod removed");
-    std::vector<std::string> missing;
+    std::vector<std::string> missing, unprocessed, reasons;
     SteadyTime next = deadline;
     for (const auto& volume : state->pod->spec().volumes()) {
       const VolumeState& at = state->volumes[volume.name()];
       if (at.mounted) continue;
       missing.push_back(volume.name());
       next = std::min(next, at.next_try);
+      if (!at.unresolved) continue;
+      unprocessed.push_back(volume.name());
+      reasons.push_back(at.error);
     }
     if (missing.empty()) co_return absl::OkStatus();
+    if (!unprocessed.empty()) {
+      // Nothing to wait for here: somebody must bind the claim. The pod is tried again.
+      co_return FailedPrecondition("unmounted volumes=[", absl::StrJoin(missing, " "),
+                                   "], unattached volumes=[], failed to process volumes=[",
+                                   absl::StrJoin(unprocessed, " "), "]: ", Aggregate(reasons).message());
+    }
     const SteadyTime now = clock.Steady();
     if (now >= deadline) {
       std::sort(missing.begin(), missing.end());
@@ -416,7 +340,7 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
     ContainerMount one;
     one.volume = mount.name();
     one.container_path = absl::StartsWith(mount.mountpath(), "/") ? mount.mountpath() : "/" + mount.mountpath();
-    one.read_only = mount.readonly() || IsWritten(at.info.kind);
+    one.read_only = mount.readonly() || IsWritten(at.info.kind) || at.read_only;
     const std::string& propagation = mount.mountpropagation();
     if (propagation == "HostToContainer") {
       one.propagation = ContainerMount::Propagation::kHostToContainer;
@@ -601,7 +525,8 @@ std::vector<VolumeManager::Mounted> VolumeManager::MountedVolumes(const std::str
   auto found = impl_->pods.find(uid);
   if (found == impl_->pods.end()) return out;
   for (const auto& [name, volume] : found->second->volumes) {
-    if (volume.mounted && volume.info.kind != Kind::kImage) out.push_back({name, volume.path, volume.info.plugin});
+    if (!volume.mounted || volume.info.kind == Kind::kImage) continue;
+    out.push_back({name, volume.path, volume.info.plugin, volume.claim});
   }
   return out;
 }

@@ -85,6 +85,7 @@ class VolumeManager {
   // Names of what is mounted for a pod (volumes set up in this process's life or found at start), for stats.
   struct Mounted {
     std::string name, path, type;  // type "kubernetes.io/empty-dir"
+    std::string claim;             // of a persistent volume; else ""
   };
   std::vector<Mounted> MountedVolumes(const std::string& uid) const;
 

@@ -5,6 +5,7 @@
 #include "api/codec.h"
 #include "base/async_testing.h"
 #include "kubelet/volume/testing.h"
+#include "kubelet/volume/volume_kind.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -155,14 +156,110 @@ TEST_F(VolumeManagerTest, HostPathTypesAreChecked) {
 }
 
 TEST_F(VolumeManagerTest, UnsupportedVolumesSaySo) {
-  const auto pod =
-      PodFrom(R"([{"name":"v","persistentVolumeClaim":{"claimName":"x"}},{"name":"i","image":{"reference":"r"}}])");
+  const auto pod = PodFrom(R"([{"name":"v","nfs":{"server":"x","path":"/"}},{"name":"i","image":{"reference":"r"}}])");
   std::optional<Status> result;
   Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
   clock.Advance(0s, loop);
   ASSERT_EQ(events.size(), 2u);
   EXPECT_TRUE(absl::StrContains(events[0], "volume type image is not supported")) << events[0];
-  EXPECT_TRUE(absl::StrContains(events[1], "volume type persistentVolumeClaim is not supported")) << events[1];
+  EXPECT_TRUE(absl::StrContains(events[1], "volume type nfs is not supported")) << events[1];
+}
+
+// A claim bound to a volume of that source (JSON).
+void Bind(FakeObjects& objects, const std::string& claim, const std::string& source) {
+  ASSERT_TRUE(
+      api::FromJson(absl::StrCat(R"({"metadata":{"name":")", claim, R"(","uid":"c1"},"spec":{"volumeName":"pv"},)",
+                                 R"("status":{"phase":"Bound"}})"),
+                    &objects.claims[claim])
+          .ok());
+  ASSERT_TRUE(api::FromJson(absl::StrCat(R"({"metadata":{"name":"pv"},"spec":{"claimRef":{"uid":"c1"},)", source, "}}"),
+                            &objects.volumes["pv"])
+                  .ok());
+}
+
+constexpr char kClaim[] = R"([{"name":"v","persistentVolumeClaim":{"claimName":"x"}}])";
+constexpr char kClaimMount[] = R"([{"name":"v","mountPath":"/v"}])";
+
+TEST_F(VolumeManagerTest, ClaimsOfHostPathAndLocalVolumes) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  Bind(objects, "x", absl::StrCat(R"("hostPath":{"path":")", root / "disk", R"(","type":"Directory"})"));
+  const auto pod = PodFrom(kClaim, kClaimMount);
+  ASSERT_TRUE(Mount(pod).ok());
+  auto mounts = Mounts(pod);
+  ASSERT_TRUE(mounts.ok()) << mounts.status();
+  EXPECT_EQ(mounts->at(0).host_path, root / "disk");
+  EXPECT_FALSE(mounts->at(0).read_only);
+  EXPECT_EQ(manager->MountedVolumes("uid-1")[0].claim, "x");
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+
+  Bind(objects, "x", absl::StrCat(R"("accessModes":["ReadOnlyMany"],"local":{"path":")", root / "disk", R"("})"));
+  ASSERT_TRUE(Mount(pod).ok());
+  mounts = Mounts(pod);
+  ASSERT_TRUE(mounts.ok()) << mounts.status();
+  const std::string bound = Volume("kubernetes.io~local-volume/pv");
+  EXPECT_EQ(mounts->at(0).host_path, bound);
+  EXPECT_TRUE(mounts->at(0).read_only);
+  EXPECT_EQ(mounter.mounts().at(bound), absl::StrCat("bind ", root / "disk"));
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  EXPECT_TRUE(mounter.mounts().empty());
+  EXPECT_TRUE(Exists(root / "disk"));
+  EXPECT_TRUE(events.empty());
+}
+
+TEST_F(VolumeManagerTest, ClaimsThatCannotBeUsed) {
+  const auto pod = PodFrom(kClaim, kClaimMount);
+  auto said = [&] { return std::string(Mount(pod).message()); };
+  const std::string prefix =
+      "unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/x: ";
+  EXPECT_EQ(said(), prefix + "failed to fetch PVC from API server: persistentvolumeclaims \"x\" not found");
+  clock.Advance(1s, loop);
+  Bind(objects, "x", R"("csi":{"driver":"d","volumeHandle":"h"})");
+  objects.claims["x"].mutable_status()->set_phase("Pending");
+  EXPECT_EQ(said(), prefix + "PVC is not bound");
+  clock.Advance(10s, loop);
+  objects.claims["x"].mutable_status()->set_phase("Bound");
+  objects.volumes["pv"].mutable_spec()->mutable_claimref()->set_uid("other");
+  EXPECT_EQ(said(), prefix + "found PV object pv but its pv.Spec.ClaimRef.UID other does not point to claim.UID c1");
+  clock.Advance(100s, loop);
+  objects.volumes["pv"].mutable_spec()->mutable_claimref()->set_uid("c1");
+  EXPECT_TRUE(absl::StrContains(said(), "persistent volume type csi of PV pv is not supported by this kubelet"));
+  clock.Advance(200s, loop);
+  Bind(objects, "x", R"("volumeMode":"Block","local":{"path":"/dev/x"})");
+  EXPECT_TRUE(absl::StrContains(said(), "volume v has volumeMode Block, but is specified in volumeMounts"));
+  EXPECT_TRUE(events.empty()) << "the caller tells";
+}
+
+TEST_F(VolumeManagerTest, EphemeralClaimsBelongToThePod) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  Bind(objects, "p-v", absl::StrCat(R"("hostPath":{"path":")", root / "disk", R"("})"));
+  const auto pod = PodFrom(R"([{"name":"v","ephemeral":{"volumeClaimTemplate":{"spec":{}}}}])", kClaimMount);
+  EXPECT_TRUE(absl::StrContains(Mount(pod).message(), "PVC ns/p-v was not created for pod ns/p (pod is not owner)"));
+  clock.Advance(1s, loop);
+  auto* owner = objects.claims["p-v"].mutable_metadata()->add_ownerreferences();
+  owner->set_uid("uid-1");
+  owner->set_controller(true);
+  EXPECT_TRUE(Mount(pod).ok());
+}
+
+TEST_F(VolumeManagerTest, HugePages) {
+  auto with_requests = [](std::string_view medium, std::string_view requests) {
+    auto pod = std::make_shared<Pod>(
+        *PodFrom(absl::StrCat(R"([{"name":"v","emptyDir":{"medium":")", medium, R"("}}])"), kClaimMount));
+    const std::string json = absl::StrCat(R"({"requests":{)", requests, "}}");
+    EXPECT_TRUE(api::FromJson(json, pod->mutable_spec()->mutable_containers(0)->mutable_resources()).ok());
+    return pod;
+  };
+  ASSERT_TRUE(Mount(with_requests("HugePages", R"("hugepages-2Mi":"4Mi")")).ok());
+  EXPECT_EQ(mounter.mounts().at(Volume("kubernetes.io~empty-dir/v")), "hugetlbfs pagesize=2Mi");
+  EXPECT_EQ(HugePagesOption(*with_requests("", R"("hugepages-2Mi":"4Mi","hugepages-1Gi":"1Gi")"), "HugePages-1Gi")
+                .value_or(""),
+            "pagesize=1Gi");
+  EXPECT_EQ(HugePagesOption(*with_requests("", R"("hugepages-2Mi":"4Mi","hugepages-1Gi":"1Gi")"), "HugePages")
+                .status()
+                .message(),
+            "medium: HugePages can't be used if container requests multiple huge page sizes");
+  EXPECT_EQ(HugePagesOption(*with_requests("", R"("cpu":"1")"), "HugePages-2Mi").status().message(),
+            "medium HugePages-2Mi: hugePages storage requested, but there is no resource request for huge pages");
 }
 
 Task<void> RunManager(VolumeManager& manager) { co_await manager.Run(); }
@@ -193,6 +290,31 @@ TEST_F(VolumeManagerTest, AfterARestartWithoutServerVolumesOfBeforeDo) {
   objects.offline = Unavailable("connection refused");
   EXPECT_TRUE(RunTask(loop, second.WaitForMounts(pod)).ok());
   EXPECT_EQ(*ReadFile(Volume("kubernetes.io~configmap/cm/k")), "v");
+}
+
+// security.md: node-reboot. The directories are there, what was mounted on them is not.
+TEST_F(VolumeManagerTest, node_reboot_MountsAreMadeAgain) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  (*objects.secrets["s"].mutable_data())["pass"] = "word";
+  Bind(objects, "x", absl::StrCat(R"("local":{"path":")", root / "disk", R"("})"));
+  const auto pod = PodFrom(
+      R"([{"name":"mem","emptyDir":{"medium":"Memory"}},{"name":"sec","secret":{"secretName":"s"}},
+          {"name":"v","persistentVolumeClaim":{"claimName":"x"}}])");
+  ASSERT_TRUE(Mount(pod).ok());
+  const auto before = mounter.mounts();
+  ASSERT_EQ(before.size(), 3u);
+  for (const auto& [target, what] : before) ASSERT_TRUE(mounter.Unmount(target).ok());
+  // A pod that did not come back after the reboot.
+  ASSERT_TRUE(MakeDirs(root / "pods/old/volumes/kubernetes.io~empty-dir/e").ok());
+  VolumeOptions options;
+  options.root_dir = root.path();
+  options.allocatable_memory = [] { return int64_t{1} << 30; };
+  VolumeManager second(loop.get_executor(), options, objects, mounter, clock, nullptr);
+  ASSERT_TRUE(RunTask(loop, second.WaitForMounts(pod)).ok());
+  EXPECT_EQ(mounter.mounts(), before);
+  ASSERT_TRUE(RunTask(loop, second.CleanOrphans({"uid-1"})).ok());
+  EXPECT_FALSE(Exists(root / "pods/old"));
+  EXPECT_TRUE(Exists(root / "pods/uid-1"));
 }
 
 TEST_F(VolumeManagerTest, OrphansGoTheKeptStay) {

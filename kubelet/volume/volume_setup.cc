@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/go_text.h"
 #include "base/log.h"
 #include "kubelet/volume/ownership.h"
 #include "kubelet/volume/subpath.h"
@@ -43,8 +44,9 @@ Status MakePodDirs(const DirectorySetup& setup) {
 Status SetUpDirectory(const DirectorySetup& setup, Mounter& mounter) {
   ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(setup.dir));
   const bool ready = Exists(absl::StrCat(ReadyDir(setup), "/ready"));
+  const bool huge = !setup.huge_pages.empty();
   // After a reboot the mark is there and the tmpfs is not.
-  if (ready && (setup.memory ? mounted : Exists(setup.dir))) return absl::OkStatus();
+  if (ready && (setup.memory || huge ? mounted : Exists(setup.dir))) return absl::OkStatus();
 
   RETURN_IF_ERROR(MakePodDirs(setup));
   if (!mounted) RETURN_IF_ERROR(MakeVolumeDir(setup.dir));
@@ -54,12 +56,30 @@ Status SetUpDirectory(const DirectorySetup& setup, Mounter& mounter) {
     if (mounter.TmpfsNoswap()) options.push_back("noswap");
     RETURN_IF_ERROR(mounter.MountTmpfs(setup.dir, absl::StrJoin(options, ",")));
   }
+  if (huge && !mounted) RETURN_IF_ERROR(mounter.MountHugetlbfs(setup.dir, setup.huge_pages));
   if (setup.fs_group) {
     if (Status status = SetVolumeOwnership(setup.dir, *setup.fs_group, false); !status.ok()) {
       LOG_WARNING("Could not give a volume to its group", {"path", setup.dir}, {"err", status});
     }
   }
   return SetReady(setup);
+}
+
+Status SetUpLocal(const LocalSetup& setup, Mounter& mounter) {
+  ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(setup.dir));
+  if (mounted) return absl::OkStatus();
+  const Fd source(open(setup.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!source.valid()) return ErrnoStatus(errno, absl::StrCat("path ", GoQuote(setup.source), " of the local volume"));
+  RETURN_IF_ERROR(MakeDirs(setup.pod_dir, 0750));
+  RETURN_IF_ERROR(MakeDirs(absl::StrCat(setup.pod_dir, "/volumes"), 0750));
+  RETURN_IF_ERROR(MakeDirs(setup.dir, 0750));
+  RETURN_IF_ERROR(mounter.BindFd(source.get(), setup.dir));
+  if (setup.fs_group && !setup.read_only) {
+    if (Status status = SetVolumeOwnership(setup.dir, *setup.fs_group, false); !status.ok()) {
+      LOG_WARNING("Could not give a volume to its group", {"path", setup.dir}, {"err", status});
+    }
+  }
+  return absl::OkStatus();
 }
 
 StatusOr<bool> SetUpWritten(const DirectorySetup& setup, const std::vector<std::string>& nested, const Payload& payload,

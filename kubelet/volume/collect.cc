@@ -1,0 +1,103 @@
+#include "kubelet/volume/collect.h"
+
+#include "k8s/io/api/core/v1/volume.pb.h"
+
+namespace skiff::kubelet {
+namespace {
+
+namespace core = k8s::io::api::core::v1;
+
+Task<Status> AddConfigMapNamed(ObjectSource& objects, std::string ns, std::string name, const ItemList& items,
+                               mode_t mode, bool optional, Payload* out) {
+  auto object = co_await objects.GetConfigMap(ns, name);
+  if (object.ok()) co_return AddConfigMap(**object, items, mode, optional, out);
+  if (optional && absl::IsNotFound(object.status())) co_return absl::OkStatus();
+  co_return object.status();
+}
+
+Task<Status> AddSecretNamed(ObjectSource& objects, std::string ns, std::string name, const ItemList& items, mode_t mode,
+                            bool optional, Payload* out) {
+  auto object = co_await objects.GetSecret(ns, name);
+  if (object.ok()) co_return AddSecret(**object, items, mode, optional, out);
+  if (optional && absl::IsNotFound(object.status())) co_return absl::OkStatus();
+  co_return object.status();
+}
+
+Task<Status> CollectProjected(ObjectSource& objects, std::shared_ptr<const Pod> pod,
+                              const core::ProjectedVolumeSource& source, Allocatable allocatable, Payload* out) {
+  const mode_t mode = source.has_defaultmode() ? source.defaultmode() : 0644;
+  const std::string& ns = pod->metadata().namespace_();
+  const auto user = VolumeUserOf(*pod);
+  std::vector<std::string> errors;
+  Status first;
+  for (const auto& projection : source.sources()) {
+    Status status;
+    if (projection.has_configmap()) {
+      const auto& from = projection.configmap();
+      status = co_await AddConfigMapNamed(objects, ns, from.localobjectreference().name(), from.items(), mode,
+                                          from.optional(), out);
+    } else if (projection.has_secret()) {
+      const auto& from = projection.secret();
+      status = co_await AddSecretNamed(objects, ns, from.localobjectreference().name(), from.items(), mode,
+                                       from.optional(), out);
+    } else if (projection.has_downwardapi()) {
+      status = AddDownwardApi(*pod, projection.downwardapi().items(), mode, allocatable, out);
+    } else if (projection.has_serviceaccounttoken()) {
+      const auto& from = projection.serviceaccounttoken();
+      TokenRequest request;
+      request.ns = ns;
+      request.service_account = pod->spec().serviceaccountname();
+      request.audience = from.audience();
+      if (from.has_expirationseconds()) request.expiration_seconds = from.expirationseconds();
+      request.pod_name = pod->metadata().name();
+      request.pod_uid = pod->metadata().uid();
+      auto token = co_await objects.GetToken(std::move(request));
+      status = token.status();
+      if (token.ok()) {
+        FileProjection& file = (*out)[from.path()];
+        file.data = std::move(token->token);
+        file.mode = user || pod->spec().securitycontext().has_fsgroup() ? 0600 : mode;
+        if (user) file.user = *user;
+      }
+    } else if (projection.has_clustertrustbundle()) {
+      status = absl::UnimplementedError("projected source clusterTrustBundle is not supported by this kubelet");
+    } else if (projection.has_podcertificate()) {
+      status = absl::UnimplementedError("projected source podCertificate is not supported by this kubelet");
+    }
+    if (absl::IsCancelled(status)) co_return status;
+    if (!status.ok()) {
+      errors.emplace_back(status.message());
+      first.Update(status);
+    }
+  }
+  if (errors.empty()) co_return absl::OkStatus();
+  co_return Status(first.code(), Aggregate(errors).message());
+}
+
+}  // namespace
+
+Task<StatusOr<Payload>> CollectPayload(ObjectSource& objects, std::shared_ptr<const Pod> pod, core::Volume volume,
+                                       VolumeKind kind, Allocatable allocatable) {
+  const auto& source = volume.volumesource();
+  const std::string& ns = pod->metadata().namespace_();
+  Payload out;
+  Status status;
+  if (kind == VolumeKind::kConfigMap) {
+    const auto& from = source.configmap();
+    status = co_await AddConfigMapNamed(objects, ns, from.localobjectreference().name(), from.items(),
+                                        from.has_defaultmode() ? from.defaultmode() : 0644, from.optional(), &out);
+  } else if (kind == VolumeKind::kSecret) {
+    const auto& from = source.secret();
+    status = co_await AddSecretNamed(objects, ns, from.secretname(), from.items(),
+                                     from.has_defaultmode() ? from.defaultmode() : 0644, from.optional(), &out);
+  } else if (kind == VolumeKind::kDownwardApi) {
+    const auto& from = source.downwardapi();
+    status = AddDownwardApi(*pod, from.items(), from.has_defaultmode() ? from.defaultmode() : 0644, allocatable, &out);
+  } else {
+    status = co_await CollectProjected(objects, pod, source.projected(), allocatable, &out);
+  }
+  if (!status.ok()) co_return status;
+  co_return out;
+}
+
+}  // namespace skiff::kubelet
