@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "kubelet/config_checks.h"
 #include "kubelet/config_fields.h"
 #include "kubelet/feature_gates.h"
 
@@ -413,11 +414,30 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
     if (key != "pods" && key != "none" && key != "system-reserved" && key != "kube-reserved" &&
         key != "system-reserved-compressible" && key != "kube-reserved-compressible") {
       problems.push_back(absl::StrCat("invalid configuration: option \"", key,
-                                      "\" specified for enforceNodeAllocatable (--enforce-node-allocatable), valid "
-                                      "options are \"pods\", \"system-reserved\", \"kube-reserved\" or \"none\""));
+                                      "\" specified for enforceNodeAllocatable (--enforce-node-allocatable). Valid "
+                                      "options are \"pods\", \"system-reserved\", \"system-reserved-compressible\", "
+                                      "\"kube-reserved\", \"kube-reserved-compressible\" or \"none\""));
     }
   }
+  CheckResourceSettings(*c, &problems);
   if (!problems.empty()) return InvalidArgument(absl::StrJoin(problems, ", "));
+  if (!c->reserved_system_cpus.empty()) {
+    // Whole CPUs take the place of what was said of them otherwise.
+    LOG_INFO(
+        "Option --reserved-cpus is specified, it will overwrite the cpu setting in KubeReserved and SystemReserved",
+        {"reservedSystemCPUs", c->reserved_system_cpus});
+    ASSIGN_OR_RETURN(const int count, CountCpus(c->reserved_system_cpus));
+    c->kube_reserved.erase("cpu");
+    c->system_reserved["cpu"] = absl::StrCat(count);
+  }
+  bool merge_eviction = false;
+  read("mergeDefaultEvictionSettings", &merge_eviction);
+  if (merge_eviction) {
+    const json defaults = DefaultConfig(false);
+    std::map<std::string, std::string> all;
+    Reader{defaults}("evictionHard", &all);
+    c->eviction_hard.insert(all.begin(), all.end());
+  }
   c->json = document.dump();
   return absl::OkStatus();
 }

@@ -16,7 +16,7 @@ using std::chrono::seconds;
 void SetOwnOomScore(int64_t score) {
   auto dir = Dir::Open("/proc/self");
   Status s = dir.ok() ? dir->Write("oom_score_adj", absl::StrCat(score)) : dir.status();
-  if (!s.ok()) VLOG(1, "Cannot set the kubelet's own oom_score_adj", {"err", s});
+  if (!s.ok()) LOG_WARNING("Cannot set the kubelet's own oom_score_adj", {"oomScoreAdj", score}, {"err", s});
 }
 
 }  // namespace
@@ -65,30 +65,11 @@ Task<Status> Kubelet::Start() {
   CO_ASSIGN_OR_RETURN(NodeResources resources, ComputeNodeResources(config_, facts));
   node_name_ = facts.name;
 
-  Cgroups::Options cgroups;
-  cgroups.names = CgroupNames(config_.cgroup_root, config_.cgroup_driver == "systemd");
-  cgroups.enabled = config_.cgroups_per_qos;
-  cgroups.cfs_quota = config_.cpu_cfs_quota;
-  cgroups.period_micros = config_.cpu_cfs_quota_period.count() / 1000;
-  cgroups.pids_limit = config_.pod_pids_limit;
-  cgroups_ = std::make_unique<Cgroups>(cgroups);
-  if (!cgroups_->v2() && config_.fail_cgroup_v1) {
-    co_return FailedPrecondition(
-        "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
-        "removed "
-        "in a future release (set failCgroupV1: false to run nevertheless)");
-  }
   if (facts.swap > 0 && config_.fail_swap_on) {
     co_return FailedPrecondition(
         "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false");
   }
-  int64_t pod_memory = facts.memory;
-  for (const auto* reserved : {&config_.system_reserved, &config_.kube_reserved}) {
-    auto it = reserved->find("memory");
-    if (it != reserved->end()) pod_memory -= api::Quantity::Of(it->second).Value();
-  }
-  CO_RETURN_IF_ERROR(cgroups_->MakeRoots(Get(resources.allocatable, "cpu").MilliValue(), pod_memory, 0),
-                     "Failed to start ContainerManager");
+  CO_RETURN_IF_ERROR(MakeCgroups(resources), "Failed to start ContainerManager");
 
   if (!config_.kubeconfig.empty()) {
     CO_ASSIGN_OR_RETURN(client::Config api, client::LoadKubeconfig(config_.kubeconfig));
@@ -126,9 +107,7 @@ Task<Status> Kubelet::Start() {
           "to "
           "cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1");
   }
-  if (cgroups_->enabled()) {
-    event(client::kNormal, "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods");
-  }
+  CO_RETURN_IF_ERROR(EnforceAllocatable(), "Failed to start ContainerManager");
   co_await agent_->CheckRuntime();
   if (config_.enable_server) {
     if (Status s = server_->Start(); !s.ok()) co_return s;
@@ -170,6 +149,9 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.node.swap_controller =
       cgroups_->v2() && Exists(absl::StrCat("/sys/fs/cgroup/", cgroups_->names().Kubepods(), "/memory.swap.max"));
   options.node.memory_capacity = facts.memory;
+  options.node.swap_capacity = facts.swap;
+  options.node.limited_swap = config_.memory_swap_behavior == "LimitedSwap";
+  options.node.page_sizes = HugePageSizes();
   options.dns.cluster_dns = config_.cluster_dns;
   options.dns.cluster_domain = config_.cluster_domain;
   options.dns.resolv_conf = config_.resolv_conf;

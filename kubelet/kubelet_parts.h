@@ -120,10 +120,13 @@ class Kubelet final : public ProbeHost, public ServerHost {
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
   StatsPod StatsPodOf(PodPtr pod);
   Task<RuntimeUsage> AskRuntime(bool with_containers);
-  // Garbage collection and evictions (kubelet_resources.cc).
+  // Cgroups, garbage collection and evictions (kubelet_resources.cc).
+  Status MakeCgroups(const NodeResources& resources);
+  Status EnforceAllocatable();
   Status MakeResources();
   void StartResources();
   Task<void> CollectContainers();
+  Task<void> ReportOoms();
   Task<StatusOr<NodeUse>> UseOf(std::vector<PodPtr> pods);
   Task<StatusOr<ImageGcHooks::Disk>> ImageDisk();
   bool EvictPod(const Pod& pod, const PodEviction& what);
@@ -149,6 +152,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   client::EventRecorder* recorder_ = nullptr;  // events_, when there is an API server
   std::unique_ptr<ObjectSource> objects_;
   std::unique_ptr<ApiStatusSink> sink_;
+  std::unique_ptr<SystemdSlices> slices_;  // with the systemd cgroup driver
   std::unique_ptr<Cgroups> cgroups_;
   std::unique_ptr<NodeAgent> agent_;
   std::unique_ptr<RuntimeCache> cache_;

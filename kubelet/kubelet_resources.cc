@@ -1,7 +1,12 @@
 // How the kubelet's garbage collectors and its eviction manager hang together with the rest.
+#include <algorithm>
+
 #include "api/time.h"
+#include "base/go_text.h"
 #include "base/log.h"
+#include "cadvisor/machine.h"
 #include "kubelet/kubelet_parts.h"
+#include "kubelet/node/oom_watcher.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -9,7 +14,95 @@ namespace {
 constexpr auto kContainerGcPeriod = std::chrono::minutes(1);
 constexpr char kEvicted[] = "Evicted";
 
+bool Lists(const std::vector<std::string>& list, std::string_view what) {
+  return std::find(list.begin(), list.end(), what) != list.end();
+}
+
+// What a cgroup of pods, or of what is not pods, gets of these. `compressible`: only what can be taken back.
+CgroupResources LimitsOf(const ResourceList& list, bool compressible) {
+  CgroupResources out;
+  if (list.contains("cpu")) out.cpu_shares = MilliCpuToShares(Get(list, "cpu").MilliValue());
+  if (compressible) return out;
+  if (list.contains("memory")) out.memory_limit = Get(list, "memory").Value();
+  if (list.contains("pid")) out.pids_limit = Get(list, "pid").Value();
+  out.huge_pages = HugePagesOf(list);
+  return out;
+}
+
+ResourceList ToList(const std::map<std::string, std::string>& texts) {
+  ResourceList out;
+  for (const auto& [name, text] : texts) out[name] = api::Quantity::Of(text).ToProto();
+  return out;
+}
+
 }  // namespace
+
+Status Kubelet::MakeCgroups(const NodeResources& resources) {
+  RETURN_IF_ERROR(ValidateReservations(config_, resources));
+  Cgroups::Options options;
+  const bool systemd = config_.cgroup_driver == "systemd";
+  if (systemd && config_.cgroups_per_qos) slices_ = NewSystemdSlices();
+  options.names = CgroupNames(config_.cgroup_root, systemd);
+  options.slices = slices_.get();
+  options.enabled = config_.cgroups_per_qos;
+  options.cfs_quota = config_.cpu_cfs_quota;
+  options.period_micros = config_.cpu_cfs_quota_period.count() / 1000;
+  options.pids_limit = config_.pod_pids_limit;
+  options.page_sizes = HugePageSizes();
+  cgroups_ = std::make_unique<Cgroups>(std::move(options));
+  if (!cgroups_->v2() && config_.fail_cgroup_v1) {
+    return FailedPrecondition(
+        "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
+        "removed in a future release (set failCgroupV1: false to run nevertheless)");
+  }
+  // Pods together may have what is not reserved, or everything when nothing is enforced. What evictions keep free does
+  // not count: pods must be able to get there for evictions to begin.
+  ResourceList top = resources.capacity;
+  if (auto host = cadvisor::Host::Open(); host.ok()) {
+    if (const auto tasks = cadvisor::ReadTaskCounts(*host); tasks.ok())
+      top["pid"] = api::Quantity(tasks->max).ToProto();
+  }
+  if (Lists(config_.enforce_node_allocatable, "pods")) {
+    for (auto& [name, quantity] : top) {
+      api::Quantity left = api::Quantity::Of(quantity);
+      for (const auto* reserved : {&config_.system_reserved, &config_.kube_reserved}) {
+        if (auto it = reserved->find(name); it != reserved->end()) left -= api::Quantity::Of(it->second);
+      }
+      quantity = (left.Sign() < 0 ? api::Quantity() : left).ToProto();
+    }
+  }
+  return cgroups_->MakeRoots(LimitsOf(top, false));
+}
+
+Status Kubelet::EnforceAllocatable() {
+  auto event = [this](std::string_view type, std::string_view reason, std::string message) {
+    events_->Record(agent_->Reference(), type, reason, std::move(message));
+  };
+  constexpr char kEnforced[] = "NodeAllocatableEnforced", kFailed[] = "FailedNodeAllocatableEnforcement";
+  if (cgroups_->enabled()) event(client::kNormal, kEnforced, "Updated Node Allocatable limit across pods");
+  struct Reserved {
+    const char *key, *whose, *lower;
+    const std::string& cgroup;
+    const std::map<std::string, std::string>& amount;
+  };
+  for (const Reserved& r :
+       {Reserved{"system-reserved", "System Reserved", "system reserved", config_.system_reserved_cgroup,
+                 config_.system_reserved},
+        {"kube-reserved", "Kube Reserved", "kube reserved", config_.kube_reserved_cgroup, config_.kube_reserved}}) {
+    for (bool compressible : {false, true}) {
+      if (!Lists(config_.enforce_node_allocatable, absl::StrCat(r.key, compressible ? "-compressible" : ""))) continue;
+      Status s = cgroups_->LimitReserved(r.cgroup, LimitsOf(ToList(r.amount), compressible));
+      if (!s.ok()) {
+        std::string message = absl::StrCat("Failed to enforce ", r.whose, compressible ? " Compressible" : "",
+                                           " Cgroup Limits on ", GoQuote(r.cgroup), ": ", s.message());
+        event(client::kWarning, kFailed, message);
+        return Status(s.code(), message);
+      }
+      event(client::kNormal, kEnforced, absl::StrCat("Updated limits on ", r.lower, " cgroup ", r.cgroup));
+    }
+  }
+  return absl::OkStatus();
+}
 
 Status Kubelet::MakeResources() {
   auto node_event = [this](std::string_view type, std::string_view reason, std::string message) {
@@ -78,6 +171,16 @@ void Kubelet::StartResources() {
   group_.Spawn("evictions", eviction_->Run());
   group_.Spawn("container garbage", CollectContainers());
   group_.Spawn("image garbage", image_gc_->Run());
+  group_.Spawn("system OOMs", ReportOoms());
+}
+
+Task<void> Kubelet::ReportOoms() {
+  auto report = [this](const OomKill& kill) {
+    if (kill.cgroup != "/") return;
+    events_->Record(agent_->Reference(), client::kWarning, "SystemOOM", SystemOomMessage(kill));
+  };
+  Status s = co_await WatchSystemOoms(report);
+  if (!absl::IsCancelled(s)) LOG_WARNING("Kills for lack of memory on the machine are not reported", {"err", s});
 }
 
 Task<void> Kubelet::CollectContainers() {

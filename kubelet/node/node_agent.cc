@@ -1,9 +1,12 @@
 #include "kubelet/node/node_agent.h"
 
+#include <random>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "api/codec.h"
 #include "base/log.h"
+#include "kubelet/node/csi_node.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -23,6 +26,24 @@ bool Differ(const core::NodeStatus& a, const core::NodeStatus& b) {
     s->clear_images();
   }
   return !api::Equal(x, y);
+}
+
+bool IsDefaultLabel(std::string_view key) {
+  for (std::string_view own :
+       {"kubernetes.io/hostname", "topology.kubernetes.io/zone", "topology.kubernetes.io/region",
+        "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region",
+        "node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type", "kubernetes.io/os",
+        "kubernetes.io/arch", "beta.kubernetes.io/os", "beta.kubernetes.io/arch"}) {
+    if (key == own) return true;
+  }
+  return false;
+}
+
+// Reports of many nodes that changed together (an upgrade) spread: up to half the period earlier or later.
+std::chrono::nanoseconds Spread(std::chrono::nanoseconds period) {
+  static std::minstd_rand random{std::random_device{}()};
+  return std::chrono::nanoseconds(
+      std::uniform_int_distribution<int64_t>(-period.count() / 2, period.count() / 2)(random));
 }
 
 }  // namespace
@@ -122,6 +143,11 @@ Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
 }
 
 void NodeAgent::ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after) {
+  const std::string& boot = after.nodeinfo().bootid();
+  if (!before.nodeinfo().bootid().empty() && before.nodeinfo().bootid() != boot) {
+    events_.Record(Reference(), client::kWarning, "Rebooted",
+                   absl::StrCat("Node ", facts_.name, " has been rebooted, boot id: ", boot));
+  }
   auto event = [&](std::string_view reason) {
     events_.Record(Reference(), client::kNormal, reason,
                    absl::StrCat("Node ", facts_.name, " status is now: ", reason));
@@ -160,7 +186,8 @@ Task<Status> NodeAgent::Register() {
   if (!client::IsAlreadyExists(created.status())) co_return created.status();
   CO_ASSIGN_OR_RETURN(core::Node existing, co_await rest_->Get<core::Node>("", facts_.name));
   LOG_INFO("Node was previously registered", {"node", facts_.name});
-  // Labels and annotations that are the kubelet's own are put right; all others stay.
+  // What the machine says of itself is put right; labels of others stay, and so do those that --node-labels gave once:
+  // whoever changed them since meant it.
   core::Node update = existing;
   bool changed = false;
   auto reconcile = [&](const auto& from, auto* to) {
@@ -172,7 +199,11 @@ Task<Status> NodeAgent::Register() {
       }
     }
   };
-  reconcile(wanted.metadata().labels(), update.mutable_metadata()->mutable_labels());
+  google::protobuf::Map<std::string, std::string> own;
+  for (const auto& [key, value] : wanted.metadata().labels()) {
+    if (IsDefaultLabel(key)) own[key] = value;
+  }
+  reconcile(own, update.mutable_metadata()->mutable_labels());
   reconcile(wanted.metadata().annotations(), update.mutable_metadata()->mutable_annotations());
   if (changed) {
     CO_ASSIGN_OR_RETURN(existing, co_await rest_->Update(update));
@@ -186,7 +217,7 @@ Task<Status> NodeAgent::Update(bool force) {
   core::NodeStatus status = node_.status();
   const core::NodeStatus before = status;
   co_await Refresh(&status);
-  const bool due = clock_.Steady() - last_report_ >= config_.node_status_report_frequency;
+  const bool due = clock_.Steady() - last_report_ >= config_.node_status_report_frequency + report_delay_;
   if (rest_ == nullptr) {
     *node_.mutable_status() = std::move(status);
     co_return absl::OkStatus();
@@ -199,8 +230,10 @@ Task<Status> NodeAgent::Update(bool force) {
     *update.mutable_status()->mutable_volumesattached() = node_.status().volumesattached();
     auto answer = co_await rest_->UpdateStatus(update);
     if (answer.ok()) {
+      const bool changed = Differ(before, status);
       node_ = *std::move(answer);
       last_report_ = clock_.Steady();
+      report_delay_ = changed ? Spread(config_.node_status_report_frequency) : std::chrono::nanoseconds(0);
       ReportTransitions(before, node_.status());
       co_return absl::OkStatus();
     }
@@ -229,6 +262,9 @@ Task<void> NodeAgent::Run() {
         continue;
       }
       retry = milliseconds(200);
+      if (Status csi = co_await EnsureCsiNode(rest_, node_); !csi.ok() && !absl::IsCancelled(csi)) {
+        LOG_ERROR(csi, "Failed to initialize CSINode", {"node", facts_.name});
+      }
     } else if (Status s = co_await Update(false); !s.ok()) {
       if (absl::IsCancelled(s)) break;
       LOG_ERROR(s, "Error updating node status, will retry", {"node", facts_.name});

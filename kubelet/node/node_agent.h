@@ -64,6 +64,7 @@ class NodeAgent {
   bool runtime_ready_ = false, recursive_read_only_ = false, registered_ = false;
   std::string runtime_problem_ = "[container runtime status check may not have completed yet]";
   SteadyTime last_report_{};
+  std::chrono::nanoseconds report_delay_{0};
 };
 
 }  // namespace skiff::kubelet

@@ -16,6 +16,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "api/codec.h"
@@ -232,6 +233,24 @@ StatusOr<NodeResources> ComputeNodeResources(const Config& config, const NodeFac
   return out;
 }
 
+Status ValidateReservations(const Config& config, const NodeResources& resources) {
+  std::vector<std::string> problems;
+  for (const auto& [name, quantity] : resources.capacity) {
+    const api::Quantity capacity = api::Quantity::Of(quantity);
+    ASSIGN_OR_RETURN(api::Quantity reserved, Reserved(config.system_reserved, "systemReserved", name));
+    ASSIGN_OR_RETURN(api::Quantity kube, Reserved(config.kube_reserved, "kubeReserved", name));
+    reserved += kube;
+    const char* signal = name == "memory" ? "memory.available" : name == "ephemeral-storage" ? "nodefs.available" : "";
+    reserved += api::Quantity::Bytes(Threshold(EvictionText(config, signal), capacity.Value()));
+    if (reserved <= capacity) continue;
+    problems.push_back(absl::StrCat("Resource \"", name, "\" has a reservation of ", reserved.ToString(),
+                                    " but capacity of ", capacity.ToString(), ". Expected capacity >= reservation."));
+  }
+  if (problems.empty()) return absl::OkStatus();
+  std::sort(problems.begin(), problems.end());
+  return InvalidArgument("invalid Node Allocatable configuration. ", absl::StrJoin(problems, " "));
+}
+
 core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResources& resources) {
   core::Node node;
   node.mutable_metadata()->set_name(f.name);
@@ -310,6 +329,10 @@ void SetRuntimeFeatures(const ::runtime::v1::StatusResponse& answer, core::NodeS
     out->mutable_features()->set_recursivereadonlymounts(handler->features().recursive_read_only_mounts());
     out->mutable_features()->set_usernamespaces(false);  // this kubelet does not make any
   }
+  // Beta features that the scheduler and the API server may count on here. (Upstream's has more: what this kubelet does
+  // not do it does not declare.)
+  status->clear_declaredfeatures();
+  status->add_declaredfeatures("ExtendWebSocketsToKubelet");
   if (answer.has_features()) {
     status->mutable_features()->set_supplementalgroupspolicy(answer.features().supplemental_groups_policy());
   }

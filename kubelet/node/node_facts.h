@@ -36,6 +36,9 @@ struct NodeResources {
 // Errors name the field: `systemReserved: cpu: ...`.
 StatusOr<NodeResources> ComputeNodeResources(const Config& config, const NodeFacts& facts);
 
+// kInvalidArgument in upstream's words when more is reserved (evictions' thresholds included) than there is.
+Status ValidateReservations(const Config& config, const NodeResources& resources);
+
 // What changes from moment to moment.
 struct NodeHealth {
   Status runtime;         // the runtime answers and says it is ready

@@ -48,6 +48,13 @@ std::string CgroupNames::Pod(std::string_view qos_class, std::string_view uid) c
   return Path(parts);
 }
 
+std::string CgroupNames::Reserved(std::string_view name) const {
+  std::vector<std::string> parts;
+  for (std::string_view part : absl::StrSplit(name, '/', absl::SkipEmpty())) parts.emplace_back(part);
+  if (parts.empty() || !systemd_) return absl::StrJoin(parts, "/");
+  return CgroupNames(parts.back(), true).Path(CgroupNames(parts.back(), true).root_);
+}
+
 std::string CgroupNames::ForRuntime(std::string_view qos_class, std::string_view uid) const {
   std::string path = Pod(qos_class, uid);
   if (!systemd_) return "/" + path;

@@ -20,6 +20,8 @@ class CgroupNames {
   std::string Kubepods() const;
   std::string Qos(std::string_view qos_class) const;  // Guaranteed pods are right below kubepods
   std::string Pod(std::string_view qos_class, std::string_view uid) const;
+  // The path of a cgroup that the configuration names (systemReservedCgroup): a path, or a slice with systemd.
+  std::string Reserved(std::string_view name) const;
   // What the runtime gets as cgroup_parent: an absolute path (cgroupfs) or the slice's name (systemd).
   std::string ForRuntime(std::string_view qos_class, std::string_view uid) const;
   // The uid of a directory name below a QoS cgroup, or "" if it is no pod's.

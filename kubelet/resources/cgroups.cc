@@ -75,6 +75,15 @@ std::string Cgroups::HierarchyFor(std::string_view controller) const {
 }
 
 Status Cgroups::Make(const std::string& path, const CgroupResources& resources) {
+  if (options_.slices != nullptr) {
+    std::string at;
+    for (std::string_view part : absl::StrSplit(path, '/')) {
+      absl::StrAppend(&at, at.empty() ? "" : "/", part);
+      const std::string slice(part);
+      if (IsDir(JoinPath(HierarchyFor("memory"), at))) continue;
+      RETURN_IF_ERROR(options_.slices->Start(slice, SlicePropertiesFor(slice, ParentSlice(slice), v2_)));
+    }
+  }
   if (v2_) {
     // A controller must be on in every ancestor before it has files in the child.
     std::string at = options_.mount;
@@ -110,7 +119,24 @@ Status Cgroups::Make(const std::string& path, const CgroupResources& resources) 
   return Apply(path, resources);
 }
 
+Status Cgroups::ApplyHugePages(const std::string& path, const HugePageLimits& limits) {
+  const std::string hierarchy = HierarchyFor("hugetlb");
+  if (hierarchy.empty()) return absl::OkStatus();
+  for (const std::string& size : options_.page_sizes) {
+    auto it = limits.find(size);
+    const std::string file = absl::StrCat("hugetlb.", size, v2_ ? ".max" : ".limit_in_bytes");
+    const std::string target = JoinPath(JoinPath(hierarchy, path), file);
+    Status s = WriteValue(target, absl::StrCat(it == limits.end() ? 0 : it->second));
+    if (!s.ok() && ErrnoOf(s) != ENOENT) return s;
+  }
+  return absl::OkStatus();
+}
+
 Status Cgroups::Apply(const std::string& path, const CgroupResources& r) {
+  if (options_.slices != nullptr) {
+    RETURN_IF_ERROR(options_.slices->SetProperties(path.substr(path.rfind('/') + 1), ResourceProperties(r, v2_)));
+  }
+  if (r.huge_pages) RETURN_IF_ERROR(ApplyHugePages(path, *r.huge_pages));
   auto set = [&](std::string_view controller, const char* file, const std::string& value) -> Status {
     std::string hierarchy = HierarchyFor(controller);
     if (hierarchy.empty()) return absl::OkStatus();
@@ -144,20 +170,30 @@ Status Cgroups::Apply(const std::string& path, const CgroupResources& r) {
   return absl::OkStatus();
 }
 
-Status Cgroups::MakeRoots(int64_t allocatable_milli_cpu, int64_t allocatable_memory, int64_t pids) {
+Status Cgroups::LimitReserved(const std::string& name, const CgroupResources& resources) {
+  // With systemd it is a slice: "system.slice", or its path.
+  const std::string path = options_.names.Reserved(name);
+  if (path.empty() || !IsDir(JoinPath(HierarchyFor("memory"), path))) {
+    return NotFound("cgroup ", name, " has some missing paths: ", JoinPath(HierarchyFor("memory"), path));
+  }
+  return Apply(path, resources);
+}
+
+Status Cgroups::MakeRoots(CgroupResources top) {
   if (!options_.enabled) return absl::OkStatus();
   if (!v2_ && HierarchyFor("memory").empty()) {
     return FailedPrecondition("no cgroup hierarchy with a memory controller below ", options_.mount);
   }
-  CgroupResources top;
-  top.cpu_shares = MilliCpuToShares(allocatable_milli_cpu);
-  top.memory_limit = allocatable_memory;
-  top.pids_limit = pids;
   RETURN_IF_ERROR(Make(options_.names.Kubepods(), top), "make the pods' root cgroup");
+  // Huge pages are limited for pods and for all together, not for the classes between.
+  HugePageLimits unlimited;
+  for (const std::string& size : options_.page_sizes) unlimited[size] = kHugePagesUnlimited;
   CgroupResources least;
   least.cpu_shares = kMinShares;
+  least.huge_pages = unlimited;
   RETURN_IF_ERROR(Make(options_.names.Qos("BestEffort"), least), "make the BestEffort cgroup");
   CgroupResources burstable;  // its shares follow its pods
+  burstable.huge_pages = unlimited;
   if (!IsDir(JoinPath(HierarchyFor("cpu"), options_.names.Qos("Burstable")))) burstable.cpu_shares = kMinShares;
   return Annotate(Make(options_.names.Qos("Burstable"), burstable), "make the Burstable cgroup");
 }
@@ -196,6 +232,13 @@ Status Cgroups::Remove(const std::string& directory) {
 Status Cgroups::RemovePod(std::string_view uid) {
   if (!options_.enabled) return absl::OkStatus();
   Status first;
+  if (options_.slices != nullptr) {
+    for (const char* qos : {"Guaranteed", "Burstable", "BestEffort"}) {
+      const std::string path = options_.names.Pod(qos, uid);
+      if (!IsDir(JoinPath(HierarchyFor("memory"), path))) continue;
+      first.Update(options_.slices->Stop(path.substr(path.rfind('/') + 1)));
+    }
+  }
   for (const std::string& hierarchy : Hierarchies()) {
     for (const char* qos : {"Guaranteed", "Burstable", "BestEffort"}) {
       std::string path = JoinPath(hierarchy, options_.names.Pod(qos, uid));
@@ -226,6 +269,19 @@ Status Cgroups::SetBurstableMilliCpu(int64_t milli) {
   CgroupResources r;
   r.cpu_shares = MilliCpuToShares(milli);
   return Apply(options_.names.Qos("Burstable"), r);
+}
+
+std::vector<std::string> HugePageSizes(const std::string& directory) {
+  std::vector<std::string> out;
+  auto names = ListDir(directory);
+  if (!names.ok()) return out;
+  for (std::string_view name : *names) {  // hugepages-2048kB
+    constexpr std::string_view kPrefix = "hugepages-", kSuffix = "kB";
+    if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) continue;
+    name = name.substr(kPrefix.size(), name.size() - kPrefix.size() - kSuffix.size());
+    if (std::string size = KernelPageSize(absl::StrCat(name, "Ki")); !size.empty()) out.push_back(std::move(size));
+  }
+  return out;
 }
 
 }  // namespace skiff::kubelet

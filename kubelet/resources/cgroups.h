@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "kubelet/resources/cgroup_names.h"
 #include "kubelet/resources/pod_resources.h"
+#include "kubelet/resources/systemd_slices.h"
 
 namespace skiff::kubelet {
 
@@ -22,13 +23,17 @@ class Cgroups {
     bool cfs_quota = true;
     int64_t period_micros = 100000;
     int64_t pids_limit = -1;
+    std::vector<std::string> page_sizes;  // of huge pages that the kernel has: "2MB"
+    SystemdSlices* slices = nullptr;      // with the systemd driver
   };
   // Finds out the version by looking at the mount.
   explicit Cgroups(Options options);
 
   bool v2() const { return v2_; }
   // kubepods and the two class cgroups, kubepods limited to what pods may have in total.
-  Status MakeRoots(int64_t allocatable_milli_cpu, int64_t allocatable_memory, int64_t pids);
+  Status MakeRoots(CgroupResources top);
+  // Limits a cgroup that an operator made for the system or for Kubernetes. Error: it is not there.
+  Status LimitReserved(const std::string& name, const CgroupResources& resources);
   Status MakePod(const Pod& pod);  // makes or brings up to date
   bool PodExists(const Pod& pod) const;
   // Removes a pod's cgroups of whatever class; kills what is left in them first. Idempotent.
@@ -44,12 +49,16 @@ class Cgroups {
   std::string HierarchyFor(std::string_view controller) const;
   Status Make(const std::string& path, const CgroupResources& resources);
   Status Apply(const std::string& path, const CgroupResources& resources);
+  Status ApplyHugePages(const std::string& path, const HugePageLimits& limits);
   Status Remove(const std::string& directory);
 
   Options options_;
   bool v2_ = false;
   std::vector<std::string> v1_;  // "cpu,cpuacct", "memory", ...
 };
+
+// The sizes of huge pages that the kernel has, as it calls them. `directory` is /sys/kernel/mm/hugepages.
+std::vector<std::string> HugePageSizes(const std::string& directory = "/sys/kernel/mm/hugepages");
 
 }  // namespace skiff::kubelet
 

@@ -1,7 +1,6 @@
 #include "kubelet/resources/pod_resources.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 namespace skiff::kubelet {
@@ -99,15 +98,34 @@ int64_t MilliCpuToQuota(int64_t milli, int64_t period_micros) {
 
 int64_t SharesToWeight(int64_t shares) {
   if (shares == 0) return 0;
-  if (shares <= kMinShares) return 1;
   if (shares >= kMaxShares) return 10000;
-  double l = std::log2(static_cast<double>(shares));
-  return static_cast<int64_t>(std::ceil(std::pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0)));
+  return 1 + (std::max(shares, kMinShares) - kMinShares) * 9999 / (kMaxShares - kMinShares);
+}
+
+std::string KernelPageSize(std::string_view quantity) {
+  const int64_t bytes = api::Quantity::Of(quantity).Value();
+  for (auto [shift, unit] : {std::pair{30, "GB"}, {20, "MB"}, {10, "KB"}}) {
+    if (bytes > 0 && bytes % (int64_t{1} << shift) == 0) return std::to_string(bytes >> shift) + unit;
+  }
+  return "";
+}
+
+HugePageLimits HugePagesOf(const ResourceList& list) {
+  constexpr std::string_view kPrefix = "hugepages-";
+  HugePageLimits out;
+  for (const auto& [name, quantity] : list) {
+    if (!name.starts_with(kPrefix)) continue;
+    if (std::string size = KernelPageSize(name.substr(kPrefix.size())); !size.empty()) {
+      out[size] += api::Quantity::Of(quantity).Value();
+    }
+  }
+  return out;
 }
 
 CgroupResources PodCgroupResources(const Pod& pod, bool cfs_quota, int64_t period_micros, int64_t pids_limit) {
   CgroupResources out;
   if (pids_limit > 0) out.pids_limit = pids_limit;
+  out.huge_pages = HugePagesOf(PodRequests(pod));
   std::string_view qos = QosClass(pod);
   if (qos == "BestEffort") {
     out.cpu_shares = kMinShares;

@@ -1,6 +1,8 @@
 #include <filesystem>
 
+#include "absl/strings/str_cat.h"
 #include "base/files.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kubelet/pod/pod_testing.h"
 #include "kubelet/resources/cgroup_names.h"
@@ -106,7 +108,8 @@ TEST(PodResources, OomScores) {
 
 TEST(PodResources, WeightsOfV2) {
   EXPECT_EQ(SharesToWeight(2), 1);
-  EXPECT_EQ(SharesToWeight(1024), 100);
+  EXPECT_EQ(SharesToWeight(1024), 39);
+  EXPECT_EQ(SharesToWeight(2048), 79);
   EXPECT_EQ(SharesToWeight(262144), 10000);
 }
 
@@ -126,7 +129,7 @@ TEST_F(CgroupsTest, MakesAndFindsAndRemovesV1) {
   ASSERT_TRUE(MakeDirs(JoinPath(root, "unified")).ok());
   Cgroups cgroups({.mount = root, .names = CgroupNames("/n1", false)});
   EXPECT_FALSE(cgroups.v2());
-  ASSERT_TRUE(cgroups.MakeRoots(2000, 1 << 30, 0).ok());
+  ASSERT_TRUE(cgroups.MakeRoots({.cpu_shares = 2048, .memory_limit = 1 << 30}).ok());
   Pod pod = MakePod({"c"});
   EXPECT_FALSE(cgroups.PodExists(pod));
   ASSERT_TRUE(cgroups.MakePod(pod).ok());
@@ -151,9 +154,116 @@ TEST_F(CgroupsTest, WritesValues) {
   EXPECT_EQ(ReadFile(root + "/cpu/kubepods/burstable/cpu.shares").value_or(""), "512");
 }
 
+TEST_F(CgroupsTest, HugePagesOfPodsAndClasses) {
+  const std::vector<std::string> sizes = {"1GB", "2MB"};
+  ASSERT_TRUE(MakeDirs(root + "/memory").ok());
+  for (const char* path : {"", "/burstable", "/besteffort", "/podu-1", "/besteffort/podu-1"}) {
+    const std::string dir = absl::StrCat(root, "/hugetlb/kubepods", path);
+    ASSERT_TRUE(MakeDirs(dir).ok());
+    for (const std::string& size : sizes) {
+      ASSERT_TRUE(WriteFileAtomic(dir + "/hugetlb." + size + ".limit_in_bytes", "").ok());
+    }
+  }
+  auto limit = [&](const char* path, const char* size) {
+    return ReadFile(absl::StrCat(root, "/hugetlb/kubepods", path, "/hugetlb.", size, ".limit_in_bytes")).value_or("?");
+  };
+  Cgroups cgroups({.mount = root, .page_sizes = sizes});
+  ASSERT_TRUE(cgroups.MakeRoots({.huge_pages = HugePageLimits{{"2MB", 64 << 20}}}).ok());
+  EXPECT_EQ(limit("", "2MB"), "67108864");
+  EXPECT_EQ(limit("", "1GB"), "0");
+  EXPECT_EQ(limit("/burstable", "1GB"), "4611686018427387904");
+  EXPECT_EQ(limit("/besteffort", "2MB"), "4611686018427387904");
+  Pod pod = MakePod({"c"});
+  Set(pod.mutable_spec()->mutable_containers(0), "requests", "hugepages-2Mi", "4Mi");
+  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  EXPECT_EQ(limit("/besteffort/podu-1", "2MB"), "4194304");
+  EXPECT_EQ(limit("/besteffort/podu-1", "1GB"), "0");
+}
+
+TEST_F(CgroupsTest, HugePageSizesOfTheKernel) {
+  for (const char* name : {"hugepages-2048kB", "hugepages-1048576kB", "hugepages-64kB", "odd"}) {
+    ASSERT_TRUE(MakeDirs(JoinPath(root, name)).ok());
+  }
+  EXPECT_THAT(HugePageSizes(root), ::testing::UnorderedElementsAre("2MB", "1GB", "64KB"));
+  EXPECT_TRUE(HugePageSizes(root + "/none").empty());
+}
+
+TEST_F(CgroupsTest, V2Values) {
+  ASSERT_TRUE(WriteFileAtomic(root + "/cgroup.controllers", "cpu memory pids hugetlb").ok());
+  ASSERT_TRUE(WriteFileAtomic(root + "/cgroup.subtree_control", "").ok());
+  const std::string dir = root + "/kubepods/podu-1";
+  ASSERT_TRUE(MakeDirs(dir).ok());
+  for (const char* file : {"cpu.weight", "cpu.max", "memory.max", "pids.max", "hugetlb.2MB.max"}) {
+    ASSERT_TRUE(WriteFileAtomic(dir + "/" + file, "").ok());
+  }
+  ASSERT_TRUE(WriteFileAtomic(root + "/kubepods/cgroup.subtree_control", "").ok());
+  Cgroups cgroups({.mount = root, .pids_limit = 77, .page_sizes = {"2MB"}});
+  ASSERT_TRUE(cgroups.v2());
+  Pod pod = MakePod({"c"});
+  for (const char* what : {"requests", "limits"}) {
+    Set(pod.mutable_spec()->mutable_containers(0), what, "cpu", "1500m");
+    Set(pod.mutable_spec()->mutable_containers(0), what, "memory", "1Gi");
+  }
+  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  auto value = [&](const char* file) { return ReadFile(dir + "/" + file).value_or("?"); };
+  EXPECT_EQ(value("cpu.weight"), "59");  // 1536 shares
+  EXPECT_EQ(value("cpu.max"), "150000 100000");
+  EXPECT_EQ(value("memory.max"), "1073741824");
+  EXPECT_EQ(value("pids.max"), "77");
+  EXPECT_EQ(value("hugetlb.2MB.max"), "0");
+}
+
+TEST_F(CgroupsTest, ReservedCgroupsMustBeThere) {
+  ASSERT_TRUE(MakeDirs(root + "/memory/system").ok());
+  ASSERT_TRUE(MakeDirs(root + "/cpu/system").ok());
+  ASSERT_TRUE(WriteFileAtomic(root + "/cpu/system/cpu.shares", "2").ok());
+  Cgroups cgroups({.mount = root});
+  EXPECT_TRUE(cgroups.LimitReserved("/system", {.cpu_shares = 512}).ok());
+  EXPECT_EQ(ReadFile(root + "/cpu/system/cpu.shares").value_or(""), "512");
+  Status missing = cgroups.LimitReserved("/kube", {.cpu_shares = 512});
+  EXPECT_EQ(missing.message(), absl::StrCat("cgroup /kube has some missing paths: ", root, "/memory/kube"));
+  EXPECT_EQ(CgroupNames("", true).Reserved("/system.slice"), "system.slice");
+  EXPECT_EQ(CgroupNames("", true).Reserved("kube-daemons.slice"), "kube.slice/kube-daemons.slice");
+}
+
+TEST_F(CgroupsTest, SystemdIsAskedForSlices) {
+  ASSERT_TRUE(WriteFileAtomic(root + "/cgroup.controllers", "cpu memory").ok());
+  FakeSystemdSlices slices;
+  Cgroups cgroups({.mount = root, .names = CgroupNames("", true), .slices = &slices});
+  ASSERT_TRUE(cgroups.MakeRoots({.cpu_shares = 2048, .memory_limit = 1 << 30, .pids_limit = 100}).ok());
+  const std::string on =
+      "MemoryAccounting=true CPUAccounting=true TasksAccounting=true IOAccounting=true "
+      "DefaultDependencies=false";
+  EXPECT_THAT(
+      slices.calls,
+      ::testing::ElementsAre("Start kubepods.slice Description=Kubernetes pods: kubepods.slice " + on,
+                             "Set kubepods.slice MemoryMax=1073741824 CPUWeight=79 TasksMax=100",
+                             "Start kubepods-besteffort.slice Description=Kubernetes pods: kubepods-besteffort.slice "
+                             "Wants=kubepods.slice " +
+                                 on,
+                             "Set kubepods-besteffort.slice CPUWeight=1",
+                             "Start kubepods-burstable.slice Description=Kubernetes pods: kubepods-burstable.slice "
+                             "Wants=kubepods.slice " +
+                                 on,
+                             "Set kubepods-burstable.slice CPUWeight=1"));
+  slices.calls.clear();
+  Pod pod = MakePod({"c"});
+  for (const char* what : {"requests", "limits"}) {
+    Set(pod.mutable_spec()->mutable_containers(0), what, "cpu", "333m");
+    Set(pod.mutable_spec()->mutable_containers(0), what, "memory", "1Mi");
+  }
+  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  EXPECT_TRUE(Exists(root + "/kubepods.slice/kubepods-podu_1.slice"));
+  // A share of a CPU is rounded up to what systemd can express.
+  EXPECT_EQ(slices.calls.back(), "Set kubepods-podu_1.slice MemoryMax=1048576 CPUWeight=13 CPUQuotaPerSecUSec=340000");
+  ASSERT_TRUE(cgroups.RemovePod("u-1").ok());
+  EXPECT_EQ(slices.calls.back(), "Stop kubepods-podu_1.slice");
+  EXPECT_FALSE(Exists(root + "/kubepods.slice/kubepods-podu_1.slice"));
+}
+
 TEST_F(CgroupsTest, NoHierarchyIsAnError) {
   Cgroups cgroups({.mount = root});
-  EXPECT_EQ(cgroups.MakeRoots(1000, 1, 0).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(cgroups.MakeRoots({}).code(), absl::StatusCode::kFailedPrecondition);
 }
 
 }  // namespace

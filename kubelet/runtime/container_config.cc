@@ -120,6 +120,19 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   return out;
 }
 
+// Swap that a container may take: with LimitedSwap as large a part of the node's as it asked for of its memory, for
+// Burstable pods; else none.
+int64_t SwapLimitOf(const Pod& pod, const core::Container& container, const NodeSettings& node) {
+  const int64_t request = Get(container.resources().requests(), "memory").Value();
+  const int64_t limit = Get(container.resources().limits(), "memory").Value();
+  if (!node.limited_swap || IsCritical(pod) || QosClass(pod) != "Burstable" || request == limit ||
+      node.memory_capacity <= 0 || request > node.memory_capacity) {
+    return 0;
+  }
+  return static_cast<int64_t>(static_cast<double>(request) / static_cast<double>(node.memory_capacity) *
+                              static_cast<double>(node.swap_capacity));
+}
+
 cri_v1::LinuxContainerResources ContainerResources(const Pod& pod, const core::Container& container,
                                                    const NodeSettings& node) {
   cri_v1::LinuxContainerResources out;
@@ -141,15 +154,18 @@ cri_v1::LinuxContainerResources ContainerResources(const Pod& pod, const core::C
   out.set_oom_score_adj(OomScoreAdjust(pod, container, node.memory_capacity));
   if (node.cgroup_v2) {
     if (!node.single_process_oom_kill) (*out.mutable_unified())["memory.oom.group"] = "1";
-    if (node.swap_controller) (*out.mutable_unified())["memory.swap.max"] = "0";
+    if (node.swap_controller) {
+      (*out.mutable_unified())["memory.swap.max"] = absl::StrCat(SwapLimitOf(pod, container, node));
+    }
   }
-  for (const auto& [name, quantity] : limits) {
-    if (!name.starts_with("hugepages-")) continue;
+  // The pod's limits hold for containers without their own; a size that nobody asks for is limited to nothing.
+  HugePageLimits huge_pages = HugePagesOf(pod.spec().resources().limits());
+  for (const auto& [size, bytes] : HugePagesOf(limits)) huge_pages[size] = bytes;
+  for (const std::string& size : node.page_sizes) {
     auto* huge = out.add_hugepage_limits();
-    // "2Mi" -> "2MB", as the kernel names its files.
-    std::string size = absl::StrReplaceAll(name.substr(10), {{"Ki", "KB"}, {"Mi", "MB"}, {"Gi", "GB"}});
     huge->set_page_size(size);
-    huge->set_limit(static_cast<uint64_t>(api::Quantity::Of(quantity).Value()));
+    auto it = huge_pages.find(size);
+    huge->set_limit(it == huge_pages.end() ? 0 : static_cast<uint64_t>(it->second));
   }
   return out;
 }

@@ -22,6 +22,9 @@ struct NodeSettings {
   std::string logs_dir, seccomp_root;  // seccomp_root: ROOT/seccomp
   bool seccomp_default = false, cfs_quota = true, cgroup_v2 = false;
   bool single_process_oom_kill = false, swap_controller = false;
+  bool limited_swap = false;            // memorySwap.swapBehavior LimitedSwap
+  int64_t swap_capacity = 0;            // bytes
+  std::vector<std::string> page_sizes;  // of huge pages that the kernel has: "2MB"
   int64_t cfs_period_micros = 100000;
   int64_t memory_capacity = 0;  // bytes
 };
