@@ -352,7 +352,8 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     events_.Record(*pod, client::kWarning, "FailedMount",
                    absl::StrCat("Unable to attach or mount volumes: ", mounted.message()));
     LOG_ERROR(mounted, "Unable to attach or mount volumes for pod; skipping pod", {"pod", PodKey(*pod)});
-    out.wait = seconds(1);
+    // Who waited in vain looks again at once; what cannot be told (an unbound claim) takes somebody's doing.
+    out.wait = absl::IsDeadlineExceeded(mounted) ? std::chrono::nanoseconds(seconds(1)) : kRetry;
     co_return out;
   }
   probes_.AddPod(pod);

@@ -167,16 +167,19 @@ Task<Status> ContainerGc::CollectSandboxes(bool everything_dead) {
   struct One {
     std::string id;
     int64_t created;
+    uint32_t attempt;
     bool active;
   };
   std::map<std::string, std::vector<One>> by_pod;
   for (const auto& s : sandboxes.items()) {
     by_pod[s.metadata().uid()].push_back(
-        {s.id(), s.created_at(), s.state() == cri::v1::SANDBOX_READY || used.contains(s.id())});
+        {s.id(), s.created_at(), s.metadata().attempt(), s.state() == cri::v1::SANDBOX_READY || used.contains(s.id())});
   }
   for (auto& [uid, list] : by_pod) {
     const bool gone = hooks_.sources_ready() && Gone(uid, everything_dead);
-    std::stable_sort(list.begin(), list.end(), [](const One& a, const One& b) { return a.created > b.created; });
+    std::stable_sort(list.begin(), list.end(), [](const One& a, const One& b) {
+      return a.created != b.created ? a.created > b.created : a.attempt > b.attempt;
+    });
     for (size_t i = list.size(); i-- > (gone ? 0 : 1);) {
       if (!list[i].active) co_await RemoveSandbox(list[i].id);
     }
