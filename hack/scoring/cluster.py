@@ -23,16 +23,29 @@ def up(binaries):
         raise SystemExit(f"hack/up failed:\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}")
 
 
+# Part of a recorded name, and the image of ours that stands in.
+STAND_INS = [("/pause:", "pause65535"), ("/agnhost:", "agnhost"), ("/busybox:", "busybox"), ("/nonroot:", "nonroot"),
+             ("/nonewprivs:", "nonewprivs"), ("", "test")]
+
+
+def images(*arguments):
+    address = os.path.join(os.environ["SKIFF_DIR"], "n1/containerd.sock")
+    subprocess.run(["ctr", "--address", address, "--namespace", "k8s.io", "images", *arguments], capture_output=True)
+
+
 def alias_images(names):
-    """The recordings' image names, for the test image."""
-    ctr = ["ctr", "--address", os.path.join(os.environ["SKIFF_DIR"], "n1/containerd.sock"), "--namespace", "k8s.io", "images", "tag", "--force"]
-    for name in names:
-        source = "localhost/skiff/pause:1" if "/pause:" in name else "localhost/skiff/test:1"
-        subprocess.run([*ctr, source, name], capture_output=True)
+    """The recordings' image names, for the images of ours that stand in."""
+    address = os.path.join(os.environ["SKIFF_DIR"], "n1/containerd.sock")
+    subprocess.run(["hack/images", "--import", address, "--all"], cwd=ROOT, check=True)
+    # A status tells one of an image's names; the recorded node had agnhost under two, and told this one.
+    names = {*names, *(["registry.k8s.io/e2e-test-images/agnhost:2.55"] if any("/agnhost:" in n for n in names) else [])}
+    for name in sorted(names):
+        images("tag", "--force", "localhost/skiff/" + next(image for part, image in STAND_INS if part in name) + ":1", name)
+    for _, image in STAND_INS[:-1]:
+        images("rm", f"localhost/skiff/{image}:1")
 
 
 def rename_image(old, new):
     """Statuses tell one of an image's names: the recorded one must be its only one."""
-    ctr = ["ctr", "--address", os.path.join(os.environ["SKIFF_DIR"], "n1/containerd.sock"), "--namespace", "k8s.io", "images"]
-    subprocess.run([*ctr, "tag", "--force", old, new], capture_output=True)
-    subprocess.run([*ctr, "rm", old], capture_output=True)
+    images("tag", "--force", old, new)
+    images("rm", old)

@@ -20,6 +20,7 @@ from .server import Server
 class Result:
     def __init__(self):
         self.total, self.agreeing, self.differing, self.note = 0, [], {}, ""
+        self.excepted, self.details = {}, []
 
     def add(self, name, differences):
         self.total += 1
@@ -27,6 +28,11 @@ class Result:
             self.differing[name] = differences
         else:
             self.agreeing.append(name)
+
+    def except_(self, name, why, differences):
+        """A recording whose differences are the surroundings' (docs/compatibility.md)."""
+        self.total += 1
+        self.excepted[name] = [f"excepted: {why}", *differences]
 
 
 def load(folder):
