@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "api/codec.h"
+#include "api/quantity.h"
 #include "api/validation_pod.h"
 #include "k8s/io/api/core/v1/container.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
@@ -182,6 +183,85 @@ void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* 
         "(allow it to be set to 1 if it was previously negative)");
 }
 
+// Guaranteed: every container limits both and asks for no less; BestEffort: none says anything.
+std::string QosOf(const core::PodSpec& spec) {
+  bool any = false, guaranteed = true;
+  auto look = [&](const auto& resources) {
+    for (const char* name : {"cpu", "memory"}) {
+      const auto request = resources.requests().find(name);
+      const auto limit = resources.limits().find(name);
+      const bool asks = request != resources.requests().end() && !Quantity::Of(request->second).IsZero();
+      const bool limits = limit != resources.limits().end() && !Quantity::Of(limit->second).IsZero();
+      any = any || asks || limits;
+      if (!limits || (asks && Quantity::Of(request->second) != Quantity::Of(limit->second))) guaranteed = false;
+    }
+  };
+  if (spec.has_resources() && (!spec.resources().requests().empty() || !spec.resources().limits().empty())) {
+    look(spec.resources());
+  } else {
+    for (const auto& container : spec.containers()) look(container.resources());
+    for (const auto& container : spec.initcontainers()) look(container.resources());
+  }
+  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+using Resources = google::protobuf::Map<std::string, k8s::io::apimachinery::pkg::api::resource::Quantity>;
+
+bool Removed(const Resources& now, const Resources& before) {
+  for (const auto& [name, quantity] : before)
+    if (!now.contains(name)) return true;
+  return false;
+}
+
+// `now` with the processor time and the memory of `before`.
+core::Container WithResourcesOf(const core::Container& now, const core::Container& before) {
+  core::Container out = now;
+  auto take = [](const Resources& from, Resources* to) {
+    for (const char* name : {"cpu", "memory"}) {
+      to->erase(name);
+      if (const auto it = from.find(name); it != from.end()) (*to)[name] = it->second;
+    }
+  };
+  take(before.resources().requests(), out.mutable_resources()->mutable_requests());
+  take(before.resources().limits(), out.mutable_resources()->mutable_limits());
+  *out.mutable_resizepolicy() = before.resizepolicy();
+  return out;
+}
+
+void ValidateResize(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
+  const Path none(""), spec("spec");
+  if (old.metadata().annotations().contains("kubernetes.io/config.mirror"))
+    return errors->Forbidden(none, "static pods cannot be resized");
+  if (old.spec().os().name() == "windows") return errors->Forbidden(none, "windows pods cannot be resized");
+  ValidateSpec(pod.spec(), spec, errors);
+  const std::string before = old.status().qosclass().empty() ? QosOf(old.spec()) : old.status().qosclass();
+  if (before != QosOf(pod.spec()))
+    errors->Invalid(spec, std::string_view(pod.status().qosclass()),
+                    "Pod QOS Class may not change as a result of resizing");
+  auto check = [&](const auto& now, const auto& was, const char* list, bool init) {
+    const Path path = spec.Child(list);
+    for (int i = 0; i < was.size() && i < now.size(); ++i) {
+      const Path at = path.Index(i);
+      const Path resources = at.Child("resources");
+      if (Removed(now[i].resources().requests(), was[i].resources().requests()))
+        errors->Forbidden(resources.Child("requests"), "resource requests cannot be removed");
+      if (Removed(now[i].resources().limits(), was[i].resources().limits()))
+        errors->Forbidden(resources.Child("limits"), "resource limits cannot be removed");
+    }
+    for (int i = 0; i < was.size() && i < now.size(); ++i) {
+      const bool changed = !Equal(now[i], was[i]);
+      if (init && changed && was[i].restartpolicy() != "Always")
+        errors->Forbidden(spec, "resources for non-sidecar init containers are immutable");
+      else if (changed && !Equal(WithResourcesOf(now[i], was[i]), was[i]))
+        errors->Forbidden(init ? path.Index(i) : spec,
+                          init ? "only cpu and memory resources for init or sidecar containers are mutable"
+                               : "only cpu and memory resources are mutable");
+    }
+  };
+  check(pod.spec().initcontainers(), old.spec().initcontainers(), "initContainers", true);
+  check(pod.spec().containers(), old.spec().containers(), "containers", false);
+}
+
 }  // namespace
 
 void ValidatePodTemplate(const core::PodTemplateSpec& pod, const Path& path, FieldErrors* errors) {
@@ -195,7 +275,11 @@ void ValidatePodTemplate(const core::PodTemplateSpec& pod, const Path& path, Fie
 
 bool ValidatePodKinds(const Object& object, const Object* old, std::string_view subresource, FieldErrors* errors) {
   if (const auto* pod = object.As<core::Pod>()) {
-    if (subresource == "status" || subresource == "binding" || subresource == "resize") return true;
+    if (subresource == "status" || subresource == "binding") return true;
+    if (subresource == "resize") {
+      if (old != nullptr) ValidateResize(*pod, *old->As<core::Pod>(), errors);
+      return true;
+    }
     const Path spec("spec");
     ValidateSpec(pod->spec(), spec, errors);
     ValidateImages(pod->spec(), spec, errors);

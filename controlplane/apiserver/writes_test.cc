@@ -48,6 +48,32 @@ TEST_F(WritesTest, BindingIsNoChangeOfTheSpecification) {
   EXPECT_EQ(Call("GET", std::string(kPods) + "/p").document["metadata"]["generation"], 1);
 }
 
+TEST_F(WritesTest, ResizingChangesProcessorTimeAndMemoryOnly) {
+  MakeServiceAccount();
+  json pod = Pod("p");
+  pod["spec"]["containers"][0]["resources"] = {{"requests", {{"cpu", "10m"}, {"memory", "16Mi"}}}};
+  ASSERT_EQ(Call("POST", kPods, pod).status, 201);
+  const std::string resize = std::string(kPods) + "/p/resize";
+  auto patch = [&](json resources) {
+    return Call("PATCH", resize, {{"spec", {{"containers", {{{"name", "c"}, {"resources", std::move(resources)}}}}}}},
+                "admin", {"system:masters"}, {{"Content-Type", "application/strategic-merge-patch+json"}});
+  };
+  const Answered resized = patch({{"requests", {{"cpu", "20m"}}}});
+  ASSERT_EQ(resized.status, 200) << resized.body;
+  EXPECT_EQ(resized.document["spec"]["containers"][0]["resources"]["requests"]["cpu"], "20m");
+  EXPECT_EQ(resized.document["metadata"]["generation"], 2);
+  EXPECT_EQ(Message(patch({{"limits", {{"example.com/foo", "1"}}}, {"requests", {{"example.com/foo", "1"}}}})),
+            "Pod \"p\" is invalid: spec: Forbidden: only cpu and memory resources are mutable");
+  EXPECT_EQ(Message(patch({{"requests", {{"cpu", nullptr}, {"memory", nullptr}}}})),
+            "Pod \"p\" is invalid: [spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of "
+            "resizing, spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed]");
+  // The main resource takes no part in it.
+  EXPECT_EQ(Patch(std::string(kPods) + "/p",
+                  {{"spec", {{"containers", {{{"name", "c"}, {"image", "j"}, {"resources", json::object()}}}}}}})
+                .status,
+            422);
+}
+
 TEST_F(WritesTest, NodeAuthorizer_NodesKeepToTheirOwnNodeLeaseAndPods) {
   MakeServiceAccount();
   StopServer();
