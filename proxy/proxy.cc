@@ -36,6 +36,8 @@ constexpr char kZoneLabel[] = "topology.kubernetes.io/zone";
 constexpr char kTriggerAnnotation[] = "endpoints.kubernetes.io/last-change-trigger-time";
 constexpr char kToBeDeletedTaint[] = "ToBeDeletedByClusterAutoscaler";
 constexpr char kConntrackRoot[] = "/proc/sys/net/netfilter";
+constexpr std::chrono::nanoseconds kSettled = std::chrono::seconds(5);
+constexpr std::chrono::nanoseconds kStaySmall = std::chrono::minutes(10);
 constexpr std::chrono::nanoseconds kFirstRetry = std::chrono::milliseconds(100);
 constexpr std::chrono::nanoseconds kLastRetry = std::chrono::seconds(30);
 
@@ -114,6 +116,7 @@ class Proxy {
   Task<Status> Listen();
   Task<void> WatchConfig();
   Task<void> TakeOver();
+  Task<void> StaySmall();
   void MakeInformers();
   void OnSlice(const std::string& key);
   void OnService(const std::string& key);
@@ -402,6 +405,7 @@ Task<Status> Proxy::SyncLoop() {
           attached = true;
           // Only now, so that services go on meanwhile.
           group_.Spawn("remove upstream's rules", TakeOver());
+          group_.Spawn("release memory", StaySmall());
           ReleaseStartupMemory();
           LOG_INFO("Services are served", {"services", syncer_.services()}, {"endpointSlices", syncer_.slices()},
                    {"cgroup", data_path_.cgroup()});
@@ -442,6 +446,13 @@ Task<Status> Proxy::Listen() {
 Task<void> Proxy::TakeOver() {
   Status status = co_await RemoveLeftoverRules();
   if (!status.ok()) LOG_ERROR(status, "Rules of another kube-proxy are left and may catch connections to services");
+}
+
+// A TLS handshake maps in over 2 MiB of libcrypto that nothing else uses: at the start (the connection for Events comes
+// last), and again where a watch lost its connection.
+Task<void> Proxy::StaySmall() {
+  for (std::chrono::nanoseconds wait = kSettled; (co_await SleepFor(wait)).ok(); wait = kStaySmall)
+    ReleaseStartupMemory();
 }
 
 Task<void> Proxy::WatchConfig() {
