@@ -424,7 +424,9 @@ struct FakeApiServer::Impl {
 
   Task<void> Stream(http::Exchange& exchange, std::shared_ptr<Watcher> watcher) {
     while (true) {
-      for (size_t i = 0; i < history.size() && !mute; ++i) {
+      const auto news = std::upper_bound(history.begin(), history.end(), watcher->sent,
+                                         [](uint64_t sent, const Change& change) { return sent < change.version; });
+      for (auto i = static_cast<size_t>(news - history.begin()); i < history.size() && !mute; ++i) {
         const Change change = history[i];
         if (change.version <= watcher->sent) continue;
         watcher->sent = change.version;
