@@ -52,6 +52,26 @@ TEST_F(RestTest, CreatesReadsUpdatesPatchesAndDeletes) {
   EXPECT_EQ(server_.Get<core::ConfigMap>("ns/a"), nullptr);
 }
 
+TEST_F(RestTest, PagesOfAListAreOneRequestToTheRateLimit) {
+  for (int i = 0; i < 7; ++i) server_.Put(Map(absl::StrCat("m", i)));
+  FakeClock clock;  // stands still: who waits, waits for ever
+  Config config = server_.config();
+  config.qps = 0.001;
+  config.burst = 1;
+  auto rest = Rest::Make(loop_.get_executor(), config, clock);
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  ListOptions options{.limit = 2};
+  int items = 0;
+  for (int page = 0; page < 4; ++page) {
+    auto list = RunTask(loop_, (*rest)->List<core::ConfigMap>("ns", options));
+    ASSERT_TRUE(list.ok()) << list.status();
+    items += static_cast<int>(list->items.size());
+    options.continue_token = list->continue_token;
+  }
+  EXPECT_EQ(items, 7);
+  EXPECT_TRUE(options.continue_token.empty());
+}
+
 TEST_F(RestTest, RequestsAreCounted) {
   metrics::Registry registry;
   EnableRequestMetrics(registry);
