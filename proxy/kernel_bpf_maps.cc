@@ -35,18 +35,36 @@ Status KernelBpfMaps::Chunked::Open(const std::string& dir) {
   return absl::OkStatus();
 }
 
-StatusOr<int> KernelBpfMaps::Chunked::At(uint32_t chunk) {
-  while (chunks.size() <= chunk) {
-    auto index = static_cast<uint32_t>(chunks.size());
-    if (index >= max_chunks) return absl::ResourceExhaustedError(absl::StrCat("map ", name, " is full"));
+Status KernelBpfMaps::Chunked::Grow(uint32_t chunk) {
+  if (chunk < chunks.size()) return absl::OkStatus();
+  if (chunk >= max_chunks) return absl::ResourceExhaustedError(absl::StrCat("map ", name, " is full"));
+  std::vector<Fd> made;
+  std::vector<uint32_t> keys;
+  std::vector<int> numbers;
+  for (auto index = static_cast<uint32_t>(chunks.size()); index <= chunk; index++) {
     Fd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t), value_size, SKIFF_CHUNK_SIZE, nullptr));
     if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("make chunk of map ", name));
-    int number = fd.get();
-    if (bpf_map_update_elem(outer.get(), &index, &number, BPF_ANY) != 0) {
-      return ErrnoStatus(errno, absl::StrCat("add chunk to map ", name));
-    }
-    chunks.push_back(std::move(fd));
+    keys.push_back(index);
+    numbers.push_back(fd.get());
+    made.push_back(std::move(fd));
   }
+  // The kernel waits for all running programs after each change of a map of maps, which on a busy machine takes over
+  // 100 ms: once for all of them.
+  auto count = static_cast<uint32_t>(keys.size());
+  int err = count == 1 ? -1 : bpf_map_update_batch(outer.get(), keys.data(), numbers.data(), &count, nullptr);
+  if (err != 0) {
+    for (size_t i = 0; i < keys.size(); i++) {
+      if (bpf_map_update_elem(outer.get(), &keys[i], &numbers[i], BPF_ANY) != 0) {
+        return ErrnoStatus(errno, absl::StrCat("add chunk to map ", name));
+      }
+    }
+  }
+  for (Fd& fd : made) chunks.push_back(std::move(fd));
+  return absl::OkStatus();
+}
+
+StatusOr<int> KernelBpfMaps::Chunked::At(uint32_t chunk) {
+  RETURN_IF_ERROR(Grow(chunk));
   return chunks[chunk].get();
 }
 
@@ -90,6 +108,7 @@ Status KernelBpfMaps::DeleteFrontends(std::span<const FrontendKey> keys) {
 template <typename T>
 Status KernelBpfMaps::PutRun(Chunked& map, uint32_t first, const T* values, size_t count) {
   uint32_t keys[SKIFF_CHUNK_SIZE];
+  if (count > 0) RETURN_IF_ERROR(map.Grow(static_cast<uint32_t>((first + count - 1) >> SKIFF_CHUNK_BITS)));
   while (count > 0) {
     uint32_t at = first & (SKIFF_CHUNK_SIZE - 1);
     auto n = static_cast<uint32_t>(std::min<size_t>(count, SKIFF_CHUNK_SIZE - at));
@@ -111,6 +130,7 @@ Status KernelBpfMaps::PutSlots(uint32_t first, std::span<const skiff_slot> value
 }
 
 Status KernelBpfMaps::PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) {
+  if (!ids.empty()) RETURN_IF_ERROR(backends_.Grow(ids.back() >> SKIFF_CHUNK_BITS));
   for (size_t from = 0, to; from < ids.size(); from = to) {
     for (to = from + 1; to < ids.size() && ids[to] == ids[to - 1] + 1; to++) {
     }

@@ -43,6 +43,7 @@ class KernelBpfMaps final : public BpfMaps {
     Fd outer;
     std::vector<Fd> chunks;  // invalid: not made yet
     Status Open(const std::string& dir);
+    Status Grow(uint32_t chunk);       // makes all up to this one
     StatusOr<int> At(uint32_t chunk);  // the chunk's descriptor, made if need be
   };
 
