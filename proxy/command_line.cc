@@ -170,6 +170,8 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   flags.Strings("packet-devices", &out.packet_devices,
                 "Network devices that take traffic from outside to NodePorts and external addresses (default: those "
                 "with a default route or the node's address, and VXLAN devices).");
+  flags.Bool("take-over", &out.take_over,
+             "Remove the iptables and nftables rules of another kube-proxy once services are served.");
   flags.Section("logs");
   flags.String("logging-format", &c.log_format, "text or json.");
   flags.Duration("log-flush-frequency", &c.log_flush, "Accepted; lines are written at once.");

@@ -113,6 +113,7 @@ struct CommandLine {
   std::string bpf_dir = "/sys/fs/bpf/kube-proxy", cgroup;
   std::vector<std::string> packet_devices;
   bool cleanup = false, init_only = false;
+  bool take_over = true;  // remove the rules of another kube-proxy
   bool show = false;                                       // the command `kube-proxy show`
   std::vector<std::string> show_what;                      // its arguments
   std::string version;                                     // "", "true", "raw", "vX.Y.Z"

@@ -82,7 +82,8 @@ Task<Status> Serve(asio::io_context& loop, const CommandLine& line) {
                                      .gates = line.gates,
                                      .config_file = line.config_file,
                                      .flags = line.flags,
-                                     .node_name = std::move(node),
+                                     .take_over = line.take_over,
+                         .node_name = std::move(node),
                                      .packet_devices = line.packet_devices});
   co_return status;
 }

@@ -404,7 +404,7 @@ Task<Status> Proxy::SyncLoop() {
           CO_RETURN_IF_ERROR(data_path_.Attach());
           attached = true;
           // Only now, so that services go on meanwhile.
-          group_.Spawn("remove upstream's rules", TakeOver());
+          if (options_.take_over) group_.Spawn("remove upstream's rules", TakeOver());
           group_.Spawn("release memory", StaySmall());
           ReleaseStartupMemory();
           LOG_INFO("Services are served", {"services", syncer_.services()}, {"endpointSlices", syncer_.slices()},

@@ -49,7 +49,7 @@ class Proxy:
         given = {**{name: flags[name] for name in FLAGS}, **self.flags}
         with open(self.dir + "/log", "wb") as log:
             self.process = subprocess.Popen([self.binary, *(f"--{name}={value}" for name, value in given.items()), "--bpf-dir", self.bpf, "--cgroup", self.cgroup,
-                                             "--packet-devices", "none"], stdout=log, stderr=log)
+                                             "--packet-devices", "none", "--take-over=false"], stdout=log, stderr=log)
         for _ in range(100):
             if self.process.poll() is not None:
                 break
