@@ -97,7 +97,11 @@ void StripMeta(FieldSet* set) {
 
 // What the strategy of a (sub)resource resets is not the request's doing.
 std::vector<FieldPath> ResetFields(const GroupVersionKind& gvk, std::string_view subresource) {
-  if (subresource == "status") return {{"f:spec"}};
+  if (subresource == "status") {
+    // A deployment's status leaves its labels alone.
+    if (gvk.group == "apps" && gvk.kind == "Deployment") return {{"f:spec"}, {"f:metadata", "f:labels"}};
+    return {{"f:spec"}};
+  }
   if (!subresource.empty()) return {};
   const Resource* resource = FindResourceByKind(gvk.group, gvk.version, gvk.kind);
   if (resource != nullptr && absl::StrContains(resource->subresources, "status:")) return {{"f:status"}};

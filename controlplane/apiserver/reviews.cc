@@ -55,8 +55,11 @@ template <typename Spec>
 void CheckAttributes(const Spec& spec, api::FieldErrors* errors) {
   const api::Path path("spec");
   if (spec.has_resourceattributes() && spec.has_nonresourceattributes())
-    errors->InvalidRaw(path.Child("nonResourceAttributes"), "{}",
-                       "cannot be specified in combination with resourceAttributes");
+    errors->InvalidRaw(
+        path.Child("nonResourceAttributes"),
+        api::json({{"Path", spec.nonresourceattributes().path()}, {"Verb", spec.nonresourceattributes().verb()}})
+            .dump(),
+        "cannot be specified in combination with resourceAttributes");
   if (!spec.has_resourceattributes() && !spec.has_nonresourceattributes())
     errors->InvalidRaw(path.Child("resourceAttributes"), "null",
                        "exactly one of nonResourceAttributes or resourceAttributes must be specified");

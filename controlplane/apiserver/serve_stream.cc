@@ -1,5 +1,7 @@
 // What the kubelet answers itself: logs, exec, attach, port forwarding, and the node proxy. The API server finds the
 // kubelet, checks the options and passes bytes on; an upgraded connection is relayed as it is.
+#include <random>
+
 #include <arpa/inet.h>
 
 #include "absl/strings/numbers.h"
@@ -13,11 +15,13 @@
 #include "controlplane/apiserver/server_parts.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
+#include "k8s/io/api/discovery/v1/generated.pb.h"
 
 namespace skiff::controlplane {
 namespace {
 
 namespace core = ::k8s::io::api::core::v1;
+namespace discovery_api = ::k8s::io::api::discovery::v1;
 
 constexpr size_t kCopyBytes = 32 * 1024;
 
@@ -175,8 +179,11 @@ Task<Status> ServeLog(ServerParts& parts, Call& call) {
   if (!query.ok()) co_return query.status();
   auto container = ChooseContainer(*pod, std::string(call.request().query.Get("container")));
   if (!container.ok()) co_return container.status();
-  if (pod->spec().nodename().empty())
-    co_return co_await call.exchange.Respond(204, AnswerHeaders("text/plain", nullptr), "");
+  if (pod->spec().nodename().empty()) {
+    http::Headers headers = AnswerHeaders("text/plain", nullptr);
+    headers.Remove("Content-Type");
+    co_return co_await call.exchange.Respond(204, std::move(headers), "");
+  }
   auto endpoint = parts.kubelets.Find(parts.admission, pod->spec().nodename());
   if (!endpoint.ok()) co_return endpoint.status();
   const std::string encoded = query->Encode();
@@ -333,11 +340,36 @@ Task<Status> ServeProxy(ServerParts& parts, Call& call) {
   }
   auto service = parts.admission.Find<core::Service>("services", call.info().ns, target.name);
   if (!service) co_return api::NotFoundError({"", "services", target.name});
-  for (const auto& port : service->spec().ports()) {
-    if (!target.port.empty() && port.name() != target.port && absl::StrCat(port.port()) != target.port) continue;
-    if (service->spec().clusterip().empty() || service->spec().clusterip() == "None") break;
-    co_return co_await ProxyTo(parts, call, absl::StrCat(service->spec().clusterip(), ":", port.port()),
-                               target.scheme == "https");
+  // A port by its number or name, or the only one; then any ready endpoint that has it, as this machine need not reach
+  // cluster addresses.
+  std::string port_name = target.port;
+  if (target.port.empty() && service->spec().ports_size() == 1) port_name = service->spec().ports(0).name();
+  for (const auto& port : service->spec().ports())
+    if (!target.port.empty() && absl::StrCat(port.port()) == target.port) port_name = port.name();
+  std::vector<std::string> endpoints;
+  const Kind& slices = *parts.kinds.Find("discovery.k8s.io", "v1", "endpointslices");
+  parts.store.PeekPrefix(slices.Prefix(call.info().ns), [&](const std::string& key, const ValuePtr& value) {
+    auto object = slices.Decode(key, *value);
+    if (!object.ok()) return true;
+    const auto& labels = object->meta().labels();
+    if (const auto it = labels.find("kubernetes.io/service-name"); it == labels.end() || it->second != target.name)
+      return true;
+    const auto& slice = *object->As<discovery_api::EndpointSlice>();
+    for (const auto& port : slice.ports()) {
+      if (port.name() != port_name || port.port() == 0) continue;
+      for (const auto& endpoint : slice.endpoints()) {
+        if (endpoint.addresses_size() == 0 || (endpoint.conditions().has_ready() && !endpoint.conditions().ready()))
+          continue;
+        const std::string& address = endpoint.addresses(0);
+        endpoints.push_back(
+            absl::StrCat(address.find(':') == std::string::npos ? address : "[" + address + "]", ":", port.port()));
+      }
+    }
+    return true;
+  });
+  if (!endpoints.empty()) {
+    static std::minstd_rand random(std::random_device{}());
+    co_return co_await ProxyTo(parts, call, endpoints[random() % endpoints.size()], target.scheme == "https");
   }
   co_return api::ServiceUnavailableError(absl::StrCat("no endpoints available for service \"", call.info().name, "\""));
 }

@@ -31,9 +31,24 @@ Status CheckNamespace(const Call& call, api::Object* object) {
   return absl::OkStatus();
 }
 
-api::Manager ManagerOf(const Call& call) {
+api::Manager ManagerOf(const Call& call, bool reset = false) {
   return {call.context.field_manager, call.info().subresource, call.context.now,
-          call.kind.custom ? &call.kind.custom->schema : nullptr};
+          call.kind.custom ? &call.kind.custom->schema : nullptr, reset};
+}
+
+// A custom resource's status is not written, and so not owned, by who writes the main resource.
+void LeaveStatus(const Call& call, const api::Object* existing, api::Object* updated) {
+  if (!call.kind.custom || !call.kind.custom->has_status || call.subresource) return;
+  updated->mutable_content()->erase("status");
+  if (existing && existing->content().contains("status"))
+    (*updated->mutable_content())["status"] = existing->content()["status"];
+}
+
+// Whether a body asks to forget who owns the fields. Only a body that speaks of it is looked into.
+bool AsksForReset(const std::string& body) {
+  if (body.find("\"managedFields\"") == std::string::npos) return false;
+  const auto document = api::ParseJson(body);
+  return document.ok() && document->is_object() && api::ResetsManagedFields(*document);
 }
 
 std::string MediaType(const http::Request& request) {
@@ -72,6 +87,7 @@ Task<Status> ServeCreate(ServerParts& parts, Call& call) {
   auto object = DecodeBody(call.request(), *body, call.kind, query->field_validation, &call.context);
   if (!object.ok()) co_return object.status();
   if (Status status = CheckNamespace(call, &*object); !status.ok()) co_return status;
+  LeaveStatus(call, nullptr, &*object);
   api::TrackUpdate(nullptr, &*object, ManagerOf(call));
   auto created = co_await parts.registry.Create(call.context, call.kind, call.info().ns, *std::move(object));
   if (!created.ok()) co_return created.status();
@@ -94,9 +110,11 @@ Task<Status> ServeUpdate(ServerParts& parts, Call& call) {
   request.subresource = call.info().subresource;
   request.put = true;
   request.precondition_uid = object->meta().uid();
+  const bool reset = AsksForReset(*body);
   request.change = [&](const api::Object* existing) -> StatusOr<api::Object> {
     api::Object updated = object->Clone();
-    api::TrackUpdate(existing, &updated, ManagerOf(call));
+    LeaveStatus(call, existing, &updated);
+    api::TrackUpdate(existing, &updated, ManagerOf(call, reset));
     return updated;
   };
   auto result = co_await parts.registry.Update(call.context, call.kind, std::move(request));
@@ -147,6 +165,7 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
       co_return api::BadRequestError("metadata.managedFields must be nil");
   }
   bool reported = false;
+  const bool reset = !apply && AsksForReset(*body);
   UpdateRequest request;
   request.ns = call.info().ns;
   request.name = call.info().name;
@@ -175,7 +194,7 @@ Task<Status> ServePatch(ServerParts& parts, Call& call) {
     api::SetDefaults(&updated);
     RETURN_IF_ERROR(CheckIdentity(call, updated));
     RETURN_IF_ERROR(CheckNamespace(call, &updated));
-    if (!apply) api::TrackUpdate(existing, &updated, ManagerOf(call));
+    if (!apply) api::TrackUpdate(existing, &updated, ManagerOf(call, reset));
     return updated;
   };
   auto result = co_await parts.registry.Update(call.context, call.kind, std::move(request));

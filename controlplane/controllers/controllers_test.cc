@@ -83,8 +83,7 @@ class ControllersTest : public testing::Test {
     group_.Cancel();
     client::RunUntil(loop_, [this] { return group_.size() == 0; });
   }
-  void Start() {
-    ControllerOptions options;
+  void Start(ControllerOptions options = {}) {
     options.root_ca_pem = "CA";
     informers_ = MakeInformers(rest_);
     group_.Spawn("controllers", Controllers(rest_, options, informers_));
@@ -313,6 +312,75 @@ TEST_F(ControllersTest, AnUnknownControllerNameIsAnError) {
   const Status status = RunTask(loop_, RunControllers(rest_, {.controllers = {"*", "-nothing"}}));
   EXPECT_EQ(status.message(), "\"nothing\" is not in the list of known controllers");
   EXPECT_FALSE(RunTask(loop_, RunControllers(rest_, {.cluster_cidr = "10.0.0.0/33"})).ok());
+}
+
+core::Pod RunningPod(const std::string& name, const std::string& node) {
+  core::Pod pod;
+  pod.mutable_metadata()->set_namespace_("default");
+  pod.mutable_metadata()->set_name(name);
+  pod.mutable_metadata()->set_uid(name);
+  pod.mutable_spec()->set_nodename(node);
+  pod.mutable_spec()->add_tolerations()->set_operator_("Exists");
+  pod.mutable_status()->set_phase("Running");
+  auto* ready = pod.mutable_status()->add_conditions();
+  ready->set_type("Ready");
+  ready->set_status("True");
+  return pod;
+}
+
+TEST_F(ControllersTest, ANodeThatSaysItIsNotReadySpeaksForItsPodsAndASilentOneDoesNot) {
+  ControllerOptions options;
+  options.node_monitor_period = std::chrono::seconds(1);
+  options.node_monitor_grace_period = std::chrono::seconds(1);
+  kubelet_ = false;
+  for (const char* name : {"well", "ill", "silent"}) server_.Put(Node(name));
+  server_.Put(RunningPod("on-ill", "ill"));
+  server_.Put(RunningPod("on-silent", "silent"));
+  Start(options);
+  // Leases are the sign of life; the silent node renews none.
+  int64_t beat = 1000;
+  auto beating = [&](const std::function<bool()>& condition) {
+    auto last = std::chrono::steady_clock::time_point();
+    return Until([&] {
+      if (std::chrono::steady_clock::now() - last > std::chrono::milliseconds(50)) {
+        last = std::chrono::steady_clock::now();
+        ++beat;
+        for (const char* name : {"well", "ill"}) {
+          coordination::Lease lease;
+          lease.mutable_metadata()->set_namespace_("kube-node-lease");
+          lease.mutable_metadata()->set_name(name);
+          lease.mutable_spec()->mutable_renewtime()->set_seconds(beat);
+          server_.Put(lease);
+        }
+      }
+      return condition();
+    });
+  };
+  ASSERT_TRUE(beating([&] { return server_.Get<core::Node>("silent") && informers_->nodes->Get("ill"); }));
+  core::Node ill = *server_.Get<core::Node>("ill");
+  ill.mutable_status()->mutable_conditions(0)->set_status("False");
+  server_.Put(ill);
+  auto tainted = [&](const char* node, const char* key) {
+    int found = 0;
+    for (const auto& taint : server_.Get<core::Node>(node)->spec().taints()) found += taint.key() == key;
+    return found == 2;  // NoSchedule and NoExecute
+  };
+  ASSERT_TRUE(beating([&] {
+    return tainted("ill", "node.kubernetes.io/not-ready") && tainted("silent", "node.kubernetes.io/unreachable") &&
+           !IsPodReady(*server_.Get<core::Pod>("default/on-silent"));
+  }));
+  const auto silent = server_.Get<core::Node>("silent");
+  ASSERT_EQ(silent->status().conditions(0).type(), "Ready");
+  EXPECT_EQ(silent->status().conditions(0).status(), "Unknown");
+  EXPECT_EQ(silent->status().conditions(0).reason(), "NodeStatusUnknown");
+  EXPECT_EQ(silent->status().conditions(0).message(), "Kubelet stopped posting node status.");
+  EXPECT_TRUE(IsPodReady(*server_.Get<core::Pod>("default/on-ill")));
+  EXPECT_TRUE(beating([&] {
+    const auto events = Events("NodeNotReady");
+    return std::count(events.begin(), events.end(), "Node is not ready") == 1 &&
+           std::count(events.begin(), events.end(), "Node silent status is now: NodeNotReady") == 1;
+  }));
+  EXPECT_TRUE(server_.Get<core::Node>("well")->spec().taints().empty());
 }
 
 }  // namespace
