@@ -9,7 +9,7 @@ FIELDS = [
     "lastTransitionTime", "lastUpdateTime", "lastProbeTime", "lastHeartbeatTime", "startTime", "startedAt", "finishedAt", "eventTime",
     "firstTimestamp", "lastTimestamp", "renewTime", "acquireTime", "expirationTimestamp", "completionTime", "lastScheduleTime",
     "spec.clusterIP", "spec.clusterIPs.*", "spec.ports.*.nodePort", "spec.healthCheckNodePort", "status.hostIP", "status.podIP", "podIPs.*.ip", "hostIPs.*.ip",
-    "containerID", "imageID", "nodeInfo.*", "spec.claimRef.uid", "status.token", "serverAddressByClientCIDRs.*.serverAddress",
+    "containerID", "imageID", "nodeInfo.*", "spec.claimRef.uid", "status.token", "spec.token", "spec.request", "serverAddressByClientCIDRs.*.serverAddress",
     "gitCommit", "buildDate", "goVersion", "gitTreeState", "emulationMajor", "emulationMinor", "minCompatibilityMajor", "minCompatibilityMinor", "caBundle", "keys.*.kid", "keys.*.n",
     "metadata.remainingItemCount", "paths.*.serverRelativeURL", "columnDefinitions.*.description", "compiler", "extra.authentication.kubernetes.io/credential-id.*",
 ]

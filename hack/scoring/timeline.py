@@ -49,7 +49,7 @@ UNSEEN = {"05-errors": [
     {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "bind2", "namespace": "golden"},
      "spec": {"schedulingGates": [{"name": "example.com/g"}], "containers": [{"name": "c", "image": "x"}]}},
     {"apiVersion": "v1", "kind": "ReplicationController", "metadata": {"name": "t-rc", "namespace": "golden-api"},
-     "spec": {"replicas": 1, "selector": {"a": "rc"}, "template": {"metadata": {"labels": {"a": "rc"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}},
+     "spec": {"replicas": 0, "selector": {"z": "z"}, "template": {"metadata": {"labels": {"z": "z"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}}},
     {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "sp", "namespace": "golden"}, "spec": {"ports": [{"name": "http", "port": 80}]}},
 ]}
 # The same, made just before a recording.
@@ -65,6 +65,24 @@ def date_of(recording):
         if key.lower() == "date":
             return email.utils.parsedate_to_datetime(value if isinstance(value, str) else value[0]).timestamp()
     return None
+
+
+def list_version(recording):
+    """The resource version of a recorded list, or None."""
+    body = (recording.get("response") or {}).get("body") if isinstance(recording, dict) else None
+    if isinstance(body, dict) and str(body.get("kind", "")).endswith("List") and str((body.get("metadata") or {}).get("resourceVersion", "")).isdigit():
+        return int(body["metadata"]["resourceVersion"])
+    return None
+
+
+def order_of(name, recording):
+    """When a recording was made: its second, and within that by what it shows: what was done, by resource versions, before what was
+    refused and before what deletes."""
+    response = recording["response"]
+    body = response.get("body") if isinstance(response.get("body"), dict) else {}
+    version = (body.get("metadata") or {}).get("resourceVersion") if isinstance(body.get("metadata"), dict) else None
+    method = recording["request"]["method"]
+    return (date_of(recording) or 0, method == "DELETE", response["status"] >= 300, int(version) if str(version or "").isdigit() else 0, method == "GET", name)
 
 
 def exchanges(document):
@@ -179,7 +197,7 @@ class Timeline:
 
     def _keep(self, at, order, folder, name, obj, api, kind):
         meta = obj.get("metadata") or {}
-        if not (api and kind and meta.get("name") and meta.get("uid")) or len(obj) < 2:
+        if not (api and kind and meta.get("name") and meta.get("uid")):
             return
         obj = mask.plain({**obj, "apiVersion": api, "kind": kind})
         key = self.kinds.key(obj)
@@ -236,13 +254,16 @@ def state_before(previous, recording):
         was.setdefault("annotations", {})[revision] = now["annotations"][revision]
     theirs = [m for m in now.get("managedFields") or [] if m.get("manager") == CONTROLLER]
     if theirs:
-        was["managedFields"] = [m for m in was.get("managedFields") or [] if m.get("manager") != CONTROLLER]
-        # Fields' owners stand in the order of their times; a time after the replay's keeps the controllers behind its writer.
-        names = [m.get("manager") for m in now["managedFields"]]
-        writer = re.search(r"fieldManager=([^&]+)", recording["request"]["path"])
-        writer = writer.group(1) if writer else "golden"
-        for one in theirs:
-            if writer in names and names.index(one["manager"]) > names.index(writer):
-                one = {**one, "time": "2099-01-01T00:00:00Z"}
-            was["managedFields"].append(one)
+        was["managedFields"] = [m for m in was.get("managedFields") or [] if m.get("manager") != CONTROLLER] + theirs
+    # Owners of fields stand in the order of their times. The recorded ones are of one second, the replayed one is of today: times
+    # around it keep the recorded order.
+    owner = lambda m: (m.get("manager"), m.get("operation"), m.get("subresource"))  # noqa: E731
+    order = [owner(m) for m in now.get("managedFields") or []]
+    writer = re.search(r"fieldManager=([^&]+)", recording["request"]["path"])
+    writer = writer.group(1) if writer else "golden"
+    at = max((i for i, o in enumerate(order) if o[0] == writer), default=len(order))
+    for m in was.get("managedFields") or []:
+        if owner(m) in order and "time" in m:
+            i = order.index(owner(m))
+            m["time"] = f"{2000 if i < at else 2050 if i == at else 2099}-01-01T00:00:{i:02}Z"
     return out
