@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/http.h"
+#include "base/http_watch.h"
 
 namespace skiff::http {
 namespace {
@@ -90,10 +91,17 @@ class PairStream final : public Stream {
 
 }  // namespace
 
-Task<void> Relay(Stream& a, Stream& b) {
-  TaskGroup group(co_await asio::this_coro::executor);
-  group.Spawn("relay", CopyOneWay(a, b));
-  group.Spawn("relay", CopyOneWay(b, a));
+Task<void> Relay(Stream& a, Stream& b) { return Relay(a, b, {}); }
+
+Task<void> Relay(Stream& a, Stream& b, WatchOptions options) {
+  const auto executor = co_await asio::this_coro::executor;
+  const auto borrow = [](Stream& stream) { return std::shared_ptr<Stream>(std::shared_ptr<void>(), &stream); };
+  const auto from_a = WatchStream(executor, borrow(a), options, [&b] { b.Close(); });
+  options.idle_timeout = {};
+  const auto from_b = WatchStream(executor, borrow(b), options, [&a] { a.Close(); });
+  TaskGroup group(executor);
+  group.Spawn("relay", CopyOneWay(*from_a, *from_b));
+  group.Spawn("relay", CopyOneWay(*from_b, *from_a));
   co_await group.Join();
 }
 

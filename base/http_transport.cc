@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -209,6 +210,21 @@ Task<Status> Transport::WaitReadable() {
 Task<Status> Transport::WaitWritable() {
   const auto self = shared_from_this();
   co_return co_await Wait(asio::posix::descriptor_base::wait_write);
+}
+
+Task<Status> Transport::WaitReset() {
+  const auto self = shared_from_this();
+  while (!closed_) {
+    const Status woken = co_await Wait(asio::posix::descriptor_base::wait_error);
+    if (WasCancelled(co_await asio::this_coro::cancellation_state)) break;
+    if (closed_) break;
+    pollfd state = {fd(), 0, 0};
+    if (poll(&state, 1, 0) == 1 && (state.revents & POLLERR)) co_return absl::OkStatus();
+    // Both sides have ended in good order: nothing more will come.
+    if (state.revents & POLLHUP) break;
+    if (!woken.ok() && !absl::IsCancelled(woken)) co_return woken;
+  }
+  co_return absl::CancelledError("read: stream closed");
 }
 
 void Transport::WatchReadable(std::function<void()> ready) {
@@ -540,6 +556,7 @@ class TransportStream final : public Stream {
   Task<Status> Write(std::string_view data) override { return WriteTo(transport_, data); }
   void CloseWrite() override { transport_->CloseWrite(); }
   void Close() override { transport_->Close(); }
+  const std::shared_ptr<Transport>& transport() const { return transport_; }
 
  private:
   Task<StatusOr<size_t>> ReadAhead(std::span<char> buffer) {
@@ -564,6 +581,13 @@ class TransportStream final : public Stream {
 
 std::unique_ptr<Stream> NewTransportStream(std::shared_ptr<Transport> transport, std::string already_read) {
   return std::make_unique<TransportStream>(std::move(transport), std::move(already_read));
+}
+
+Task<Status> WaitForReset(Stream& stream) {
+  const auto* real = dynamic_cast<const TransportStream*>(&stream);
+  if (real == nullptr) co_return absl::CancelledError("not a socket");
+  const std::shared_ptr<Transport> transport = real->transport();
+  co_return co_await transport->WaitReset();
 }
 
 }  // namespace skiff::http

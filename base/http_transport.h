@@ -62,6 +62,8 @@ class Transport : public std::enable_shared_from_this<Transport> {
   // The socket has something; for TLS this may turn out to be no data.
   Task<Status> WaitReadable();
   Task<Status> WaitWritable();
+  // Until the connection is reset or timed out by the kernel, whatever is read or not.
+  Task<Status> WaitReset();
   // Calls `ready` once when the socket becomes readable or fails; not called after Close or StopWatching.
   void WatchReadable(std::function<void()> ready);
   void StopWatching();
