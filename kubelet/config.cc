@@ -12,6 +12,7 @@
 #include "kubelet/config_checks.h"
 #include "kubelet/config_fields.h"
 #include "kubelet/feature_gates.h"
+#include "kubelet/runtime/pull_records.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -234,6 +235,46 @@ struct Reader {
   }
 };
 
+// The document as upstream serialises it: fields that are no pointers there vanish when they are zero.
+json Shown(json document) {
+  static constexpr std::string_view kOmittedWhenZero[] = {
+      "readOnlyPort",
+      "rotateCertificates",
+      "serverTLSBootstrap",
+      "enableContentionProfiling",
+      "runOnce",
+      "evictionMaxPodGracePeriod",
+      "podsPerCore",
+      "protectKernelDefaults",
+      "kernelMemcgNotification",
+      "logging.options.text.splitStream",
+      "logging.options.json.splitStream",
+  };
+  for (std::string_view path : kOmittedWhenZero) {
+    const json* value = Find(document, path);
+    if (value == nullptr || (*value != json(false) && *value != json(0))) continue;
+    const size_t dot = path.rfind('.');
+    json* parent = dot == std::string_view::npos ? &document : At(&document, path.substr(0, dot));
+    parent->erase(std::string(dot == std::string_view::npos ? path : path.substr(dot + 1)));
+  }
+  // Headers for the URL of static pods carry credentials.
+  if (auto headers = document.find("staticPodURLHeader"); headers != document.end() && headers->is_object()) {
+    for (auto& [name, values] : headers->items()) values = json::array({"<masked>"});
+  }
+  for (const ConfigField& field : ConfigFields()) {
+    if (field.type != Type::kString && field.type != Type::kStrings && field.type != Type::kMap &&
+        field.type != Type::kBoolMap) {
+      continue;
+    }
+    const size_t dot = field.path.rfind('.');
+    if (dot != std::string_view::npos || !field.default_json.empty()) continue;
+    auto found = document.find(std::string(field.path));
+    if (found == document.end()) continue;
+    if (found->empty() || (found->is_string() && found->get_ref<const std::string&>().empty())) document.erase(found);
+  }
+  return document;
+}
+
 }  // namespace
 
 nlohmann::json DefaultConfig(bool without_file) {
@@ -333,6 +374,9 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("failCgroupV1", &c->fail_cgroup_v1);
   read("enableDebuggingHandlers", &c->enable_debugging_handlers);
   read("enableSystemLogHandler", &c->enable_system_log_handler);
+  read("enableSystemLogQuery", &c->enable_system_log_query);
+  read("rotateCertificates", &c->rotate_certificates);
+  read("serverTLSBootstrap", &c->server_tls_bootstrap);
   read("enableProfilingHandler", &c->enable_profiling_handler);
   read("enableDebugFlagsHandler", &c->enable_debug_flags_handler);
   read("enableControllerAttachDetach", &c->enable_controller_attach_detach);
@@ -366,6 +410,8 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("authorization.webhook.cacheAuthorizedTTL", &c->authorized_ttl);
   read("authorization.webhook.cacheUnauthorizedTTL", &c->unauthorized_ttl);
   read("crashLoopBackOff.maxContainerRestartPeriod", &c->max_container_restart_period);
+  read("imagePullCredentialsVerificationPolicy", &c->image_pull_verification);
+  read("preloadedImagesVerificationAllowlist", &c->preloaded_images_allowlist);
   read("containerLogMaxSize", &c->container_log_max_size);
   read("containerLogMaxFiles", &c->container_log_max_files);
   read("containerLogMonitorInterval", &c->container_log_monitor_interval);
@@ -404,6 +450,32 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
     problems.push_back(
         absl::StrCat("logging.format: Invalid value: \"", c->logging_format, "\": Unsupported log format"));
   }
+  if (Find(document, "maxParallelImagePulls") != nullptr && c->max_parallel_image_pulls < 1) {
+    problems.push_back(absl::StrCat("invalid configuration: maxParallelImagePulls ", c->max_parallel_image_pulls,
+                                    " must be a positive number"));
+  }
+  if (c->serialize_image_pulls && c->max_parallel_image_pulls > 1) {
+    problems.emplace_back(
+        "invalid configuration: maxParallelImagePulls cannot be larger than 1 unless SerializeImagePulls "
+        "(--serialize-image-pulls) is set to false");
+  }
+  if (auto policy = ParsePullVerification(c->image_pull_verification); !policy.ok()) {
+    problems.push_back(absl::StrCat("invalid configuration: option \"", c->image_pull_verification,
+                                    "\" specified for imagePullCredentialsVerificationPolicy. Valid options are "
+                                    "\"NeverVerify\", \"NeverVerifyPreloadedImages\", "
+                                    "\"NeverVerifyAllowlistedImages\" or \"AlwaysVerify\""));
+  } else if (*policy != PullVerification::kNeverVerifyAllowlistedImages && !c->preloaded_images_allowlist.empty()) {
+    problems.emplace_back(
+        "invalid configuration: can't set `preloadedImagesVerificationAllowlist` if "
+        "`imagePullCredentialsVertificationPolicy` is not \"NeverVerifyAllowlistedImages\"");
+  } else {
+    for (const std::string& pattern : c->preloaded_images_allowlist) {
+      if (Status s = CheckAllowlistPattern(pattern); !s.ok()) {
+        problems.push_back(absl::StrCat(
+            "invalid configuration: invalid image pattern in `preloadedImagesVerificationAllowlist`: ", s.message()));
+      }
+    }
+  }
   for (const auto& [name, value] : c->feature_gates) {
     if (Status s = CheckFeatureGate(name, value); !s.ok()) problems.emplace_back(s.message());
     if (value && IsAlphaGate(name)) {
@@ -438,7 +510,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
     Reader{defaults}("evictionHard", &all);
     c->eviction_hard.insert(all.begin(), all.end());
   }
-  c->json = document.dump();
+  c->json = Shown(document).dump();
   return absl::OkStatus();
 }
 
@@ -479,8 +551,11 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
   std::string ignored;
   bool ignored_bool = false;
   Nanos ignored_duration{0};
-  for (const char* name : {"config-dir", "image-credential-provider-bin-dir", "image-credential-provider-config",
-                           "runtime-cgroups", "vmodule"}) {
+  flags.String("image-credential-provider-config", &c.image_credential_provider_config,
+               "Path to the credential provider plugin config file or directory.");
+  flags.String("image-credential-provider-bin-dir", &c.image_credential_provider_bin_dir,
+               "The path to the directory where credential provider plugin binaries are located.");
+  for (const char* name : {"config-dir", "runtime-cgroups", "vmodule"}) {
     flags.String(name, &ignored, "Accepted for compatibility; has no effect.");
   }
   for (const char* name : {"housekeeping-interval", "max-housekeeping-interval"}) {
@@ -528,6 +603,7 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
   int64_t verbosity = 0;
   flags.Int("v", &verbosity, "number for the log level verbosity", 'v');
   ASSIGN_OR_RETURN(std::vector<std::string> rest, flags.Parse(argc, argv));
+  if (argc > 1) c.arguments.assign(argv + 1, argv + argc);
   if (version) return absl::CancelledError(absl::StrCat("Kubernetes ", kKubernetesVersion, "\n"));
   if (!rest.empty()) return InvalidArgument("unknown command ", rest[0]);
 

@@ -25,6 +25,7 @@ struct Config {
   // Flags only.
   std::string kubeconfig, bootstrap_kubeconfig, hostname_override, node_ip, cert_dir = "/var/lib/kubelet/pki";
   std::string root_dir = "/var/lib/kubelet", cloud_provider, lock_file;
+  std::string image_credential_provider_config, image_credential_provider_bin_dir;
   std::map<std::string, std::string> node_labels;
   bool exit_on_lock_contention = false;
   int maximum_dead_containers = -1, maximum_dead_containers_per_container = 1;
@@ -60,7 +61,8 @@ struct Config {
   int64_t kube_api_qps = 50, kube_api_burst = 100, event_qps = 50, event_burst = 100, registry_qps = 5,
           registry_burst = 10;
   int64_t max_parallel_image_pulls = 0, container_log_max_files = 5;
-  std::string container_log_max_size;
+  std::string container_log_max_size, image_pull_verification;
+  std::vector<std::string> preloaded_images_allowlist;
   Nanos container_log_monitor_interval{0};
   Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};
   Nanos node_status_report_frequency{0}, runtime_request_timeout{0}, cpu_cfs_quota_period{0}, webhook_cache_ttl{0};
@@ -72,7 +74,10 @@ struct Config {
   double memory_throttling_factor = 0.9;
   int verbosity = 0;
 
-  std::string json;  // the KubeletConfiguration in effect, for /configz
+  bool enable_system_log_query = false, rotate_certificates = false, server_tls_bootstrap = false;
+
+  std::string json;                    // the KubeletConfiguration in effect, for /configz
+  std::vector<std::string> arguments;  // the command line, for /flagz
 };
 
 // Parses the command line and the file it names. kCancelled carries the text to print for --help and --version. Errors

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/program.h"
 #include "kubelet/kubelet_parts.h"
+#include "kubelet/server/flagz.h"
+#include "kubelet/state/layout.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -25,7 +27,7 @@ Task<Status> RunKubelet(Config config) {
   auto executor = co_await asio::this_coro::executor;
   LOG_INFO("Kubelet version", {"kubeletVersion", kKubernetesVersion});
   SetOwnOomScore(config.oom_score_adj);
-  for (const auto& dir : {config.root_dir, JoinPath(config.root_dir, "pods"), JoinPath(config.root_dir, "plugins"),
+  for (const auto& dir : {config.root_dir, layout::Pods(config.root_dir), layout::Plugins(config.root_dir),
                           config.pod_logs_dir, config.container_logs_dir}) {
     CO_RETURN_IF_ERROR(MakeDirs(dir, dir == config.root_dir ? 0750 : 0755), "make directory");
   }
@@ -72,7 +74,12 @@ Task<Status> Kubelet::Start() {
   CO_RETURN_IF_ERROR(MakeCgroups(resources), "Failed to start ContainerManager");
 
   if (!config_.kubeconfig.empty()) {
+    if (!config_.bootstrap_kubeconfig.empty() && !KubeconfigUsable(config_.kubeconfig, clock_.Now())) {
+      CO_RETURN_IF_ERROR(co_await Bootstrap(executor_, config_.bootstrap_kubeconfig, config_.kubeconfig,
+                                            config_.cert_dir, node_name_, clock_));
+    }
     CO_ASSIGN_OR_RETURN(client::Config api, client::LoadKubeconfig(config_.kubeconfig));
+    client_certificate_file_ = api.tls.cert_file;
     api.qps = static_cast<double>(config_.kube_api_qps);
     api.burst = static_cast<int>(config_.kube_api_burst);
     CO_ASSIGN_OR_RETURN(rest_, client::Rest::Make(executor_, api));
@@ -95,8 +102,17 @@ Task<Status> Kubelet::Start() {
     return absl::StrCat("PLEG is not healthy: pleg was last seen active ",
                         FormatDuration(std::chrono::floor<seconds>(since)), " ago; threshold is 3m0s");
   });
+  if (!config_.image_credential_provider_config.empty()) {
+    CO_ASSIGN_OR_RETURN(
+        credential_plugins_,
+        CredentialPlugins::Make(
+            config_.image_credential_provider_config, config_.image_credential_provider_bin_dir, *objects_,
+            [this](std::string ns, std::string name) { return GetServiceAccount(ns, name); }, clock_),
+        "failed to register CRI auth plugins");
+  }
   MakeParts(version.name);
   CO_RETURN_IF_ERROR(MakeResources());
+  co_await pod_runtime_->images().Recover();
   auto event = [&](std::string_view type, std::string_view reason, std::string message) {
     events_->Record(agent_->Reference(), type, reason, std::move(message));
   };
@@ -140,7 +156,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.root_dir = config_.root_dir;
   options.container_logs_dir = config_.container_logs_dir;
   options.node.logs_dir = config_.pod_logs_dir;
-  options.node.seccomp_root = JoinPath(config_.root_dir, "seccomp");
+  options.node.seccomp_root = layout::Seccomp(config_.root_dir);
   options.node.seccomp_default = config_.seccomp_default;
   options.node.cfs_quota = config_.cpu_cfs_quota;
   options.node.cfs_period_micros = config_.cpu_cfs_quota_period.count() / 1000;
@@ -161,9 +177,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.cgroup_root = config_.cgroup_root;
   if (config_.max_container_restart_period.count() > 0) options.longest_backoff = config_.max_container_restart_period;
   options.start_slots = 2 * facts.cpus;
-  options.parallel_pulls = config_.max_parallel_image_pulls > 0 ? static_cast<int>(config_.max_parallel_image_pulls)
-                           : config_.serialize_image_pulls      ? 1
-                                                                : 64;
+  ConfigureImages(&options.images);
   options.request_timeout = config_.runtime_request_timeout;
   PodRuntimeHooks hooks;
   hooks.env_facts = [this] {
@@ -220,10 +234,27 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   server.key_file = config_.tls_private_key_file;
   server.cert_dir = config_.cert_dir;
   server.client_ca_file = config_.client_ca_file;
+  if (config_.server_tls_bootstrap && rest_ != nullptr && config_.tls_cert_file.empty()) {
+    server_rotator_ = std::make_unique<CertificateRotator>(
+        rest_, clock_, ServerRotation(config_.cert_dir, node_name_, {facts.hostname}, facts.ips));
+    server.tls = AwaitedServerConfig(server_rotator_->current_path(), config_.client_ca_file);
+  }
+  if (config_.rotate_certificates && rest_ != nullptr) {
+    auto rotator = std::make_unique<CertificateRotator>(rest_, clock_, ClientRotation(config_.cert_dir, node_name_));
+    // A certificate that the kubeconfig has from elsewhere would not be replaced by what is rotated.
+    if (rotator->current_path() == client_certificate_file_) {
+      client_rotator_ = std::move(rotator);
+    } else {
+      LOG_WARNING("The client certificate is not rotated: the kubeconfig does not name the rotated one",
+                  {"kubeconfig", config_.kubeconfig}, {"rotated", rotator->current_path()});
+    }
+  }
   server.hostname = facts.hostname;
   server.node_ips = facts.ips;
   server.enable_debugging_handlers = config_.enable_debugging_handlers;
   server.enable_system_log_handler = config_.enable_system_log_handler;
+  server.flagz = FlagzPage(config_.arguments);
+  server.metrics = &registry_;
   server.enable_profiling_handler = config_.enable_profiling_handler;
   server.enable_debug_flags_handler = config_.enable_debug_flags_handler;
   server.pod_logs_dir = config_.pod_logs_dir;
@@ -319,6 +350,8 @@ Task<Status> Kubelet::Run() {
   group_.Spawn("statuses", statuses_->Run());
   group_.Spawn("volumes", volumes_->Run());
   group_.Spawn("rotate logs", rotator_->Run());
+  if (client_rotator_) group_.Spawn("client certificate", client_rotator_->Run());
+  if (server_rotator_) group_.Spawn("serving certificate", server_rotator_->Run());
   group_.Spawn("node", agent_->Run());
   if (recorder_ != nullptr) group_.Spawn("events", recorder_->Run());
 

@@ -1,9 +1,12 @@
 // What the kubelet's prober, server and API sinks ask of it.
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/files.h"
 #include "base/log.h"
+#include "k8s/io/api/core/v1/config.pb.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/runtime/labels.h"
+#include "kubelet/state/layout.h"
 
 namespace skiff::kubelet {
 
@@ -134,7 +137,8 @@ Task<StatusOr<std::vector<ServerHost::RunningPod>>> Kubelet::RunningPods() {
     if (!state->AnyRunning()) continue;
     RunningPod pod{state->ns, state->name, state->uid, {}};
     for (const auto& c : state->containers) {
-      if (c.state == State::kRunning) pod.containers.push_back({c.name, c.image});
+      // By id, as the kubelet gave it to the runtime.
+      if (c.state == State::kRunning) pod.containers.push_back({c.name, c.image_ref.empty() ? c.image : c.image_ref});
     }
     out.push_back(std::move(pod));
   }
@@ -206,8 +210,7 @@ Task<StatusOr<ServerHost::ContainerLog>> Kubelet::LogOf(const Pod& pod, const st
     request.set_container_id(out.id);
     auto answer = co_await runtime_->ContainerStatus(std::move(request));
     if (!answer.ok()) {
-      co_return InvalidArgument("failed to try resolving symlinks in path: unable to retrieve container logs for ",
-                                url);
+      co_return NotFound("unable to retrieve container logs for ", url);
     }
     out.path = answer->status().log_path();
   }
@@ -265,6 +268,43 @@ Task<StatusOr<ServerHost::RunResult>> Kubelet::RunInContainer(std::string contai
   auto answer = co_await ExecSync(std::move(container_id), std::move(command), timeout);
   if (!answer.ok()) co_return answer.status();
   co_return RunResult{answer->exit_code, answer->output};
+}
+
+Task<Status> Kubelet::Checkpoint(std::string container_id, std::string location, int64_t timeout) {
+  const int64_t least = std::chrono::floor<std::chrono::seconds>(config_.runtime_request_timeout).count();
+  cri_v1::CheckpointContainerRequest request;
+  request.set_container_id(std::move(container_id));
+  request.set_location(std::move(location));
+  request.set_timeout(std::max(timeout, least));
+  CO_RETURN_IF_ERROR(MakeDirs(layout::Checkpoints(config_.root_dir), 0700));
+  co_return (co_await runtime_->CheckpointContainer(std::move(request),
+                                                    {.timeout = std::chrono::seconds(std::max(timeout, least))}))
+      .status();
+}
+
+// ---- images ----
+
+void Kubelet::ConfigureImages(ImagePullerOptions* options) {
+  options->parallel = config_.serialize_image_pulls          ? 1
+                      : config_.max_parallel_image_pulls > 0 ? static_cast<int>(config_.max_parallel_image_pulls)
+                                                             : 1000;  // no limit that anybody would notice
+  options->qps = static_cast<double>(config_.registry_qps);
+  options->burst = static_cast<int>(config_.registry_burst);
+  options->root_dir = config_.root_dir;
+  if (auto policy = ParsePullVerification(config_.image_pull_verification); policy.ok())
+    options->verification = *policy;
+  options->allowlist = config_.preloaded_images_allowlist;
+  options->plugins = credential_plugins_.get();
+  options->metrics = &registry_;
+}
+
+Task<StatusOr<ServiceAccountFacts>> Kubelet::GetServiceAccount(std::string ns, std::string name) {
+  if (rest_ == nullptr) co_return Unavailable("no API server to ask for service accounts");
+  CO_ASSIGN_OR_RETURN(const auto account, co_await rest_->Get<core::ServiceAccount>(std::move(ns), std::move(name)));
+  ServiceAccountFacts out;
+  out.uid = account.metadata().uid();
+  for (const auto& [key, value] : account.metadata().annotations()) out.annotations[key] = value;
+  co_return out;
 }
 
 }  // namespace skiff::kubelet

@@ -1,4 +1,6 @@
 // What /metrics tells of the kubelet's own work: upstream's names, read from the parts when asked for.
+#include <cmath>
+
 #include "kubelet/kubelet_parts.h"
 
 namespace skiff::kubelet {
@@ -6,6 +8,11 @@ namespace skiff::kubelet {
 void Kubelet::RegisterMetrics() {
   using metrics::Emit;
   registry_.AddProcessMetrics();
+  registry_.AddMetaMetrics();
+  const double started = std::floor(std::chrono::duration<double>(clock_.Now().time_since_epoch()).count() * 100) / 100;
+  probe_registry_.Gauges("process_start_time_seconds", "[ALPHA] Start time of the process since unix epoch in seconds.")
+      .With({})
+      .Set(started);
   registry_.Gauges("kubelet_node_name", "[ALPHA] The node's name. The count is always 1.", {"node"})
       .With({node_name_})
       .Set(1);

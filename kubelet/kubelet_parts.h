@@ -15,6 +15,7 @@
 #include "client/rest.h"
 #include "cri/client.h"
 #include "k8s/io/api/node/v1/generated.pb.h"
+#include "kubelet/certificates.h"
 #include "kubelet/config.h"
 #include "kubelet/eviction/eviction_manager.h"
 #include "kubelet/logs/log_rotation.h"
@@ -104,6 +105,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<StatusOr<std::string>> PortForwardUrl(std::string sandbox_id, std::vector<int32_t> ports) override;
   Task<StatusOr<RunResult>> RunInContainer(std::string container_id, std::vector<std::string> command,
                                            std::chrono::nanoseconds timeout) override;
+  Task<Status> Checkpoint(std::string container_id, std::string location, int64_t timeout) override;
   std::string ConfigJson() override { return config_.json; }
   Task<StatusOr<std::string>> Metrics() override;
   Task<StatusOr<std::string>> CadvisorMetrics() override;
@@ -115,6 +117,8 @@ class Kubelet final : public ProbeHost, public ServerHost {
  private:
   void MakeParts(const std::string& runtime_name);
   void RegisterMetrics();
+  void ConfigureImages(ImagePullerOptions* options);
+  Task<StatusOr<ServiceAccountFacts>> GetServiceAccount(std::string ns, std::string name);
   void UpdateBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
@@ -160,9 +164,12 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<VolumeManager> volumes_;
   std::unique_ptr<ProbeManager> probes_;
   std::unique_ptr<StatusManager> statuses_;
+  std::unique_ptr<CredentialPlugins> credential_plugins_;
   std::unique_ptr<PodRuntime> pod_runtime_;
   std::unique_ptr<PodWorkers> workers_;
   std::unique_ptr<Reviewer> reviewer_;
+  std::string client_certificate_file_;  // that the kubeconfig names
+  std::unique_ptr<CertificateRotator> client_rotator_, server_rotator_;
   std::unique_ptr<KubeletServer> server_;
   std::unique_ptr<LogRotator> rotator_;
   std::unique_ptr<ContainerGc> container_gc_;

@@ -140,6 +140,9 @@ Status Kubelet::MakeResources() {
   image_hooks.image_fs = [this] { return ImageDisk(); };
   image_hooks.node_event = node_event;
   image_hooks.count = [&images_removed](std::string_view reason) { images_removed.With({std::string(reason)}).Inc(); };
+  image_hooks.removed = [this](const std::string& id, WallTime began) {
+    pod_runtime_->images().ForgetImage(id, began);
+  };
   image_gc_ = std::make_unique<ImageGc>(*runtime_, clock_, images, std::move(image_hooks));
 
   ThresholdSettings settings;

@@ -86,23 +86,6 @@ TEST(Images, Names) {
     EXPECT_FALSE(NormalizeImage(bad).ok()) << bad;
 }
 
-TEST(Images, CredentialsMatchTheRegistry) {
-  auto secret = std::make_shared<Secret>();
-  std::string auth;
-  absl::Base64Escape("user:pass:word", &auth);
-  (*secret->mutable_data())[".dockerconfigjson"] =
-      "{\"auths\":{\"https://reg.example/v1/\":{\"auth\":\"" + auth +
-      "\"},\"reg.example/team\":{\"username\":\"t\",\"password\":\"p\"},\"other\":{\"username\":\"x\"}}}";
-  auto found = CredentialsFor("reg.example/team/app:1", {secret});
-  ASSERT_EQ(found.size(), 2u);
-  EXPECT_EQ(found[0].username(), "t") << "the most specific first";
-  EXPECT_EQ(found[1].username(), "user");
-  EXPECT_EQ(found[1].password(), "pass:word");
-  EXPECT_TRUE(CredentialsFor("reg.example.evil/app", {secret}).empty());
-  (*secret->mutable_data())[".dockerconfigjson"] = "not json";
-  EXPECT_TRUE(CredentialsFor("reg.example/app", {secret}).empty());
-}
-
 TEST(Images, ErrorsReadAsGrpcs) {
   EXPECT_EQ(GrpcErrorText(absl::NotFoundError("x")), "rpc error: code = NotFound desc = x");
 }

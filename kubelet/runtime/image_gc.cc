@@ -115,12 +115,14 @@ Task<StatusOr<std::vector<ImageGc::Candidate>>> ImageGc::Candidates() {
 
 Task<Status> ImageGc::Remove(const Candidate& image, std::string_view reason) {
   LOG_INFO("Removing image to free bytes", {"imageID", image.id}, {"size", image.record.size});
+  const WallTime began = clock_.Now();
   cri::v1::RemoveImageRequest request;
   request.mutable_image()->set_image(image.id);
   auto removed = co_await runtime_.RemoveImage(std::move(request));
   if (!removed.ok()) co_return removed.status();
   records_.erase(image.id);
   if (hooks_.count) hooks_.count(reason);
+  if (hooks_.removed) hooks_.removed(image.id, began);
   co_return absl::OkStatus();
 }
 

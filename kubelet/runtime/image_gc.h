@@ -30,6 +30,7 @@ struct ImageGcHooks {
   std::function<Task<StatusOr<Disk>>()> image_fs;
   std::function<void(std::string_view type, std::string_view reason, std::string message)> node_event;
   std::function<void(std::string_view reason)> count;  // a removed image: "age" or "space"
+  std::function<void(const std::string& id, WallTime began)> removed;
 };
 
 class ImageGc {

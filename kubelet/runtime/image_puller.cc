@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "api/codec.h"
@@ -83,65 +84,65 @@ StatusOr<std::string> NormalizeImage(const std::string& name) {
   return name;
 }
 
-std::vector<cri_v1::AuthConfig> CredentialsFor(const std::string& image,
-                                               const std::vector<std::shared_ptr<const Secret>>& secrets) {
-  std::string_view registry = image;
-  size_t slash = registry.find('/');
-  bool has_host = slash != std::string_view::npos && LooksLikeHost(registry.substr(0, slash));
-  std::string target = has_host ? std::string(image)
-                                : absl::StrCat("docker.io/", slash == std::string_view::npos ? "library/" : "", image);
-  std::vector<std::pair<size_t, cri_v1::AuthConfig>> found;  // by length of what matched
-  for (const auto& secret : secrets) {
-    const auto& data = secret->data();
-    auto it = data.find(".dockerconfigjson");
-    bool nested = it != data.end();
-    if (!nested) it = data.find(".dockercfg");
-    if (it == data.end()) continue;
-    auto parsed = api::ParseJson(it->second);
-    if (!parsed.ok() || !parsed->is_object()) continue;
-    const nlohmann::json auths = nested ? parsed->value("auths", nlohmann::json::object()) : *parsed;
-    if (!auths.is_object()) continue;
-    for (const auto& [key, entry] : auths.items()) {
-      if (!entry.is_object()) continue;
-      absl::string_view server = key;
-      if (!absl::ConsumePrefix(&server, "https://")) absl::ConsumePrefix(&server, "http://");
-      for (const char* suffix : {"/v1/", "/v2/", "/v1", "/v2", "/"}) absl::ConsumeSuffix(&server, suffix);
-      if (server == "index.docker.io") server = "docker.io";
-      if (!target.starts_with(server)) continue;
-      if (target.size() > server.size() && target[server.size()] != '/' && target[server.size()] != ':') continue;
-      cri_v1::AuthConfig auth;
-      auto text = [&](const char* name) {
-        auto field = entry.find(name);
-        return field != entry.end() && field->is_string() ? field->get<std::string>() : std::string();
-      };
-      auth.set_username(text("username"));
-      auth.set_password(text("password"));
-      if (std::string both, encoded = text("auth"); !encoded.empty() && absl::Base64Unescape(encoded, &both)) {
-        size_t colon = both.find(':');
-        if (colon != std::string::npos) {
-          auth.set_username(both.substr(0, colon));
-          auth.set_password(both.substr(colon + 1));
-        }
-      }
-      auth.set_identity_token(text("identitytoken"));
-      auth.set_registry_token(text("registrytoken"));
-      found.emplace_back(server.size(), std::move(auth));
-    }
-  }
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
-  std::vector<cri_v1::AuthConfig> out;
-  for (auto& [length, auth] : found) out.push_back(std::move(auth));
-  return out;
-}
-
 ImagePuller::ImagePuller(asio::any_io_executor executor, cri::Runtime& runtime, Clock& clock, client::EventSink& events,
-                         ObjectSource& objects, int parallel)
+                         ObjectSource& objects, ImagePullerOptions options)
     : runtime_(runtime),
       clock_(clock),
       events_(events),
       objects_(objects),
-      pulls_(std::make_shared<StartQueue>(std::move(executor), std::max(1, parallel))),
-      backoff_(clock, std::chrono::seconds(10), std::chrono::seconds(300)) {}
+      options_(std::move(options)),
+      pulls_(std::make_shared<StartQueue>(std::move(executor), std::max(1, options_.parallel))),
+      rate_(options_.qps, options_.burst, clock),
+      backoff_(clock, std::chrono::seconds(10), std::chrono::seconds(300)) {
+  if (!options_.root_dir.empty()) {
+    records_ = std::make_unique<PullRecords>(options_.root_dir, options_.verification, options_.allowlist, clock);
+  }
+  if (options_.metrics == nullptr) return;
+  metrics::Registry& registry = *options_.metrics;
+  requests_ = &registry.Counters("kubelet_image_manager_ensure_image_requests_total",
+                                 "[ALPHA] Number of ensure-image requests processed by the kubelet.",
+                                 {"pull_policy", "present_locally", "pull_required"});
+  if (!records_) return;
+  checks_ = &registry.Counters("kubelet_imagemanager_image_mustpull_checks_total",
+                               "[ALPHA] Counter for how many times kubelet checked whether credentials need to be "
+                               "re-verified to access an image",
+                               {"result"});
+  registry.Collector("kubelet_imagemanager_ondisk_pulledrecords",
+                     "[ALPHA] Number of ImagePulledRecords stored on disk.", "gauge",
+                     [this](const metrics::Emit& emit) {
+                       emit({{}, static_cast<double>(records_->CountPulled())});
+                     });
+  registry.Collector("kubelet_imagemanager_ondisk_pullintents", "[ALPHA] Number of ImagePullIntents stored on disk.",
+                     "gauge", [this](const metrics::Emit& emit) {
+                       emit({{}, static_cast<double>(records_->CountIntents())});
+                     });
+}
+
+Task<void> ImagePuller::Recover() {
+  if (!records_ || records_->CountIntents() == 0) co_return;
+  auto images = co_await runtime_.ListImages({});
+  if (!images.ok()) {
+    LOG_ERROR(images.status(), "failed to list images");
+    co_return;
+  }
+  std::map<std::string, std::set<std::string>> present;
+  for (const auto& image : images->images()) {
+    auto& names = present[image.id()];
+    names.insert(image.repo_tags().begin(), image.repo_tags().end());
+    names.insert(image.repo_digests().begin(), image.repo_digests().end());
+  }
+  records_->Recover(present);
+}
+
+void ImagePuller::ForgetImage(const std::string& image_ref, WallTime began) {
+  if (records_) records_->Forget(image_ref, began);
+}
+
+void ImagePuller::Count(const std::string& policy, const char* present, const char* required) {
+  if (requests_ == nullptr) return;
+  std::string name = policy == "IfNotPresent" ? "ifnotpresent" : policy == "Never" ? "never" : "always";
+  requests_->With({name, present, required}).Inc();
+}
 
 void ImagePuller::ForgetPod(const std::string& uid) {
   std::string prefix = uid + "_";
@@ -174,6 +175,46 @@ Task<std::vector<std::shared_ptr<const Secret>>> ImagePuller::PullSecrets(PodPtr
   co_return out;
 }
 
+Task<std::vector<Credential>> ImagePuller::CredentialsFor(const std::string& image, PodPtr pod,
+                                                          const std::vector<std::shared_ptr<const Secret>>& secrets) {
+  const std::string repository = RepositoryOf(image);
+  Keyring own;
+  for (const auto& secret : secrets) {
+    std::map<std::string, std::string> data(secret->data().begin(), secret->data().end());
+    const CredentialSource source{CredentialSource::kSecret, secret->metadata().uid(), secret->metadata().namespace_(),
+                                  secret->metadata().name()};
+    if (Status s = AddSecret(&own, secret->type(), data, source); !s.ok()) {
+      LOG_ERROR(s, "Cannot use an image pull secret", {"pod", FormatPod(*pod)});
+    }
+  }
+  std::vector<Credential> out = own.Lookup(repository);
+  std::vector<Credential> more;
+  if (!options_.root_dir.empty()) more = NodeKeyring(options_.root_dir).Lookup(repository);
+  out.insert(out.end(), more.begin(), more.end());
+  if (options_.plugins != nullptr) {
+    Keyring provided;
+    co_await options_.plugins->Provide(repository, *pod, &provided);
+    more = provided.Lookup(repository);
+    out.insert(out.end(), more.begin(), more.end());
+  }
+  co_return out;
+}
+
+Task<bool> ImagePuller::MayUse(const std::string& image, const std::string& image_ref, PodPtr pod,
+                               const std::vector<std::shared_ptr<const Secret>>& secrets,
+                               std::optional<std::vector<Credential>>* credentials) {
+  if (!records_) co_return true;
+  if (records_->NeedsCredentials(image, image_ref)) *credentials = co_await CredentialsFor(image, pod, secrets);
+  const auto verdict = records_->Check(
+      image, image_ref, [&] { return credentials->has_value() ? **credentials : std::vector<Credential>(); });
+  const char* name = "error";
+  if (verdict == PullRecords::Verdict::kPolicyAllowed) name = "credentialPolicyAllowed";
+  if (verdict == PullRecords::Verdict::kRecordFound) name = "credentialRecordFound";
+  if (verdict == PullRecords::Verdict::kMustAuthenticate) name = "mustAuthenticate";
+  if (checks_ != nullptr) checks_->With({name}).Inc();
+  co_return verdict == PullRecords::Verdict::kPolicyAllowed || verdict == PullRecords::Verdict::kRecordFound;
+}
+
 Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container container, cri_v1::PodSandboxConfig sandbox,
                                               client::ObjectReference about) {
   Result out;
@@ -182,21 +223,30 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
     out.reason = std::string(reason);
     out.message = std::move(message);
   };
+  const std::string& policy = container.imagepullpolicy();
   auto normalized = NormalizeImage(requested);
   if (!normalized.ok()) {
     std::string message =
         absl::StrCat("Failed to apply default image tag \"", requested, "\": ", normalized.status().message());
     events_.Record(about, client::kWarning, "InspectFailed", message);
     fail("InvalidImageName", std::move(message));
+    Count(policy, "unknown", "unknown");
     co_return out;
   }
   // Missing ones are told of even when the image is there.
   auto secrets = co_await PullSecrets(pod);
-  const std::string& policy = container.imagepullpolicy();
   cri_v1::ImageSpec spec;
   spec.set_image(*normalized);
   for (const auto& [key, value] : pod->metadata().annotations()) (*spec.mutable_annotations())[key] = value;
 
+  // Never, and an image that is not there or not this pod's: the two must look the same.
+  auto never = [&] {
+    std::string message = absl::StrCat("Container image \"", requested, "\" is not present with pull policy of Never");
+    events_.Record(about, client::kWarning, "ErrImageNeverPull", message);
+    fail("ErrImageNeverPull", std::move(message));
+  };
+  std::optional<std::vector<Credential>> credentials;
+  const char* present = "unknown";
   if (policy != "Always") {
     cri_v1::ImageStatusRequest request;
     *request.mutable_image() = spec;
@@ -206,24 +256,26 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
           absl::StrCat("Failed to inspect image \"", *normalized, "\": ", GrpcErrorText(status.status()));
       events_.Record(about, client::kWarning, "InspectFailed", message);
       fail("ImageInspectError", std::move(message));
+      Count(policy, "unknown", "unknown");
       co_return out;
     }
-    if (!status->image().id().empty()) {
-      out.image_ref = status->image().id();
+    const std::string id = status->image().id();
+    present = id.empty() ? "false" : "true";
+    if (!id.empty() && co_await MayUse(requested, id, pod, secrets, &credentials)) {
+      out.image_ref = id;
       events_.Record(about, client::kNormal, "Pulled",
                      absl::StrCat("Container image \"", requested,
                                   "\" already present on machine and can be accessed by the pod"));
+      Count(policy, present, "false");
       co_return out;
     }
     if (policy == "Never") {
-      std::string message =
-          absl::StrCat("Container image \"", requested, "\" is not present with pull policy of Never");
-      events_.Record(about, client::kWarning, "ErrImageNeverPull", message);
-      fail("ErrImageNeverPull", std::move(message));
+      Count(policy, present, id.empty() ? "unknown" : "true");
+      never();
       co_return out;
     }
   }
-
+  Count(policy, present, "true");
   const std::string key = absl::StrCat(pod->metadata().uid(), "_", requested);
   if (auto left = backoff_.LeftSinceUpdate(key); left.count() > 0) {
     std::string message = absl::StrCat("Back-off pulling image \"", requested, "\"");
@@ -234,57 +286,116 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
     co_return out;
   }
   last_error_.erase(key);
-  auto credentials = CredentialsFor(*normalized, secrets);
-  if (credentials.empty()) credentials.emplace_back();
+  if (!credentials) credentials = co_await CredentialsFor(*normalized, pod, secrets);
+  co_return co_await Pull(pod, requested, std::move(spec), *std::move(credentials), std::move(sandbox),
+                          std::move(about));
+}
+
+namespace {
+
+PulledWith UsedBy(const Credential* credential) {
+  PulledWith out;
+  if (credential == nullptr || credential->source.kind == CredentialSource::kNode) {
+    out.by_any_pod = true;
+  } else if (credential->source.kind == CredentialSource::kSecret) {
+    out.secrets.push_back({credential->source.uid, credential->source.ns, credential->source.name, credential->hash});
+  } else {
+    out.service_accounts.push_back({credential->source.uid, credential->source.ns, credential->source.name, ""});
+  }
+  return out;
+}
+
+// Registries' answers come without a code of their own and are shown plainly.
+std::string PullErrorText(const Status& error) {
+  return absl::IsUnknown(error) ? std::string(error.message()) : GrpcErrorText(error);
+}
+
+}  // namespace
+
+Task<ImagePuller::Result> ImagePuller::Pull(PodPtr pod, const std::string& requested, cri_v1::ImageSpec spec,
+                                            std::vector<Credential> credentials, cri_v1::PodSandboxConfig sandbox,
+                                            client::ObjectReference about) {
+  Result out;
+  const std::string key = absl::StrCat(pod->metadata().uid(), "_", requested);
+  if (records_) {
+    if (Status s = records_->Intend(requested); !s.ok()) {
+      out.reason = s.message();
+      out.message =
+          absl::StrCat("Failed to record image pull intent for container image \"", requested, "\": ", s.message());
+      co_return out;
+    }
+  }
   events_.Record(about, client::kNormal, "Pulling", absl::StrCat("Pulling image \"", requested, "\""));
   const SteadyTime asked = clock_.Steady();
   std::pair<int64_t, std::string> turn(order_++, "");  // first come, first served
   auto slot = co_await pulls_->Acquire(std::move(turn));
   if (!slot.ok()) {
-    fail("ErrImagePull", std::string(slot.status().message()));
+    if (records_) records_->Failed(requested);
+    out.reason = "ErrImagePull";
+    out.message = slot.status().message();
     co_return out;
   }
   const SteadyTime began = clock_.Steady();
   Status error;
-  for (const auto& auth : credentials) {
+  std::string text;
+  const Credential* used = nullptr;
+  if (!rate_.TryTake()) {
+    error = Unavailable("pull QPS exceeded");
+    text = "pull QPS exceeded";
+  } else if (credentials.empty()) {
     cri_v1::PullImageRequest request;
     *request.mutable_image() = spec;
-    if (!auth.username().empty() || !auth.identity_token().empty() || !auth.registry_token().empty()) {
-      *request.mutable_auth() = auth;
-    }
     *request.mutable_sandbox_config() = sandbox;
     auto pulled = co_await runtime_.PullImage(std::move(request), {.timeout = std::chrono::nanoseconds(0)});
     error = pulled.status();
-    if (pulled.ok()) {
-      out.image_ref = pulled->image_ref();
-      break;
+    if (pulled.ok()) out.image_ref = pulled->image_ref();
+    if (!error.ok()) text = PullErrorText(error);
+  } else {
+    std::vector<std::string> texts;
+    for (const Credential& credential : credentials) {
+      cri_v1::PullImageRequest request;
+      *request.mutable_image() = spec;
+      request.mutable_auth()->set_username(credential.username);
+      request.mutable_auth()->set_password(credential.password);
+      *request.mutable_sandbox_config() = sandbox;
+      auto pulled = co_await runtime_.PullImage(std::move(request), {.timeout = std::chrono::nanoseconds(0)});
+      error = pulled.status();
+      if (pulled.ok()) {
+        out.image_ref = pulled->image_ref();
+        used = &credential;
+        break;
+      }
+      if (absl::IsCancelled(error)) break;
+      std::string one = PullErrorText(error);
+      if (std::find(texts.begin(), texts.end(), one) == texts.end()) texts.push_back(std::move(one));
     }
-    if (absl::IsCancelled(error)) break;
+    text = texts.size() > 1 ? absl::StrCat("[", absl::StrJoin(texts, ", "), "]") : absl::StrJoin(texts, "");
   }
   slot->Release();
   if (!error.ok()) {
+    if (records_) records_->Failed(requested);
     if (absl::IsCancelled(error)) {
-      fail("ErrImagePull", "image pull was cancelled");
+      out.reason = "ErrImagePull";
+      out.message = "image pull was cancelled";
       co_return out;
     }
-    // Registries' answers come without a code of their own and are shown plainly.
-    std::string text = absl::IsUnknown(error) ? std::string(error.message()) : GrpcErrorText(error);
     events_.Record(about, client::kWarning, "Failed", absl::StrCat("Failed to pull image \"", requested, "\": ", text));
     backoff_.Next(key, clock_.Now());
-    std::string_view reason = "ErrImagePull";
-    std::string message = text;
+    out.reason = "ErrImagePull";
+    out.message = text;
     absl::string_view plain = error.message();
     if (absl::ConsumePrefix(&plain, "RegistryUnavailable")) {
-      reason = "RegistryUnavailable";
-      message = absl::StrCat("image pull failed for ", requested, " because the registry is unavailable", plain);
+      out.reason = "RegistryUnavailable";
+      out.message = absl::StrCat("image pull failed for ", requested, " because the registry is unavailable", plain);
     } else if (absl::ConsumePrefix(&plain, "SignatureValidationFailed")) {
-      reason = "SignatureValidationFailed";
-      message = absl::StrCat("image pull failed for ", requested, " because the signature validation failed", plain);
+      out.reason = "SignatureValidationFailed";
+      out.message =
+          absl::StrCat("image pull failed for ", requested, " because the signature validation failed", plain);
     }
-    last_error_[key] = absl::StrCat(reason, ": ", message);
-    fail(reason, std::move(message));
+    last_error_[key] = absl::StrCat(out.reason, ": ", out.message);
     co_return out;
   }
+  if (records_) records_->Pulled(requested, out.image_ref, UsedBy(used));
   auto ms = [](auto d) { return std::chrono::floor<std::chrono::milliseconds>(d); };
   int64_t size = 0;
   cri_v1::ImageStatusRequest request;

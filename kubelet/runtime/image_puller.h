@@ -1,19 +1,27 @@
-// Makes sure that a container's image is on the node: pull policies, pull secrets, back-off, one pull at a time or as
-// many as the configuration allows. Events and reasons are upstream's. Loop only.
+// Makes sure that a container's image is on the node and that its pod may use it: pull policies, credentials (of pull
+// secrets, of the node, of provider plugins), records of who pulled what, back-off, rate limit, one pull at a time or
+// as many as the configuration allows. Events, reasons and metrics are upstream's. Loop only.
 #ifndef SKIFF_KUBELET_RUNTIME_IMAGE_PULLER_H_
 #define SKIFF_KUBELET_RUNTIME_IMAGE_PULLER_H_
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/async.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "client/events.h"
+#include "client/rate_limit.h"
 #include "cri/runtime.h"
 #include "kubelet/pod/types.h"
 #include "kubelet/runtime/backoff.h"
+#include "kubelet/runtime/credential_plugins.h"
+#include "kubelet/runtime/keyring.h"
+#include "kubelet/runtime/pull_records.h"
 #include "kubelet/runtime/start_queue.h"
 #include "kubelet/volume/object_source.h"
 
@@ -22,18 +30,27 @@ namespace skiff::kubelet {
 // `name` as the runtime wants it: with a tag or digest. Error: what upstream says of a name that does not parse.
 StatusOr<std::string> NormalizeImage(const std::string& name);
 
-// Registry credentials of a pod's pull secrets (kubernetes.io/dockerconfigjson and dockercfg) for an image, most
-// specific registry first. Unusable secrets are skipped.
-std::vector<::runtime::v1::AuthConfig> CredentialsFor(const std::string& image,
-                                                      const std::vector<std::shared_ptr<const Secret>>& secrets);
-
 // gRPC's error as upstream's messages show it: "rpc error: code = NotFound desc = ...".
 std::string GrpcErrorText(const Status& status);
+
+struct ImagePullerOptions {
+  int parallel = 1;      // 1: one after the other
+  double qps = 0;        // registryPullQPS; 0: no limit
+  int burst = 10;        // registryBurst
+  std::string root_dir;  // for records of pulls and the node's docker configuration; "": neither
+  PullVerification verification = PullVerification::kNeverVerifyPreloadedImages;
+  std::vector<std::string> allowlist;
+  CredentialPlugins* plugins = nullptr;  // outlives the puller; null: none
+  metrics::Registry* metrics = nullptr;
+};
 
 class ImagePuller {
  public:
   ImagePuller(asio::any_io_executor executor, cri::Runtime& runtime, Clock& clock, client::EventSink& events,
-              ObjectSource& objects, int parallel);
+              ObjectSource& objects, ImagePullerOptions options);
+
+  // Once, before the first pod: makes records of what an earlier kubelet began to pull.
+  Task<void> Recover();
 
   struct Result {
     std::string image_ref;        // what CreateContainer gets
@@ -44,18 +61,34 @@ class ImagePuller {
   Task<Result> Ensure(PodPtr pod, core::Container container, ::runtime::v1::PodSandboxConfig sandbox,
                       client::ObjectReference about);
   void ForgetPod(const std::string& uid);
+  // The image was removed by a call that began then: its record goes too, unless it was pulled again meanwhile.
+  void ForgetImage(const std::string& image_ref, WallTime began);
 
  private:
   Task<std::vector<std::shared_ptr<const Secret>>> PullSecrets(PodPtr pod);
+  Task<std::vector<Credential>> CredentialsFor(const std::string& image, PodPtr pod,
+                                               const std::vector<std::shared_ptr<const Secret>>& secrets);
+  // Whether the image that is there may be used as it is; fills *credentials where it had to look them up.
+  Task<bool> MayUse(const std::string& image, const std::string& image_ref, PodPtr pod,
+                    const std::vector<std::shared_ptr<const Secret>>& secrets,
+                    std::optional<std::vector<Credential>>* credentials);
+  Task<Result> Pull(PodPtr pod, const std::string& requested, ::runtime::v1::ImageSpec spec,
+                    std::vector<Credential> credentials, ::runtime::v1::PodSandboxConfig sandbox,
+                    client::ObjectReference about);
+  void Count(const std::string& policy, const char* present, const char* required);
 
   cri::Runtime& runtime_;
   Clock& clock_;
   client::EventSink& events_;
   ObjectSource& objects_;
+  ImagePullerOptions options_;
   std::shared_ptr<StartQueue> pulls_;
+  client::TokenBucket rate_;
+  std::unique_ptr<PullRecords> records_;
   Backoff backoff_;
   std::map<std::string, std::string, std::less<>> last_error_;  // by back-off key
   int64_t order_ = 0;
+  metrics::Family<metrics::Counter>*requests_ = nullptr, *checks_ = nullptr;
 };
 
 }  // namespace skiff::kubelet

@@ -10,6 +10,7 @@
 #include "base/flags.h"
 #include "base/log.h"
 #include "kubelet/runtime/labels.h"
+#include "kubelet/state/layout.h"
 #include "kubelet/volume/hosts_file.h"
 
 namespace skiff::kubelet {
@@ -23,7 +24,7 @@ std::string BackoffKey(const Pod& pod, const core::Container& c) {
 
 // A fresh empty file that the container may write whatever its user.
 StatusOr<std::string> MakeTerminationLog(const std::string& pod_dir, const std::string& container) {
-  std::string dir = absl::StrCat(pod_dir, "/containers/", container);
+  std::string dir = layout::Container(pod_dir, container);
   RETURN_IF_ERROR(MakeDirs(dir, 0750));
   static uint64_t counter = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   std::string path = absl::StrCat(dir, "/", absl::Hex(static_cast<uint32_t>(++counter), absl::kZeroPad8));
@@ -48,7 +49,7 @@ PodRuntime::PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, Ru
       events_(events),
       options_(std::move(options)),
       hooks_(std::move(hooks)),
-      images_(executor, runtime, clock, events, objects, options_.parallel_pulls),
+      images_(executor, runtime, clock, events, objects, options_.images),
       starts_(std::make_shared<StartQueue>(executor, options_.start_slots)),
       crashes_(clock, std::chrono::seconds(10), options_.longest_backoff) {}
 

@@ -34,7 +34,7 @@ struct PodRuntimeOptions {
   std::string cgroup_root;  // the parent of pods when cgroups_per_qos is off
   std::chrono::nanoseconds longest_backoff = std::chrono::minutes(5);
   int start_slots = 4;
-  int parallel_pulls = 1;
+  ImagePullerOptions images;
   std::chrono::nanoseconds request_timeout = std::chrono::minutes(2);
 };
 
@@ -53,6 +53,8 @@ class PodRuntime {
   PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, RuntimeCache& cache, Clock& clock,
              ObjectSource& objects, VolumeManager& volumes, client::EventSink& events, PodRuntimeOptions options,
              PodRuntimeHooks hooks);
+
+  ImagePuller& images() { return images_; }
 
   struct SyncResult {
     Status status;                               // the first thing that went wrong

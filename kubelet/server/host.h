@@ -41,7 +41,8 @@ class ServerHost {
 
   // The log of the container's current (or previous) instance as its status has it. Errors in upstream's words
   // (`container "c" in pod "p" is waiting to start: ContainerCreating`,
-  // `previous terminated container "c" in pod "p" not found`) with kInvalidArgument.
+  // `previous terminated container "c" in pod "p" not found`) with kInvalidArgument; kNotFound: the runtime does not have
+  // the container any more.
   struct ContainerLog {
     std::string id;    // CRI id
     std::string path;  // the CRI log file
@@ -66,6 +67,10 @@ class ServerHost {
   };
   virtual Task<StatusOr<RunResult>> RunInContainer(std::string container_id, std::vector<std::string> command,
                                                    std::chrono::nanoseconds timeout) = 0;
+
+  // The runtime's checkpoint of a running container, as an archive at `location`. `timeout` in seconds. The error is
+  // the runtime's.
+  virtual Task<Status> Checkpoint(std::string container_id, std::string location, int64_t timeout) = 0;
 
   // The KubeletConfiguration in effect as its JSON object (no secrets), for /configz.
   virtual std::string ConfigJson() = 0;

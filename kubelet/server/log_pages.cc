@@ -147,7 +147,10 @@ Task<void> ServeContainerLogs(http::Exchange& exchange, std::string ns, std::str
   }
   auto log = co_await host.LogOf(*pod, container, query.previous);
   if (!log.ok()) {
-    if (!(co_await exchange.Begin(400, {})).ok()) co_return;
+    // Upstream has answered before it asks the runtime, so that a container that is gone from there is told of in a
+    // 200.
+    const int code = absl::IsNotFound(log.status()) ? 200 : 400;
+    if (!(co_await exchange.Begin(code, {})).ok()) co_return;
     (co_await exchange.Write(log.status().message())).IgnoreError();
     (co_await exchange.End()).IgnoreError();
     co_return;

@@ -5,17 +5,23 @@
 #include <ctime>
 
 #include "api/codec.h"
+#include "api/time.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/metrics_text.h"
 #include "base/program.h"
 #include "kubelet/pod/types.h"
+#include "kubelet/runtime/image_puller.h"
 #include "kubelet/server/answers.h"
+#include "kubelet/server/metrics_protobuf.h"
+#include "kubelet/state/layout.h"
 
 namespace skiff::kubelet {
 namespace {
 
 using namespace std::chrono_literals;
+
+constexpr char kConfigSource[] = "kubernetes.io/config.source";
 
 // When this process began, seconds since the epoch.
 int64_t StartTime() {
@@ -75,7 +81,19 @@ Task<void> ServePods(http::Exchange& exchange, ServerHost& host) {
   for (const auto& pod : pods) {
     piece += first ? "[" : ",";
     first = false;
-    api::AppendJson(*pod, nullptr, &piece);
+    if (pod->metadata().annotations().contains(kConfigSource)) {
+      api::AppendJson(*pod, nullptr, &piece);
+    } else {
+      // As upstream tells of pods of the API server; when it took them is when it acknowledged them.
+      ServerHost::Pod shown = *pod;
+      auto& annotations = *shown.mutable_metadata()->mutable_annotations();
+      annotations[kConfigSource] = "api";
+      const auto& seen =
+          shown.status().has_starttime() ? shown.status().starttime() : shown.metadata().creationtimestamp();
+      annotations["kubernetes.io/config.seen"] =
+          api::FormatTime(std::chrono::system_clock::time_point(std::chrono::seconds(seen.seconds())));
+      api::AppendJson(shown, nullptr, &piece);
+    }
     if (piece.size() < 32 << 10) continue;
     if (!(co_await exchange.Write(piece)).ok()) co_return;
     piece.clear();
@@ -143,6 +161,10 @@ Task<void> ServeMetrics(http::Exchange& exchange, const std::string& which, Serv
   if (!text.ok()) co_return co_await AnswerError(exchange, 500, std::string(text.status().message()));
   http::Headers headers{{"Content-Type", metrics::kTextContentType},
                         {"Process-Start-Time-Unix", absl::StrCat(StartTime())}};
+  if (WantsDelimitedMetrics(exchange.request().headers)) {
+    headers.Set("Content-Type", kDelimitedMetricsType);
+    *text = DelimitedMetrics(*text);
+  }
   (co_await exchange.Respond(200, std::move(headers), *std::move(text))).IgnoreError();
 }
 
@@ -175,7 +197,7 @@ Task<void> ServeStatusz(http::Exchange& exchange, Clock& clock) {
       absl::StrCat("\nkubelet statusz\nWarning: This endpoint is not meant to be machine parseable, has "
                    "no formatting compatibility guarantees and is for debugging purposes only.\n\n",
                    "Started= ", text, "\nUp= ", up_text, "\nBinary version= ", version, "\nEmulation version= ", minor,
-                   "\nPaths= /configz /debug /healthz /metrics\n"));
+                   "\nPaths= /configz /debug /flagz /healthz /metrics\n"));
 }
 
 Task<void> ServeRun(http::Exchange& exchange, std::string ns, std::string name, std::string uid, std::string container,
@@ -200,15 +222,35 @@ Task<void> ServeRun(http::Exchange& exchange, std::string ns, std::string name, 
 }
 
 Task<void> ServeCheckpoint(http::Exchange& exchange, std::string ns, std::string name, std::string container,
-                           ServerHost& host) {
+                           const KubeletServerOptions& options, ServerHost& host, Clock& clock) {
   const auto pod = host.PodByName(ns, name);
   if (pod == nullptr) co_return co_await AnswerText(exchange, 404, "pod does not exist");
   if (FindContainer(*pod, container) == nullptr) {
     co_return co_await AnswerText(exchange, 404, absl::StrCat("container ", container, " does not exist"));
   }
-  co_await AnswerText(exchange, 500,
-                      absl::StrCat("checkpointing of ", ns, "/", name, "/", container,
-                                   " failed (this kubelet does not support checkpoints)"));
+  int64_t timeout = 0;
+  if (const auto given = exchange.request().query.All("timeout"); !given.empty()) {
+    if (!absl::SimpleAtoi(given.back(), &timeout)) {
+      co_return co_await AnswerText(exchange, 404, "cannot parse value of timeout parameter");
+    }
+  }
+  std::string error;
+  std::string location =
+      absl::StrCat(layout::Checkpoints(options.root_dir), "/checkpoint-", name, "_", ns, "-", container, "-",
+                   api::FormatTime(std::chrono::floor<std::chrono::seconds>(clock.Now())), ".tar");
+  auto id = host.RunningContainerId(*pod, container);
+  if (!id.ok()) {
+    error = absl::StrCat("container ", container, " not found");
+  } else if (timeout < 0) {
+    error = "CheckpointContainer requires the timeout value to be > 0";
+  } else if (Status status = co_await host.Checkpoint(*id, location, timeout); !status.ok()) {
+    error = GrpcErrorText(status);
+  }
+  if (!error.empty()) {
+    co_return co_await AnswerText(
+        exchange, 500, absl::StrCat("checkpointing of ", ns, "/", name, "/", container, " failed (", error, ")"));
+  }
+  co_await AnswerJson(exchange, absl::StrCat("{\"items\":[\"", location, "\"]}"));
 }
 
 Task<void> ServeDebugFlags(http::Exchange& exchange) {

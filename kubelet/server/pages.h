@@ -24,7 +24,7 @@ Task<void> ServeStatusz(http::Exchange& exchange, Clock& clock);
 Task<void> ServeRun(http::Exchange& exchange, std::string ns, std::string pod, std::string uid, std::string container,
                     ServerHost& host);
 Task<void> ServeCheckpoint(http::Exchange& exchange, std::string ns, std::string pod, std::string container,
-                           ServerHost& host);
+                           const KubeletServerOptions& options, ServerHost& host, Clock& clock);
 Task<void> ServeContainerLogs(http::Exchange& exchange, std::string ns, std::string pod, std::string container,
                               const KubeletServerOptions& options, ServerHost& host, Clock& clock);
 // Files and listings of the node's log directory; no symbolic link is followed. `path` below it, "" for itself.

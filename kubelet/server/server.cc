@@ -4,7 +4,9 @@
 #include "base/log.h"
 #include "kubelet/server/answers.h"
 #include "kubelet/server/pages.h"
+#include "kubelet/server/request_metrics.h"
 #include "kubelet/server/stream.h"
+#include "kubelet/state/layout.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -25,6 +27,7 @@ enum class Area {
   kRunningPods,
   kCheckpoint,
   kStatusz,
+  kFlagz,
   kLogs,
   kPprof,
   kDebugFlags,
@@ -59,6 +62,7 @@ Route RouteOf(const std::string& path) {
       {"runningpods", Area::kRunningPods},
       {"checkpoint", Area::kCheckpoint},
       {"statusz", Area::kStatusz},
+      {"flagz", Area::kFlagz},
       {"logs", Area::kLogs},
   };
   for (const Row& row : kRows) {
@@ -89,7 +93,9 @@ Route RouteOf(const std::string& path) {
                        std::find(std::begin(kKinds), std::end(kKinds), out.rest[0]) != std::end(kKinds);
     if (!known) out.area = Area::kNone;
   }
-  if ((out.area == Area::kConfigz || out.area == Area::kStatusz || out.area == Area::kDebugFlags) && !exact) {
+  if ((out.area == Area::kConfigz || out.area == Area::kStatusz || out.area == Area::kFlagz ||
+       out.area == Area::kDebugFlags) &&
+      !exact) {
     out.area = Area::kNone;
   }
   return out;
@@ -116,7 +122,9 @@ struct KubeletServer::Impl : std::enable_shared_from_this<Impl> {
         options(std::move(o)),
         host(host),
         clock(clock),
-        auth(options.auth, host.NodeName(), reviewer, clock) {}
+        auth(options.auth, host.NodeName(), reviewer, clock) {
+    if (options.metrics != nullptr) requests = std::make_unique<RequestMetrics>(*options.metrics, clock);
+  }
 
   asio::any_io_executor executor;
   KubeletServerOptions options;
@@ -124,10 +132,12 @@ struct KubeletServer::Impl : std::enable_shared_from_this<Impl> {
   Clock& clock;
   Authenticator auth;
   std::unique_ptr<http::Server> main, health, read_only;
-  uint16_t port = 0, health_port = 0;
+  std::unique_ptr<RequestMetrics> requests;
+  uint16_t port = 0, health_port = 0, read_only_port = 0;
 
   StatusOr<std::shared_ptr<TlsServerConfig>> Certificates();
   Task<void> Serve(http::Exchange& exchange, bool trusted_port);
+  Task<void> Answer(http::Exchange& exchange, bool trusted_port);
   Task<void> ServeHealthPort(http::Exchange& exchange);
   Task<void> Dispatch(http::Exchange& exchange, const Route& route);
   Task<void> DispatchStream(http::Exchange& exchange, StreamKind kind, const std::vector<std::string>& rest);
@@ -135,9 +145,10 @@ struct KubeletServer::Impl : std::enable_shared_from_this<Impl> {
 };
 
 StatusOr<std::shared_ptr<TlsServerConfig>> KubeletServer::Impl::Certificates() {
+  if (options.tls != nullptr) return options.tls;
   std::string cert = options.cert_file, key = options.key_file;
   if (cert.empty() || key.empty()) {
-    const std::string dir = options.cert_dir.empty() ? absl::StrCat(options.root_dir, "/pki") : options.cert_dir;
+    const std::string dir = options.cert_dir.empty() ? layout::Pki(options.root_dir) : options.cert_dir;
     cert = absl::StrCat(dir, "/kubelet.crt");
     key = absl::StrCat(dir, "/kubelet.key");
     if (!Exists(cert) || !Exists(key)) {
@@ -159,6 +170,12 @@ StatusOr<std::shared_ptr<TlsServerConfig>> KubeletServer::Impl::Certificates() {
 
 Task<void> KubeletServer::Impl::Serve(http::Exchange& exchange, bool trusted_port) {
   auto self = shared_from_this();
+  std::unique_ptr<RequestMetrics::Running> running;
+  if (requests) running = requests->Begin(exchange.request(), trusted_port);
+  co_await Answer(exchange, trusted_port);
+}
+
+Task<void> KubeletServer::Impl::Answer(http::Exchange& exchange, bool trusted_port) {
   const http::Request& request = exchange.request();
   const Route route = RouteOf(request.path);
   if (route.area == Area::kNone) co_return co_await AnswerNotFound(exchange);
@@ -198,6 +215,9 @@ Task<void> KubeletServer::Impl::Dispatch(http::Exchange& exchange, const Route& 
       co_return co_await ServeStatsSummary(exchange, host);
     case Area::kConfigz: co_return co_await ServeConfigz(exchange, host);
     case Area::kStatusz: co_return co_await ServeStatusz(exchange, clock);
+    case Area::kFlagz:
+      if (options.flagz.empty()) co_return co_await AnswerNotFound(exchange);
+      co_return co_await AnswerText(exchange, 200, options.flagz);
     case Area::kRunningPods:
       if (!route.rest.empty()) co_return co_await NotFoundPage(exchange);
       if (method != "GET") co_return co_await AnswerMethodNotAllowed(exchange, "GET");
@@ -214,6 +234,7 @@ Task<void> KubeletServer::Impl::DispatchStream(http::Exchange& exchange, StreamK
   if (method != "GET" && method != "POST") co_return co_await AnswerMethodNotAllowed(exchange, "GET, POST");
   StreamTarget target{rest[0], rest[1], rest.size() > least ? rest[2] : "",
                       kind == StreamKind::kPortForward ? "" : rest.back()};
+  if (requests) requests->CountWebSocket(exchange.request(), kind);
   co_await ServeStream(exchange, kind, std::move(target), host, options.stream_idle_timeout);
 }
 
@@ -235,7 +256,7 @@ Task<void> KubeletServer::Impl::DispatchDebug(http::Exchange& exchange, const Ro
     case Area::kCheckpoint:
       if (rest.size() != 3) co_return co_await NotFoundPage(exchange);
       if (method != "POST") co_return co_await AnswerMethodNotAllowed(exchange, "POST");
-      co_return co_await ServeCheckpoint(exchange, rest[0], rest[1], rest[2], host);
+      co_return co_await ServeCheckpoint(exchange, rest[0], rest[1], rest[2], options, host, clock);
     case Area::kLogs:
       if (!options.enable_system_log_handler) {
         co_return co_await AnswerError(exchange, 405, "logs endpoint is disabled.");
@@ -304,11 +325,12 @@ Status KubeletServer::Start() {
     ASSIGN_OR_RETURN(impl->health_port,
                      impl->health->Listen(HostPort(options.healthz_address, std::max(options.healthz_port, 0))));
   }
-  if (options.read_only_port > 0) {
+  if (options.read_only_port != 0) {
     impl->read_only = std::make_unique<http::Server>(
         impl->executor, [impl](http::Exchange& exchange) { return impl->Serve(exchange, false); });
-    ASSIGN_OR_RETURN(const uint16_t port, impl->read_only->Listen(HostPort(options.address, options.read_only_port)));
-    LOG_INFO("Starting to listen read-only", {"address", options.address}, {"port", port});
+    ASSIGN_OR_RETURN(impl->read_only_port,
+                     impl->read_only->Listen(HostPort(options.address, std::max(options.read_only_port, 0))));
+    LOG_INFO("Starting to listen read-only", {"address", options.address}, {"port", impl->read_only_port});
   }
   return absl::OkStatus();
 }
@@ -322,5 +344,6 @@ Task<void> KubeletServer::Shutdown(std::chrono::nanoseconds grace) {
 
 uint16_t KubeletServer::port() const { return impl_->port; }
 uint16_t KubeletServer::healthz_port() const { return impl_->health_port; }
+uint16_t KubeletServer::read_only_port() const { return impl_->read_only_port; }
 
 }  // namespace skiff::kubelet

@@ -6,6 +6,9 @@
 #include "base/async_testing.h"
 #include "base/files.h"
 #include "base/http_client.h"
+#include "base/log.h"
+#include "kubelet/server/flagz.h"
+#include "kubelet/server/metrics_protobuf.h"
 #include "kubelet/server/spdy.h"
 #include "kubelet/server/stream.h"
 #include "kubelet/server/stream_translator.h"
@@ -114,13 +117,13 @@ TEST_F(ServerTest, AnswersAsRecorded) {
   // Pages whose content is the node's own, and what this kubelet does not have.
   const std::set<std::string> other = {"configz.json",
                                        "configz-put.json",
-                                       "flagz.json",
                                        "statusz.json",
                                        "pods.json",
                                        "pods-slash.json",
                                        "runningpods.json",
                                        "logs-listing.json",
                                        "metrics-protobuf-accept.json",
+                                       "flagz.json",
                                        "stats-summary.json",
                                        "stats-summary-cpu-and-memory.json",
                                        "debug-pprof-cmdline.json",
@@ -243,14 +246,97 @@ TEST_F(ServerTest, log_symlink_InTheNodesLogs) {
   }
 }
 
-TEST_F(ServerTest, TheReadOnlyPortDebugsNothing) {
+// Security row checkpoint-and-readonly: the read-only port is off unless asked for; there and on the health port
+// nothing writes, profiles or reaches into a container.
+TEST_F(ServerTest, checkpoint_and_readonly) {
+  EXPECT_EQ(server->read_only_port(), 0);  // nothing listens unless asked to
   KubeletServerOptions options;
   options.port = -1;
-  options.healthz_port = 0;
+  options.healthz_port = -1;
+  options.read_only_port = -1;
   options.address = "127.0.0.1";
-  KubeletServer quiet(loop.get_executor(), options, host, &reviewer, clock);
-  ASSERT_TRUE(quiet.Start().ok());
-  EXPECT_EQ(quiet.port(), 0);  // nothing listens unless asked to
+  options.flagz = "flags";
+  KubeletServer open(loop.get_executor(), options, host, &reviewer, clock);
+  ASSERT_TRUE(open.Start().ok());
+  http::Client read_only(loop.get_executor(), absl::StrCat("127.0.0.1:", open.read_only_port()));
+  http::Client health(loop.get_executor(), absl::StrCat("127.0.0.1:", open.healthz_port()));
+  EXPECT_EQ(Ask(read_only, "GET", "/pods").status, 200);
+  EXPECT_EQ(Ask(read_only, "GET", "/metrics").status, 200);
+  EXPECT_EQ(Ask(read_only, "POST", "/pods").status, 405);
+  for (const char* path :
+       {"/checkpoint/golden/lg/a", "/run/golden/lg/a?cmd=id", "/exec/golden/lg/a?command=id&output=1",
+        "/attach/golden/lg/a?output=1", "/portForward/golden/lg", "/containerLogs/golden/lg/b", "/debug/pprof/profile",
+        "/debug/pprof/cmdline", "/debug/flags/v", "/logs/", "/configz", "/flagz", "/statusz", "/runningpods/"}) {
+    for (const char* method : {"GET", "POST", "PUT"}) {
+      const int status = Ask(read_only, method, path).status;
+      EXPECT_TRUE(status == 404 || status == 405) << method << " " << path << ": " << status;
+      EXPECT_EQ(Ask(health, method, path).status, 404) << method << " " << path;
+    }
+  }
+  EXPECT_EQ(host.checkpoint_location, "");
+}
+
+TEST_F(ServerTest, CheckpointsAreTheRuntimes) {
+  host.checkpoint_status = absl::UnimplementedError("unknown method CheckpointContainer");
+  auto answer = Ask(*client, "POST", "/checkpoint/golden/lg/a");
+  EXPECT_EQ(answer.status, 500);
+  EXPECT_EQ(answer.body,
+            "checkpointing of golden/lg/a failed (rpc error: code = Unimplemented desc = unknown method "
+            "CheckpointContainer)");
+  host.checkpoint_status = absl::OkStatus();
+  answer = Ask(*client, "POST", "/checkpoint/golden/lg/a?timeout=5");
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.body, absl::StrCat("{\"items\":[\"", host.checkpoint_location, "\"]}"));
+  EXPECT_TRUE(absl::StartsWith(host.checkpoint_location, dir / "checkpoints/checkpoint-lg_golden-a-"));
+  EXPECT_EQ(Ask(*client, "POST", "/checkpoint/golden/lg/a?timeout=x").status, 404);
+}
+
+// Security row secrets-in-logs, for what the server is sent.
+TEST_F(ServerTest, secrets_in_logs) {
+  const auto before = log::Verbosity();
+  log::SetVerbosity(10);
+  testing::internal::CaptureStderr();
+  for (const char* path : {"/pods", "/configz", "/nosuch", "/containerLogs/golden/lg/b"}) {
+    Ask(*stranger, "GET", path, {{"Authorization", "Bearer hunter2-token"}, {"Cookie", "hunter2-cookie"}});
+    Ask(*stranger, "POST", path, {{"Authorization", "Basic aHVudGVyMjpodW50ZXIy"}});
+  }
+  const std::string logged = testing::internal::GetCapturedStderr();
+  log::SetVerbosity(before);
+  EXPECT_FALSE(absl::StrContains(logged, "hunter2")) << logged;
+  EXPECT_FALSE(absl::StrContains(logged, "aHVudGVyMjpodW50ZXIy")) << logged;
+}
+
+TEST_F(ServerTest, MetricsAsProtobuf) {
+  const auto answer = Ask(*client, "GET", "/metrics",
+                          {{"Accept",
+                            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;"
+                            "encoding=delimited,text/plain;version=0.0.4;q=0.3"}});
+  EXPECT_EQ(answer.headers.Get("Content-Type"),
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited; "
+            "escaping=underscores");
+  EXPECT_EQ(DelimitedMetrics("# HELP process_start_time_seconds [ALPHA] Start time of the process since unix epoch in "
+                             "seconds.\n# TYPE process_start_time_seconds gauge\n"
+                             "process_start_time_seconds 1.79523519144e+09\n"),
+            Base64Decode("awoacHJvY2Vzc19zdGFydF90aW1lX3NlY29uZHMSPltBTFBIQV0gU3RhcnQgdGltZSBvZiB0aGUgcHJvY2VzcyBzaW5j"
+                         "ZSB1bml4IGVwb2NoIGluIHNlY29uZHMuGAEiCxIJCfYo3F1HwNpB")
+                .value_or(""));
+  const std::string histogram = DelimitedMetrics(
+      "# HELP h x\n# TYPE h histogram\nh_bucket{a=\"b\",le=\"1\"} 2\nh_bucket{a=\"b\",le=\"+Inf\"} 3\n"
+      "h_sum{a=\"b\"} 0\nh_count{a=\"b\"} 3\n");
+  // Count 3, sum 0, and one bucket: two up to 1. The infinite one is the count.
+  EXPECT_TRUE(absl::EndsWith(
+      histogram, std::string("\x3a\x18\x08\x03\x11\0\0\0\0\0\0\0\0\x1a\x0b\x08\x02\x11\0\0\0\0\0\0\xf0\x3f", 26)));
+}
+
+TEST(FlagzTest, GivenFlagsStandForDefaults) {
+  const std::string page = FlagzPage({"--v=4", "--node-ip", "10.0.0.1", "--fail-swap-on=false", "--cluster-dns=1.1.1.1",
+                                      "--cluster-dns=2.2.2.2", "--manifest-url-header=Authorization:hunter2"});
+  EXPECT_TRUE(absl::StartsWith(page, "\nkubelet flagz\nWarning: "));
+  for (const char* line : {"\nv 4\n", "\nnode-ip 10.0.0.1\n", "\nfail-swap-on false\n", "\nmax-pods 110\n",
+                           "\ncluster-dns [1.1.1.1,2.2.2.2]\n", "\nroot-dir /var/lib/kubelet\n", "\nkubeconfig \n"}) {
+    EXPECT_TRUE(absl::StrContains(page, line)) << line;
+  }
+  EXPECT_FALSE(absl::StrContains(page, "hunter2"));
 }
 
 // A runtime's streaming server that echoes what comes after the upgrade.

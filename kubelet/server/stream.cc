@@ -1,6 +1,7 @@
 #include "kubelet/server/stream.h"
 
 #include "base/http_client.h"
+#include "base/http_watch.h"
 #include "base/log.h"
 #include "kubelet/server/answers.h"
 #include "kubelet/server/stream_translator.h"
@@ -56,7 +57,32 @@ StatusOr<StreamUrl> ParseStreamUrl(std::string_view url) {
   return out;
 }
 
-Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url) {
+namespace {
+
+Task<Status> AwaitEnd(http::Stream& stream) {
+  char scratch[1024];
+  for (;;) {
+    CO_ASSIGN_OR_RETURN(const size_t got, co_await stream.Read(scratch));
+    if (got == 0) co_return absl::OkStatus();
+  }
+}
+
+// The runtime's answer as it came, and then the end of the connection: what follows an upgrade that failed is nothing
+// that the kubelet could tell from a next request.
+Task<void> PassRefusal(http::Exchange& exchange, int status, http::Headers headers, std::string body) {
+  if (!body.empty()) headers.Set("Content-Length", absl::StrCat(body.size()));
+  auto down = co_await exchange.Upgrade(status, std::move(headers));
+  if (!down.ok()) co_return;
+  if (!(co_await (*down)->Write(body)).ok()) co_return;
+  (*down)->CloseWrite();
+  // A client that has sent more would lose the answer to a reset.
+  (co_await WithTimeout(std::chrono::seconds(5), "the client's end", AwaitEnd(**down))).IgnoreError();
+  (*down)->Close();
+}
+
+}  // namespace
+
+Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url, std::chrono::nanoseconds idle_timeout) {
   auto parsed = ParseStreamUrl(url);
   if (!parsed.ok()) {
     LOG_ERROR(parsed.status(), "Cannot relay to the container runtime");
@@ -90,13 +116,13 @@ Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url) {
     headers.Add(name, value);
   }
   if (answer->status != 101 || answer->stream == nullptr) {
-    headers.Remove("Connection");
-    (co_await exchange.Respond(answer->status, std::move(headers), std::move(answer->body))).IgnoreError();
-    co_return;
+    co_return co_await PassRefusal(exchange, answer->status, std::move(headers), std::move(answer->body));
   }
   auto down = co_await exchange.Upgrade(101, std::move(headers));
   if (!down.ok()) co_return;
-  co_await http::Relay(**down, *answer->stream);
+  http::WatchOptions watch;
+  watch.idle_timeout = idle_timeout;
+  co_await http::Relay(**down, *answer->stream, watch);
 }
 
 Task<void> ServeStream(http::Exchange& exchange, StreamKind kind, StreamTarget target, ServerHost& host,
@@ -154,7 +180,7 @@ Task<void> ServeStream(http::Exchange& exchange, StreamKind kind, StreamTarget t
   if (kind == StreamKind::kPortForward && WantsTunnel(request)) {
     co_return co_await TunnelStream(exchange, *url, idle_timeout);
   }
-  co_await RelayUpgrade(exchange, *url);
+  co_await RelayUpgrade(exchange, *url, idle_timeout);
 }
 
 }  // namespace skiff::kubelet

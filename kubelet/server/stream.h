@@ -22,7 +22,7 @@ Task<void> ServeStream(http::Exchange& exchange, StreamKind kind, StreamTarget t
                        std::chrono::nanoseconds idle_timeout);
 
 // Sends the client's upgrade request to `url` (http://host:port/path) and relays, or passes the refusal on.
-Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url);
+Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url, std::chrono::nanoseconds idle_timeout);
 
 // The part after http:// up to the path, and the path with query. kInvalidArgument for other URLs.
 struct StreamUrl {

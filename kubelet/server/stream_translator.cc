@@ -2,6 +2,7 @@
 
 #include "api/codec.h"
 #include "base/http_client.h"
+#include "base/http_watch.h"
 #include "base/log.h"
 #include "kubelet/server/answers.h"
 #include "kubelet/server/spdy.h"
@@ -66,7 +67,6 @@ Task<StatusOr<std::unique_ptr<http::Stream>>> AcceptWebSocket(http::Exchange& ex
 
 // One translated connection; shared by its two directions.
 struct Session : std::enable_shared_from_this<Session> {
-  explicit Session(std::unique_ptr<WebSocket> socket) : socket(std::move(socket)) {}
   std::unique_ptr<WebSocket> socket;
   std::unique_ptr<SpdyClient> spdy;
   uint32_t error = 0, in = 0, out = 0, err = 0, resize = 0;
@@ -190,11 +190,18 @@ std::string TranslateStatus(std::string_view text) {
 }
 
 Task<void> TranslateStream(http::Exchange& exchange, const std::string& url, ServerHost::StreamOptions options,
-                           std::chrono::nanoseconds /*idle_timeout: the runtime's streaming server has its own*/) {
+                           std::chrono::nanoseconds idle_timeout) {
   const auto executor = co_await asio::this_coro::executor;
   auto accepted = co_await AcceptWebSocket(exchange, kV5);
   if (!accepted.ok()) co_return;
-  auto session = std::make_shared<Session>(std::make_unique<WebSocket>(*std::move(accepted)));
+  auto session = std::make_shared<Session>();
+  http::WatchOptions watch;
+  watch.idle_timeout = idle_timeout;
+  session->socket = std::make_unique<WebSocket>(
+      http::WatchStream(executor, *std::move(accepted), watch, [weak = std::weak_ptr(session)] {
+        auto session = weak.lock();
+        if (session && session->spdy) session->spdy->Close();
+      }));
   // As upstream's, an empty message first: it tells clients that the connection works.
   if (!(co_await session->socket->Write(kStdout, "")).ok()) co_return;
 
@@ -225,15 +232,19 @@ Task<void> TranslateStream(http::Exchange& exchange, const std::string& url, Ser
   session->socket->Close();
 }
 
-Task<void> TunnelStream(http::Exchange& exchange, const std::string& url, std::chrono::nanoseconds /*idle_timeout*/) {
+Task<void> TunnelStream(http::Exchange& exchange, const std::string& url, std::chrono::nanoseconds idle_timeout) {
+  const auto executor = co_await asio::this_coro::executor;
   const std::vector<std::string_view> protocols{"portforward.k8s.io"};
   auto dialled = co_await DialSpdy(url, protocols);
   if (!dialled.ok()) co_return co_await AnswerError(exchange, 500, std::string(dialled.status().message()));
   auto accepted = co_await AcceptWebSocket(exchange, kTunnel);
   if (!accepted.ok()) co_return;
-  auto socket = std::make_shared<WebSocket>(*std::move(accepted));
   std::shared_ptr<http::Stream> up = *std::move(dialled);
-  TaskGroup group(co_await asio::this_coro::executor);
+  http::WatchOptions watch;
+  watch.idle_timeout = idle_timeout;
+  auto socket =
+      std::make_shared<WebSocket>(http::WatchStream(executor, *std::move(accepted), watch, [up] { up->Close(); }));
+  TaskGroup group(executor);
   group.Spawn("port forward", CopyTunnelIn(socket, up));
   std::string buffer(32 << 10, '\0');
   for (;;) {

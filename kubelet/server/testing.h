@@ -53,6 +53,10 @@ struct FakeServerHost : ServerHost {
     if (command[0] == "false") co_return RunResult{1, ""};
     co_return RunResult{0, "uid=0(root) gid=0(root) groups=0(root)\n"};
   }
+  Task<Status> Checkpoint(std::string, std::string location, int64_t) override {
+    checkpoint_location = location;
+    co_return checkpoint_status;
+  }
   std::string ConfigJson() override { return "{\"kind\":\"KubeletConfiguration\"}"; }
   Task<StatusOr<std::string>> Metrics() override { co_return std::string("metrics\n"); }
   Task<StatusOr<std::string>> CadvisorMetrics() override { co_return std::string("cadvisor\n"); }
@@ -65,6 +69,8 @@ struct FakeServerHost : ServerHost {
   std::vector<std::shared_ptr<const Pod>> pods;
   std::chrono::steady_clock::time_point last_sync;
   StreamOptions last_options;
+  std::string checkpoint_location;
+  Status checkpoint_status;
 };
 
 }  // namespace skiff::kubelet

@@ -4,6 +4,7 @@
 #include "api/time.h"
 #include "base/files.h"
 #include "kubelet/runtime/labels.h"
+#include "kubelet/state/layout.h"
 #include "kubelet/stats/node_stats.h"
 #include "kubelet/volume/volume_manager.h"
 
@@ -44,7 +45,7 @@ PodSource Stats::Impl::SourceOf(const StatsPod& p, const RuntimeUsage& runtime) 
   source.cgroup = "/" + names.Pod(QosClass(*p.pod), metadata.uid());
   if (p.pod->status().has_starttime()) source.started = api::FromTime(p.pod->status().starttime());
   source.host_network = p.pod->spec().hostnetwork();
-  source.hosts_file = JoinPath(PodDir(root_dir, metadata.uid()), "etc-hosts");
+  source.hosts_file = layout::EtcHosts(layout::Pod(root_dir, metadata.uid()));
   for (const SandboxState& sandbox : p.state->sandboxes) {  // newest first
     if (!sandbox.ready) continue;
     source.sandbox_id = sandbox.id;

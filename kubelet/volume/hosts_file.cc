@@ -1,4 +1,5 @@
 #include "kubelet/volume/hosts_file.h"
+#include "kubelet/state/layout.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -59,7 +60,7 @@ StatusOr<std::string> WriteHostsFile(const std::string& root_dir, const Pod& pod
   }
   const std::string dir = PodDir(root_dir, pod.metadata().uid());
   RETURN_IF_ERROR(MakeDirs(dir, 0750));
-  const std::string path = absl::StrCat(dir, "/etc-hosts");
+  const std::string path = layout::EtcHosts(dir);
   // Written in place: running containers have this very file mounted, a rename would leave them with the old one.
   const Fd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open ", path));

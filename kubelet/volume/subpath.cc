@@ -1,4 +1,5 @@
 #include "kubelet/volume/subpath.h"
+#include "kubelet/state/layout.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -103,7 +104,7 @@ Status BindSubPath(const SubPath& sub, Mounter& mounter) {
 }
 
 Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter) {
-  const std::string root = absl::StrCat(pod_dir, "/volume-subpaths");
+  const std::string root = layout::Subpaths(pod_dir);
   if (!Exists(root)) return absl::OkStatus();
   // Stacked mounts show up once each; a second look makes sure that nothing is left before anything is removed.
   for (int pass = 0; pass < 2; ++pass) {

@@ -1,4 +1,5 @@
 #include "kubelet/volume/volume_manager.h"
+#include "kubelet/state/layout.h"
 
 #include <climits>
 #include <cstdlib>
@@ -29,12 +30,6 @@ constexpr std::chrono::nanoseconds kPatience = 2min + 3s;
 
 using Kind = VolumeKind;
 
-std::string Escape(std::string_view plugin) {
-  std::string out(plugin);
-  std::replace(out.begin(), out.end(), '/', '~');
-  return out;
-}
-
 const core::Volume* FindVolume(const Pod& pod, const std::string& name) {
   for (const auto& volume : pod.spec().volumes()) {
     if (volume.name() == name) return &volume;
@@ -46,11 +41,11 @@ bool IsOffline(const Status& status) { return absl::IsUnavailable(status) || abs
 
 }  // namespace
 
-std::string PodDir(const std::string& root, const std::string& uid) { return absl::StrCat(root, "/pods/", uid); }
+std::string PodDir(const std::string& root, const std::string& uid) { return layout::Pod(root, uid); }
 
 std::string VolumeDir(const std::string& root, const std::string& uid, const std::string& plugin,
                       const std::string& volume) {
-  return absl::StrCat(PodDir(root, uid), "/volumes/", Escape(plugin), "/", volume);
+  return layout::Volume(PodDir(root, uid), plugin, volume);
 }
 
 struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
@@ -384,8 +379,7 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
       SubPath sub;
       sub.volume_path = at.path;
       sub.sub_path = sub_path;
-      sub.target =
-          absl::StrCat(PodPath(pod->metadata().uid()), "/volume-subpaths/", mount.name(), "/", container_name, "/", i);
+      sub.target = layout::Subpath(PodPath(pod->metadata().uid()), mount.name(), container_name, i);
       Mounter* door = &mounter;
       std::function<Status()> bind = [&sub, door] { return BindSubPath(sub, *door); };
       Status status = co_await RunBlocking(std::move(bind));
@@ -424,7 +418,7 @@ Task<Status> VolumeManager::Impl::TearDown(std::string uid, bool remove_director
 
 Task<Status> VolumeManager::Impl::CleanOrphans(std::set<std::string> keep) {
   auto self = shared_from_this();
-  const std::string root = absl::StrCat(options.root_dir, "/pods");
+  const std::string root = layout::Pods(options.root_dir);
   std::function<StatusOr<std::vector<std::string>>()> list = [&root]() -> StatusOr<std::vector<std::string>> {
     if (!Exists(root)) return std::vector<std::string>();
     return ListDir(root);

@@ -1,4 +1,5 @@
 #include "kubelet/volume/volume_setup.h"
+#include "kubelet/state/layout.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -150,7 +151,7 @@ Status TearDownPod(const std::string& pod_dir, bool everything, Mounter& mounter
   if (!left.empty()) return FailedPrecondition("still mounted: ", left.front());
   if (everything) return RemoveAll(pod_dir);
   RETURN_IF_ERROR(RemoveAll(absl::StrCat(pod_dir, "/volumes")));
-  return RemoveAll(absl::StrCat(pod_dir, "/plugins"));
+  return RemoveAll(layout::PodPlugins(pod_dir));
 }
 
 }  // namespace skiff::kubelet

@@ -1,0 +1,72 @@
+// Certificates that the kubelet gets and renews by itself, through CertificateSigningRequests: its client certificate
+// (rotateCertificates, and the first one by a bootstrap kubeconfig) and its serving certificate (serverTLSBootstrap).
+// Whoever signs is the cluster's matter: requests wait until they are approved and signed, or denied. Loop only.
+//
+// On disk as upstream: DIR/NAME-YYYY-MM-DD-HH-MM-SS.pem holds certificate and key, DIR/NAME-current.pem is a link to
+// the one in use. Upstream: kubernetes.io/docs/reference/access-authn-authz/kubelet-tls-bootstrapping.
+#ifndef SKIFF_KUBELET_CERTIFICATES_H_
+#define SKIFF_KUBELET_CERTIFICATES_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "base/clock.h"
+#include "base/tls.h"
+#include "client/rest.h"
+
+namespace skiff::kubelet {
+
+struct RotationOptions {
+  std::string dir, name;  // "kubelet-client" or "kubelet-server"
+  std::string signer;     // kubernetes.io/kube-apiserver-client-kubelet or kubernetes.io/kubelet-serving
+  CertificateRequest subject;
+  std::chrono::nanoseconds poll = std::chrono::seconds(2);       // how often an open request is looked at
+  std::chrono::nanoseconds patience = std::chrono::minutes(15);  // after which another one is made
+};
+
+// A node's two kinds.
+RotationOptions ClientRotation(std::string dir, const std::string& node_name);
+RotationOptions ServerRotation(std::string dir, const std::string& node_name, std::vector<std::string> dns_names,
+                               std::vector<std::string> ips);
+
+class CertificateRotator {
+ public:
+  CertificateRotator(std::shared_ptr<client::Rest> rest, Clock& clock, RotationOptions options);
+
+  std::string current_path() const;
+  // Whether there is a certificate with its key that has not expired.
+  bool Usable() const;
+  // When the certificate in use is renewed: after 70 to 90 % of its life. In the past where there is none.
+  WallTime RenewalTime() const;
+  // One request, until its certificate is stored. kPermissionDenied: denied or failed; kDeadlineExceeded: nobody
+  // signed.
+  Task<Status> Renew();
+  // Renews in time until cancelled; failures are logged and tried again, ever less often.
+  Task<void> Run();
+
+ private:
+  Status Store(const std::string& cert_pem, const std::string& key_pem);
+
+  std::shared_ptr<client::Rest> rest_;
+  Clock& clock_;
+  RotationOptions options_;
+  double jitter_;
+};
+
+// Whether the kubeconfig can be used as it is: it is there, and a client certificate that it names has not expired.
+bool KubeconfigUsable(const std::string& path, WallTime now);
+
+// Gets a first client certificate with the bootstrap kubeconfig's credentials and writes a kubeconfig that names it.
+Task<Status> Bootstrap(asio::any_io_executor executor, const std::string& bootstrap_kubeconfig,
+                       const std::string& kubeconfig, const std::string& dir, const std::string& node_name,
+                       Clock& clock);
+
+// A serving certificate that need not be there yet: until it is, handshakes fail.
+std::shared_ptr<TlsServerConfig> AwaitedServerConfig(std::string pem_file, std::string client_ca_file);
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_CERTIFICATES_H_
