@@ -594,6 +594,17 @@ def kubelet_endpoints(goldens, binaries, only):
     return result
 
 
+def streaming(goldens, binaries, only):
+    result = Result()
+    if os.geteuid() != 0:
+        result.note = "needs root"
+        return result
+    recordings = {n: r for n, r in load(os.path.join(goldens, "apiserver", "08-subresources")).items() if n.startswith(("log-", "stream-"))}
+    recordings.pop("stream-ws-watch", None)  # of the API server alone: in subresources
+    kubelet.run_through_api(result, recordings, binaries, only, goldens)
+    return result
+
+
 ALL = {
     "discovery": simple("01-discovery", prepare=with_crd, planted=False),
     "defaulting": simple("02-defaulting", planted=False),
@@ -605,12 +616,13 @@ ALL = {
     "subresources": simple("08-subresources", prepare=with_played_kubelet),
     "reviews": simple("09-reviews"),
     "kubelet": kubelet_endpoints,
+    "streaming": streaming,
     "lifecycles": pod_lifecycles,
     "proxy": proxy.suite(load, Result),
 }
 
 
-NEED_NAMESPACES = {"kubelet", "lifecycles"}
+NEED_NAMESPACES = {"kubelet", "streaming", "lifecycles"}
 
 
 def run(name, goldens, binaries, only):
