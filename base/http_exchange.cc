@@ -214,7 +214,10 @@ Task<StatusOr<std::unique_ptr<Stream>>> ServerExchange::Upgrade(int status, Head
   connection_.ClearDeadline();
   connection_.transport_->StopWatching();
   if (status == 101 && !headers.Has("Connection")) headers.Add("Connection", "Upgrade");
-  const std::string head = HeadText(status, headers, std::nullopt);
+  // A refusal may say how long its body is.
+  std::optional<uint64_t> length;
+  if (uint64_t n; status != 101 && absl::SimpleAtoi(headers.Get("Content-Length"), &n)) length = n;
+  const std::string head = HeadText(status, headers, length);
   const std::string_view pieces[] = {head};
   CO_RETURN_IF_ERROR(co_await Send(pieces));
   connection_.upgraded_ = true;

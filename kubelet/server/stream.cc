@@ -70,7 +70,6 @@ Task<Status> AwaitEnd(http::Stream& stream) {
 // The runtime's answer as it came, and then the end of the connection: what follows an upgrade that failed is nothing
 // that the kubelet could tell from a next request.
 Task<void> PassRefusal(http::Exchange& exchange, int status, http::Headers headers, std::string body) {
-  if (!body.empty()) headers.Set("Content-Length", absl::StrCat(body.size()));
   auto down = co_await exchange.Upgrade(status, std::move(headers));
   if (!down.ok()) co_return;
   if (!(co_await (*down)->Write(body)).ok()) co_return;
@@ -116,6 +115,11 @@ Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url, std::c
     headers.Add(name, value);
   }
   if (answer->status != 101 || answer->stream == nullptr) {
+    // One without a length ends with its connection.
+    const bool has_length = answer->headers.Has("Content-Length") || answer->headers.Has("Transfer-Encoding");
+    headers.Remove(has_length ? "Connection" : "Content-Length");
+    if (has_length) headers.Set("Content-Length", absl::StrCat(answer->body.size()));
+    if (!has_length) headers.Set("Connection", "close");
     co_return co_await PassRefusal(exchange, answer->status, std::move(headers), std::move(answer->body));
   }
   auto down = co_await exchange.Upgrade(101, std::move(headers));
