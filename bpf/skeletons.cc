@@ -80,7 +80,11 @@ StatusOr<std::vector<VerifierStats>> Verify(ProgramSet set) {
     bpf_program__set_log_level(program, kLogStats);
     bpf_program__set_log_buf(program, log.data(), log.size());
   }
-  RETURN_IF_ERROR(bpf::Load(programs.object_, ""));
+  if (Status status = bpf::Load(programs.object_, ""); !status.ok()) {
+    // Once more without buffers of ours, for the verifier's whole log.
+    Status whole = Programs::Load(set, "").status();
+    return whole.ok() ? status : whole;
+  }
   std::vector<VerifierStats> out;
   bpf_object__for_each_program(program, programs.object_) {
     VerifierStats stats{.program = bpf_program__name(program), .instructions = bpf_program__insn_cnt(program)};
