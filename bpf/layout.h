@@ -25,7 +25,7 @@
 #define SKIFF_OFFSET(type, field, at) _Static_assert(__builtin_offsetof(struct type, field) == (at), #type "." #field)
 #endif
 
-#define SKIFF_LAYOUT_VERSION 2
+#define SKIFF_LAYOUT_VERSION 3
 
 #define SKIFF_CHUNK_BITS 12
 #define SKIFF_CHUNK_SIZE (1 << SKIFF_CHUNK_BITS)  // elements of one chunk of `slots` and of `backends`
@@ -35,6 +35,7 @@
 #define SKIFF_MAX_AFFINITY 16384
 #define SKIFF_MAX_FLOWS 65536  // entries of the connection table: two or four a connection
 #define SKIFF_MAX_SOURCE_RANGES 65536
+#define SKIFF_MAX_FRAGMENTS 8192  // datagrams whose fragments are on their way
 #define SKIFF_MAX_DEVICES 1024
 #define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
 
@@ -52,6 +53,7 @@ enum skiff_frontend_flags {
   SKIFF_FRONTEND_INSIDE_LOCAL = 1 << 4,  // `inside` are the endpoints of this node, not the cluster's
   SKIFF_FRONTEND_OUTSIDE_LOCAL = 1 << 5,
   SKIFF_FRONTEND_RANGES = 1 << 6,  // packets must come from one of the service's source ranges
+  SKIFF_FRONTEND_MAGLEV = 1 << 7,  // the slots are a Maglev table: packets are placed by a hash of where they come from
 };
 #define SKIFF_FRONTEND_OUTSIDE_DROP (1u << 8) /* `outside` is empty by policy: packets are dropped, not refused */
 
@@ -148,8 +150,9 @@ SKIFF_LAYOUT(skiff_peer, 48);
 //   going out   client -> remote endpoint     from the node's own address    SKIFF_FLOW_MASQUERADE
 //   coming in   remote endpoint -> node       to the client                  SKIFF_FLOW_TO_CLIENT
 //   going out   endpoint -> client            from the service's address     SKIFF_FLOW_FROM_SERVICE
-// Destinations change on the way in and sources on the way out, so that the kernel's own routing, reverse path filter,
-// TTL and MTU handling see addresses that they can live with.
+// "In" and "out" are the node's sides of a device: what a pod sends comes in by its device, what it gets goes out
+// there. Destinations change on the way in and sources on the way out, so that the kernel's own routing, reverse path
+// filter, TTL and MTU handling see addresses that they can live with.
 enum skiff_flow_kind {
   SKIFF_FLOW_TO_BACKEND = 1,
   SKIFF_FLOW_MASQUERADE = 2,
@@ -168,41 +171,88 @@ struct skiff_flow_key {
 };
 SKIFF_LAYOUT(skiff_flow_key, 40);
 
+enum skiff_flow_flags {
+  SKIFF_FLOW_DIRECT_RETURN = 1 << 0,  // SKIFF_FLOW_TO_BACKEND: the endpoint's node answers the client itself
+  SKIFF_FLOW_MASQUERADED = 1 << 1,    // the same: there is a SKIFF_FLOW_MASQUERADE entry too
+};
+
 struct skiff_flow {
   __u64 used;                    // CLOCK_MONOTONIC nanoseconds, about a second coarse
   struct skiff_address address;  // the new destination or source
   __u32 backend;
   __u32 service;
-  __u16 port;  // 0 in SKIFF_FLOW_MASQUERADE: not chosen yet
-  __u16 reserved[3];
+  __u16 port;   // 0 in SKIFF_FLOW_MASQUERADE: not chosen yet
+  __u16 flags;  // enum skiff_flow_flags
+  __u16 reserved[2];
 };
 SKIFF_LAYOUT(skiff_flow, 40);
+
+// Only the first fragment of a datagram has ports; the others find them here.
+struct skiff_fragment_key {
+  struct skiff_address source;
+  struct skiff_address destination;
+  __u32 id;
+  __u8 protocol;
+  __u8 out;  // 1: seen going out, where addresses may differ from those that came in
+  __u16 reserved;
+};
+SKIFF_LAYOUT(skiff_fragment_key, 40);
+
+struct skiff_fragment {
+  __u16 source_port;
+  __u16 destination_port;
+};
+SKIFF_LAYOUT(skiff_fragment, 4);
+
+enum skiff_device_flags {
+  SKIFF_DEVICE_LOCAL = 1 << 0,  // whatever comes in is a local pod's (detectLocalMode by device)
+  SKIFF_DEVICE_XDP = 1 << 1,    // takes packets from XDP programs
+};
 
 // Of a network device with a packet program: the addresses that masquerading takes. Zero: none.
 struct skiff_device {
   struct skiff_address v4;
   struct skiff_address v6;
+  __u32 flags;  // enum skiff_device_flags
+  __u32 reserved;
 };
-SKIFF_LAYOUT(skiff_device, 32);
+SKIFF_LAYOUT(skiff_device, 40);
+
+enum skiff_settings_flags {
+  SKIFF_SETTING_MASQUERADE_ALL = 1 << 0,
+  SKIFF_SETTING_DIRECT_RETURN = 1 << 1,
+  SKIFF_SETTING_LOCAL_BY_CIDR = 1 << 2,  // local_* say which sources are pods (detectLocalMode by CIDR)
+  SKIFF_SETTING_LOCAL_BY_DEVICE = 1 << 3,
+};
 
 struct skiff_settings {
   __u64 host_netns_cookie;
-  __u64 reserved;
+  __u32 flags;  // enum skiff_settings_flags
+  __u32 reserved;
+  struct skiff_address node_v4;  // the node's own, as the source of its processes; zero: unknown
+  struct skiff_address node_v6;
+  struct skiff_address local_base4, local_mask4;  // a zero mask: no such range
+  struct skiff_address local_base6, local_mask6;
 };
-SKIFF_LAYOUT(skiff_settings, 16);
+SKIFF_LAYOUT(skiff_settings, 112);
+SKIFF_OFFSET(skiff_settings, local_base4, 48);
 
 enum skiff_counter {
-  SKIFF_COUNT_CONNECT = 0,     // connections and first datagrams that got an endpoint
-  SKIFF_COUNT_NO_ENDPOINT,     // refused: the service has no endpoint
-  SKIFF_COUNT_UNUSED_PORT,     // refused: the address is a service's, the port is not
-  SKIFF_COUNT_RETRY,           // an update overtook the look-up; looked up again
-  SKIFF_COUNT_GAVE_UP,         // refused after too many of these: should stay 0
-  SKIFF_COUNT_REBIND,          // UDP flows moved off a dead endpoint
-  SKIFF_COUNT_FLOW_EVICTED,    // UDP sockets with more than SKIFF_UDP_FLOWS services
-  SKIFF_COUNT_PACKET_FLOW,     // connections of the packet path
-  SKIFF_COUNT_PACKET_REFUSED,  // refused: the service has no endpoint
-  SKIFF_COUNT_PACKET_NO_PORT,  // dropped: no free port to masquerade with
-  SKIFF_COUNT_PACKET_RANGE,    // dropped: not from one of the source ranges
+  SKIFF_COUNT_CONNECT = 0,      // connections and first datagrams that got an endpoint
+  SKIFF_COUNT_NO_ENDPOINT,      // refused: the service has no endpoint
+  SKIFF_COUNT_UNUSED_PORT,      // refused: the address is a service's, the port is not
+  SKIFF_COUNT_RETRY,            // an update overtook the look-up; looked up again
+  SKIFF_COUNT_GAVE_UP,          // refused after too many of these: should stay 0
+  SKIFF_COUNT_REBIND,           // UDP flows moved off a dead endpoint
+  SKIFF_COUNT_FLOW_EVICTED,     // UDP sockets with more than SKIFF_UDP_FLOWS services
+  SKIFF_COUNT_PACKET_FLOW,      // connections of the packet path
+  SKIFF_COUNT_PACKET_REFUSED,   // refused: the service has no endpoint
+  SKIFF_COUNT_PACKET_NO_PORT,   // dropped: no free port to masquerade with
+  SKIFF_COUNT_PACKET_RANGE,     // dropped: not from one of the source ranges
+  SKIFF_COUNT_PACKET_POD,       // connections of the packet path that pods opened
+  SKIFF_COUNT_PACKET_FRAGMENT,  // fragments that came before, or without, the first one of their datagram
+  SKIFF_COUNT_PACKET_DIRECT,    // connections that another node handed over, to be answered from here
+  SKIFF_COUNT_PACKET_XDP,       // packets that XDP forwarded
   SKIFF_COUNTERS,
 };
 

@@ -105,6 +105,9 @@ struct {
   __type(value, struct udp_flows);
 } udp_flows SEC(".maps");
 
+/* A function of its own in the kernel too: for code whose variables would not fit into one program's stack. */
+#define SUBPROGRAM static __attribute__((noinline, unused))
+
 static __always_inline void count(__u32 which) {
   __u64* value = bpf_map_lookup_elem(&counters, &which);
   if (value) (*value)++;

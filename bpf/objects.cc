@@ -3,10 +3,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <linux/magic.h>
 #include <linux/pkt_sched.h>
 #include <netlink/netlink.h>
 #include <netlink/route/classifier.h>
+#include <netlink/route/qdisc.h>
+#include <netlink/route/tc.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -198,15 +201,41 @@ Status AttachIterator(bpf_program* program, int map_fd, const std::string& pin) 
   return absl::OkStatus();
 }
 
+namespace {
+
+// Whether the device has the qdisc "ingress", as the bandwidth plugin makes it. It takes filters for the other
+// direction without a word, and runs them on what comes in.
+bool HasIngressQdisc(int ifindex) {
+  nl_sock* socket = nl_socket_alloc();
+  if (socket == nullptr) return false;
+  bool out = false;
+  nl_cache* cache = nullptr;
+  if (nl_connect(socket, NETLINK_ROUTE) == 0 && rtnl_qdisc_alloc_cache(socket, &cache) == 0) {
+    for (nl_object* o = nl_cache_get_first(cache); o != nullptr; o = nl_cache_get_next(o)) {
+      auto* tc = TC_CAST(o);
+      const char* kind = rtnl_tc_get_kind(tc);
+      out |= rtnl_tc_get_ifindex(tc) == ifindex && kind != nullptr && std::string_view(kind) == "ingress";
+    }
+    nl_cache_free(cache);
+  }
+  nl_socket_free(socket);
+  return out;
+}
+
+}  // namespace
+
 Status AttachTc(int ifindex, bool ingress, int program_fd) {
   LogScope log;
   LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-  if (int err = bpf_tc_hook_create(&hook); err != 0 && err != -EEXIST) {
-    return log.Error(err, absl::StrCat("make clsact qdisc on device ", ifindex));
+  int err = bpf_tc_hook_create(&hook);
+  if (err != 0 && err != -EEXIST) return log.Error(err, absl::StrCat("make clsact qdisc on device ", ifindex));
+  if (err == -EEXIST && HasIngressQdisc(ifindex)) {
+    return FailedPrecondition("device ", ifindex,
+                              " has an ingress qdisc of somebody else's, which clsact would replace");
   }
   LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program_fd, .flags = BPF_TC_F_REPLACE, .handle = kTcHandle,
               .priority = kTcPriority);
-  if (int err = bpf_tc_attach(&hook, &opts); err != 0) {
+  if (err = bpf_tc_attach(&hook, &opts); err != 0) {
     return log.Error(err, absl::StrCat("attach program to device ", ifindex));
   }
   return absl::OkStatus();
@@ -255,6 +284,43 @@ Status DetachTc(int ifindex, const std::string& name) {
     LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
                 .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
     bpf_tc_hook_destroy(&hook);
+  }
+  return absl::OkStatus();
+}
+
+namespace {
+
+// The name of the program at the driver; "" if there is none.
+std::string XdpProgram(int ifindex) {
+  LIBBPF_OPTS(bpf_xdp_query_opts, opts);
+  if (bpf_xdp_query(ifindex, XDP_FLAGS_DRV_MODE, &opts) != 0 || opts.drv_prog_id == 0) return "";
+  Fd program(bpf_prog_get_fd_by_id(opts.drv_prog_id));
+  bpf_prog_info info = {};
+  __u32 size = sizeof(info);
+  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) return "?";
+  return info.name;
+}
+
+}  // namespace
+
+Status AttachXdp(int ifindex, int program_fd, const std::string& name) {
+  LogScope log;
+  std::string there = XdpProgram(ifindex);
+  if (!there.empty() && !there.starts_with(name)) {
+    return absl::AlreadyExistsError(absl::StrCat("device ", ifindex, " has the XDP program ", there));
+  }
+  if (int err = bpf_xdp_attach(ifindex, program_fd, XDP_FLAGS_DRV_MODE, nullptr); err != 0) {
+    return log.Error(err, absl::StrCat("attach XDP program to device ", ifindex));
+  }
+  return absl::OkStatus();
+}
+
+Status DetachXdp(int ifindex, const std::string& name) {
+  LogScope log;
+  std::string there = XdpProgram(ifindex);
+  if (there.empty() || !there.starts_with(name)) return absl::OkStatus();
+  if (int err = bpf_xdp_detach(ifindex, XDP_FLAGS_DRV_MODE, nullptr); err != 0) {
+    return log.Error(err, absl::StrCat("detach XDP program from device ", ifindex));
   }
   return absl::OkStatus();
 }

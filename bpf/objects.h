@@ -44,6 +44,12 @@ Status AttachTc(int ifindex, bool ingress, int program_fd);
 // there is none.
 Status DetachTc(int ifindex, const std::string& name);
 
+// A program at a device's driver (XDP, native mode). One of ours, whose name starts with `name`, is replaced
+// atomically. kAlreadyExists where another's program is; the driver's errno where it has no native mode.
+Status AttachXdp(int ifindex, int program_fd, const std::string& name);
+// Removes ours. OK if there is none.
+Status DetachXdp(int ifindex, const std::string& name);
+
 StatusOr<Fd> OpenPinned(const std::string& path);
 
 // Runs a pinned iterator and hands over what it writes.

@@ -42,18 +42,24 @@ static __always_inline bool pick_affine(const struct skiff_frontend* f, const st
   return true;
 }
 
-/* A random endpoint of the set. False where the set moved meanwhile: look the frontend up again. */
-static __always_inline bool pick_random(const struct skiff_frontend* f, const struct skiff_range* set, __u8 state,
-                                        struct choice* out) {
+/* The endpoint in slot `number` of the set, which wraps around. False where the set moved meanwhile: look the frontend
+ * up again. */
+static __always_inline bool pick_slot(const struct skiff_frontend* f, const struct skiff_range* set, __u32 number,
+                                      __u8 state, struct choice* out) {
   __u32 count = set->count, first = set->first;
   if (!count) return false;
-  struct skiff_slot* slot = slot_at(first + bpf_get_prandom_u32() % count);
+  struct skiff_slot* slot = slot_at(first + number % count);
   if (!slot || slot->service != f->service) return false;
   __u32 id = slot->backend;
   struct skiff_backend* b = backend_at(id);
   if (!b || b->service != f->service || !(b->state & state)) return false;
   choose(out, b, id);
   return true;
+}
+
+static __always_inline bool in_source_ranges(__u32 service, const struct skiff_address* source) {
+  struct skiff_source_range range = {.prefix = 160, .service = service, .source = *source};
+  return bpf_map_lookup_elem(&source_ranges, &range) != 0;
 }
 
 #endif

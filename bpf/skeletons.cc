@@ -11,6 +11,7 @@
 #include "packet.skel.h"
 #include "socket.skel.h"
 #include "udp_sockets.skel.h"
+#include "xdp.skel.h"
 
 namespace skiff::bpf {
 
@@ -32,6 +33,12 @@ StatusOr<Programs> Programs::Open(ProgramSet set) {
     case ProgramSet::kPacket:
       if (skiff_packet* s = skiff_packet__open(); s != nullptr) {
         out.skeleton_ = std::shared_ptr<skiff_packet>(s, skiff_packet__destroy);
+        out.object_ = s->obj;
+      }
+      break;
+    case ProgramSet::kXdp:
+      if (skiff_xdp* s = skiff_xdp__open(); s != nullptr) {
+        out.skeleton_ = std::shared_ptr<skiff_xdp>(s, skiff_xdp__destroy);
         out.object_ = s->obj;
       }
       break;

@@ -14,8 +14,9 @@ struct bpf_object;
 
 namespace skiff::bpf {
 
-enum class ProgramSet { kSocket, kUdpSockets, kPacket };
-inline constexpr ProgramSet kAllProgramSets[] = {ProgramSet::kSocket, ProgramSet::kUdpSockets, ProgramSet::kPacket};
+enum class ProgramSet { kSocket, kUdpSockets, kPacket, kXdp };
+inline constexpr ProgramSet kAllProgramSets[] = {ProgramSet::kSocket, ProgramSet::kUdpSockets, ProgramSet::kPacket,
+                                                 ProgramSet::kXdp};
 
 // Loaded programs of one set; they go when this goes, unless links hold them.
 class Programs {

@@ -110,7 +110,7 @@ static __always_inline enum outcome pick(struct bpf_sock_addr* ctx, struct skiff
       refuse(SKIFF_COUNT_NO_ENDPOINT);
       return REFUSED;
     }
-    if (pick_random(f, &f->inside, inside_state(f), out)) {
+    if (pick_slot(f, &f->inside, bpf_get_prandom_u32(), inside_state(f), out)) {
       if (f->affinity_seconds) {
         struct skiff_affinity a = {.used = bpf_ktime_get_ns(), .backend = out->backend};
         bpf_map_update_elem(&affinity, &client, &a, BPF_ANY);
@@ -135,6 +135,19 @@ static __always_inline void remember(struct skiff_peer* peer, const struct skiff
   peer->service = c->service;
 }
 
+/* A load balancer's address that only some may use: the source of the node's own processes is known, or as good as;
+ * a pod's is not before its packet is sent, and is checked there. */
+static __always_inline bool may_use(struct bpf_sock_addr* ctx, const struct skiff_frontend* f, bool v6) {
+  if (!(f->flags & SKIFF_FRONTEND_PASS)) return true;
+  if (!(f->flags & SKIFF_FRONTEND_RANGES)) return false;
+  __u32 zero = 0;
+  struct skiff_settings* s = bpf_map_lookup_elem(&settings, &zero);
+  if (!s || s->host_netns_cookie != bpf_get_netns_cookie(ctx)) return false;
+  struct skiff_address source = v6 ? s->node_v6 : s->node_v4;
+  if (!v6 && ctx->sk && ctx->sk->src_ip4) address4(&source, ctx->sk->src_ip4);
+  return in_source_ranges(f->service, &source);
+}
+
 /* The chosen endpoint is left in `c` where the answer is ALLOW and c->port is not 0. */
 static __always_inline enum verdict on_connect(struct bpf_sock_addr* ctx, struct skiff_frontend_key* key,
                                                struct choice* c) {
@@ -143,7 +156,7 @@ static __always_inline enum verdict on_connect(struct bpf_sock_addr* ctx, struct
   key->port = ctx->user_port;
   key->protocol = ctx->protocol;
   struct skiff_frontend* f = find(ctx, key);
-  if (!f || (f->flags & SKIFF_FRONTEND_PASS)) {
+  if (!f || !may_use(ctx, f, !is_mapped(&key->address))) {
     /* A UDP socket may connect again, elsewhere. */
     if (udp && ctx->sk) bpf_sk_storage_delete(&udp_peers, ctx->sk);
     return ALLOW;
@@ -174,7 +187,7 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr* ctx, struct
   key->port = ctx->user_port;
   key->protocol = IPPROTO_UDP;
   struct skiff_frontend* f = find(ctx, key);
-  if (!f || (f->flags & SKIFF_FRONTEND_PASS)) return ALLOW;
+  if (!f || !may_use(ctx, f, !is_mapped(&key->address))) return ALLOW;
   struct udp_flows* flows = ctx->sk ? bpf_sk_storage_get(&udp_flows, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
   struct skiff_peer had = {};
   if (flows) {

@@ -41,12 +41,24 @@ enum {
   BPF_NOEXIST = 1,
   BPF_F_NO_PREALLOC = 1,
   BPF_F_RECOMPUTE_CSUM = 1,
+  BPF_F_ADJ_ROOM_FIXED_GSO = 1,
   BPF_F_PSEUDO_HDR = 1 << 4,
   BPF_F_MARK_MANGLED_0 = 1 << 5,
   BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
-enum { IPPROTO_ICMP = 1, IPPROTO_TCP = 6, IPPROTO_UDP = 17, IPPROTO_ICMPV6 = 58 };
+enum bpf_adj_room_mode { BPF_ADJ_ROOM_NET = 0 };
+
+enum {
+  IPPROTO_HOPOPTS = 0,
+  IPPROTO_ICMP = 1,
+  IPPROTO_TCP = 6,
+  IPPROTO_UDP = 17,
+  IPPROTO_ROUTING = 43,
+  IPPROTO_FRAGMENT = 44,
+  IPPROTO_ICMPV6 = 58,
+  IPPROTO_DSTOPTS = 60
+};
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { ECONNREFUSED = 111 };
 enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
@@ -56,7 +68,18 @@ struct bpf_spin_lock {
   __u32 val;
 };
 
-struct bpf_sock;
+struct bpf_sock {
+  __u32 bound_dev_if;
+  __u32 family;
+  __u32 type;
+  __u32 protocol;
+  __u32 mark;
+  __u32 priority;
+  __u32 src_ip4;
+  __u32 src_ip6[4];
+  __u32 src_port;
+  /* .. */
+};
 
 struct bpf_sock_addr {
   __u32 user_family;
@@ -69,7 +92,7 @@ struct bpf_sock_addr {
   __u32 msg_src_ip4;
   __u32 msg_src_ip6[4];
   union {
-    struct bpf_sock *sk;
+    struct bpf_sock* sk;
     __u64 : 64;
   } __attribute__((aligned(8)));
 };
@@ -95,6 +118,40 @@ struct __sk_buff {
   /* .. */
 };
 
+struct xdp_md {
+  __u32 data;
+  __u32 data_end;
+  __u32 data_meta;
+  __u32 ingress_ifindex;
+  __u32 rx_queue_index;
+  __u32 egress_ifindex;
+};
+
+enum { XDP_DROP = 1, XDP_PASS = 2, XDP_TX = 3 };
+
+enum { BPF_FIB_LKUP_RET_SUCCESS = 0 };
+
+struct bpf_fib_lookup {
+  __u8 family;
+  __u8 l4_protocol;
+  __be16 sport;
+  __be16 dport;
+  __u16 tot_len; /* then: the MTU */
+  __u32 ifindex;
+  __be32 flowinfo; /* then: a metric */
+  union {
+    __be32 ipv4_src;
+    __u32 ipv6_src[4];
+  };
+  union {
+    __be32 ipv4_dst;
+    __u32 ipv6_dst[4];
+  };
+  __u32 vlan;
+  __u8 smac[6];
+  __u8 dmac[6];
+};
+
 #ifndef SKIFF_NO_KERNEL_TYPES
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -111,7 +168,7 @@ struct net {
 };
 
 typedef struct {
-  struct net *net;
+  struct net* net;
 } possible_net_t;
 
 struct sock_common {
@@ -125,7 +182,7 @@ struct socket;
 
 struct sock {
   struct sock_common __sk_common;
-  struct socket *sk_socket;
+  struct socket* sk_socket;
 };
 
 struct inode {
@@ -145,16 +202,16 @@ struct seq_file;
 struct bpf_map;
 
 struct bpf_iter_meta {
-  struct seq_file *seq;
+  struct seq_file* seq;
   u64 session_id;
   u64 seq_num;
 };
 
 struct bpf_iter__bpf_sk_storage_map {
-  struct bpf_iter_meta *meta;
-  struct bpf_map *map;
-  struct sock *sk;
-  void *value;
+  struct bpf_iter_meta* meta;
+  struct bpf_map* map;
+  struct sock* sk;
+  void* value;
 };
 
 #pragma clang attribute pop

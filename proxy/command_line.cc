@@ -172,6 +172,21 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
                 "with a default route or the node's address, and VXLAN devices).");
   flags.Bool("take-over", &out.take_over,
              "Remove the iptables and nftables rules of another kube-proxy once services are served.");
+  flags.Bool("pod-packets", &out.pod_packets,
+             "Translate packets of pods whose sockets are out of reach (virtual machines, raw sockets) at their "
+             "devices.");
+  flags.Bool("direct-server-return", &out.direct_return,
+             "Traffic from outside to an endpoint on another node is answered by that node, with the client's address "
+             "seen there. On every node or on none.");
+  flags.Bool(
+      "xdp", &out.xdp,
+      "Forward placed connections from outside to endpoints on other nodes at the network drivers that can, past "
+      "this node's firewall and captures.");
+  flags.String("load-balancing", &out.load_balancing,
+               "How packets find an endpoint: random, or maglev (consistent hashing of the client's address and port). "
+               "The annotation skiff.dev/load-balancing of a Service goes before.");
+  flags.Int32("maglev-table-size", &out.maglev_table_size,
+              "Places of a service's Maglev table, rounded up to one of 251, 509, 1021, 2039, 4093, 8191, 16381.");
   flags.Section("logs");
   flags.String("logging-format", &c.log_format, "text or json.");
   flags.Duration("log-flush-frequency", &c.log_flush, "Accepted; lines are written at once.");
@@ -245,6 +260,12 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   RETURN_IF_ERROR(out.gates.Set(c.feature_gates), "failed complete");
   RETURN_IF_ERROR(c.ValidateLogs(), "initialize logging");
   RETURN_IF_ERROR(c.Validate(), "failed validate");
+  if (out.load_balancing != "random" && out.load_balancing != "maglev") {
+    return InvalidArgument("invalid --load-balancing \"", out.load_balancing, "\": must be random or maglev");
+  }
+  if (out.maglev_table_size < 1 || out.maglev_table_size > 16381) {
+    return InvalidArgument("invalid --maglev-table-size ", out.maglev_table_size, ": must be between 1 and 16381");
+  }
   return out;
 }
 

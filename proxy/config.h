@@ -112,6 +112,9 @@ struct CommandLine {
   std::string config_file, master, write_config_to, hostname_override;
   std::string bpf_dir = "/sys/fs/bpf/kube-proxy", cgroup;
   std::vector<std::string> packet_devices;
+  bool pod_packets = true, direct_return = false, xdp = false;  // PathOptions
+  std::string load_balancing = "random";                        // or "maglev"
+  int32_t maglev_table_size = 1021;
   bool cleanup = false, init_only = false;
   bool take_over = true;  // remove the rules of another kube-proxy
   bool show = false;                                       // the command `kube-proxy show`

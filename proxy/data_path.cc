@@ -1,5 +1,6 @@
 #include "proxy/data_path.h"
 
+#include <bpf/bpf.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <unistd.h>
@@ -28,6 +29,26 @@ Status RemoveTree(const std::string& dir) {
   return absl::OkStatus();
 }
 
+// Maps that mean the same as in the layout before this one (SKIFF_LAYOUT_VERSION - 1), to be gone over whenever that is
+// raised: an upgrade goes on with them, so that connections keep their endpoints and sockets their peers.
+constexpr const char* kKept[] = {"frontends", "slots",     "backends",  "affinity",     "flows",
+                                 "tcp_peers", "udp_peers", "udp_flows", "source_ranges"};
+
+// Pins them for this version too, before the programs are loaded. Programs that run meanwhile share them.
+Status KeepMaps(const std::string& dir) {
+  std::string before = JoinPath(dir, absl::StrCat("maps-v", SKIFF_LAYOUT_VERSION - 1));
+  for (const char* name : kKept) {
+    std::string to = JoinPath(MapsDirOf(dir), name);
+    if (Exists(to)) continue;
+    auto map = bpf::OpenPinned(JoinPath(before, name));
+    if (absl::IsNotFound(map.status())) continue;
+    RETURN_IF_ERROR(map.status());
+    if (bpf_obj_pin(map->get(), to.c_str()) != 0) return ErrnoStatus(errno, absl::StrCat("pin ", to));
+    LOG_INFO("A map of the version before is kept", {"map", name});
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string MapsDirOf(const std::string& dir) { return JoinPath(dir, absl::StrCat("maps-v", SKIFF_LAYOUT_VERSION)); }
@@ -51,11 +72,15 @@ StatusOr<std::unique_ptr<DataPath>> DataPath::Load(DataPathOptions options) {
   RETURN_IF_ERROR(MakeDirs(MapsDirOf(o.dir), 0700));
   RETURN_IF_ERROR(MakeDirs(LinksDir(o.dir), 0700));
 
+  RETURN_IF_ERROR(KeepMaps(o.dir));
   out->objects_ = std::make_unique<Objects>();
   ASSIGN_OR_RETURN(out->objects_->socket, bpf::Programs::Load(bpf::ProgramSet::kSocket, MapsDirOf(o.dir)));
   ASSIGN_OR_RETURN(out->maps_, KernelBpfMaps::Open(MapsDirOf(o.dir)));
   ASSIGN_OR_RETURN(uint64_t cookie, bpf::NetnsCookie());
-  RETURN_IF_ERROR(out->maps_->PutSettings({.host_netns_cookie = cookie, .reserved = 0}));
+  // The rest stays as an earlier run had it until Configure.
+  ASSIGN_OR_RETURN(skiff_settings settings, out->maps_->ReadSettings());
+  settings.host_netns_cookie = cookie;
+  RETURN_IF_ERROR(out->maps_->PutSettings(settings));
   out->LoadIterator();
   return out;
 }
@@ -84,6 +109,13 @@ Status DataPath::Attach() {
   objects_.reset();
   malloc_trim(0);
   return RemoveOtherVersions();
+}
+
+Status DataPath::Configure(skiff_settings settings) {
+  ASSIGN_OR_RETURN(skiff_settings had, maps_->ReadSettings());
+  settings.host_netns_cookie = had.host_netns_cookie;
+  if (std::memcmp(&had, &settings, sizeof(had)) == 0) return absl::OkStatus();
+  return maps_->PutSettings(settings);
 }
 
 std::string DataPath::maps_dir() const { return MapsDirOf(options_.dir); }

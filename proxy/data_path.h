@@ -32,6 +32,9 @@ class DataPath {
   ~DataPath();
 
   KernelBpfMaps& maps() { return *maps_; }
+  // What the programs go by beside services (PathSettings); the network namespace is kept. Takes effect at once, for
+  // new connections.
+  Status Configure(skiff_settings settings);
   // Attaches the programs, or replaces those that are attached. Called when the maps hold the services, so that a new
   // layout of the maps takes over without a gap. Once only.
   Status Attach();

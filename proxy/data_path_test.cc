@@ -289,6 +289,46 @@ TEST_F(DataPathTest, ROOT_MapsOfAnotherVersionGoOnceOursAreInUse) {
   EXPECT_FALSE(Exists(old));
 }
 
+TEST_F(DataPathTest, ROOT_AnUpgradeToANewLayoutKeepsConnections) {
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM), b("b", "10.1.0.2", 8080, SOCK_STREAM);
+  Backend ua("a", "10.1.0.1", 1053, SOCK_DGRAM), ub("b", "10.1.0.2", 1053, SOCK_DGRAM);
+  auto service =
+      Make("ns/s", {{.ips = {"10.96.0.1"}, .port = 80, .endpoints = {{"10.1.0.1", 8080}, {"10.1.0.2", 8080}}},
+                    {.ips = {"10.96.0.1"},
+                     .port = 53,
+                     .protocol = IPPROTO_UDP,
+                     .endpoints = {{"10.1.0.1", 1053}, {"10.1.0.2", 1053}}}});
+  ApplyAll({service});
+  Fd tcp, udp(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  TcpOnce("10.96.0.1", 80, false, &tcp);
+  std::string answer = UdpOnce(udp.get(), "10.96.0.1", 53);
+  // As if this had been the version before.
+  reconciler_.reset();
+  data_path_.reset();
+  std::string now = MapsDirOf(dir_), before = absl::StrCat(dir_, "/maps-v", SKIFF_LAYOUT_VERSION - 1);
+  ASSERT_EQ(mkdir(before.c_str(), 0700), 0);
+  std::vector<std::string> names = *ListDir(now);
+  for (const std::string& name : names) {
+    auto map = bpf::OpenPinned(now + "/" + name);
+    ASSERT_TRUE(map.ok());
+    ASSERT_EQ(bpf_obj_pin(map->get(), (before + "/" + name).c_str()), 0);
+    ASSERT_EQ(unlink((now + "/" + name).c_str()), 0);
+  }
+  ASSERT_EQ(rmdir(now.c_str()), 0);
+  Start();
+  auto result = reconciler_->ApplyAll({service});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->frontends_written + result->backends_written + result->slots_written, 0u);
+  ASSERT_TRUE(data_path_->Attach().ok());
+  EXPECT_FALSE(Exists(before));
+  for (int i = 0; i < 5; i++) EXPECT_EQ(UdpOnce(udp.get(), "10.96.0.1", 53), answer) << "its endpoint stays";
+  ASSERT_EQ(send(tcp.get(), "hi", 2, 0), 2);
+  EXPECT_EQ(ReadName(tcp.get()), "hi");
+  Sockaddr peer;
+  getpeername(tcp.get(), peer.get(), &peer.size);
+  EXPECT_EQ(peer.Text(), "10.96.0.1:80");
+}
+
 TEST_F(DataPathTest, ROOT_NodePorts) {
   Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
   reconciler_->SetNodeAddresses({{A("10.250.0.1"), false}, {A("127.0.0.1"), true}});

@@ -104,8 +104,11 @@ class Backend {
         open.push_back(std::move(fd));
       } else {
         Sockaddr from;
-        if (recvfrom(fd_.get(), buffer, sizeof(buffer), 0, from.get(), &from.size) >= 0) {
-          std::string answer = Answer(from);
+        if (ssize_t n = recvfrom(fd_.get(), buffer, sizeof(buffer), 0, from.get(), &from.size); n >= 0) {
+          // Large datagrams come back as they are, and may be cut on the way.
+          std::string answer = n < 100 ? Answer(from) : std::string(buffer, static_cast<size_t>(n));
+          int dont = 0;  // IP_PMTUDISC_DONT
+          setsockopt(fd_.get(), IPPROTO_IP, IP_MTU_DISCOVER, &dont, sizeof(dont));
           sendto(fd_.get(), answer.data(), answer.size(), 0, from.get(), from.size);
         }
       }

@@ -1,5 +1,7 @@
 #include "proxy/digest.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
@@ -13,6 +15,7 @@ namespace {
 
 constexpr char kServiceNameLabel[] = "kubernetes.io/service-name";
 constexpr char kServiceProxyNameLabel[] = "service.kubernetes.io/service-proxy-name";
+constexpr char kBalancingAnnotation[] = "skiff.dev/load-balancing";
 constexpr uint32_t kDefaultAffinitySeconds = 10800;
 
 bool ValidPort(int32_t port) { return port > 0 && port <= 65535; }
@@ -60,6 +63,11 @@ std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& servi
                                ? static_cast<uint32_t>(spec.sessionaffinityconfig().clientip().timeoutseconds())
                                : kDefaultAffinitySeconds;
   }
+  const auto& annotations = service.metadata().annotations();
+  if (auto at = annotations.find(kBalancingAnnotation); at != annotations.end()) {
+    if (at->second == "maglev") out.balancing = Balancing::kMaglev;
+    if (at->second == "random") out.balancing = Balancing::kRandom;
+  }
   bool external_type = spec.type() == "NodePort" || spec.type() == "LoadBalancer" || !spec.externalips().empty();
   out.external_local = external_type && spec.externaltrafficpolicy() == "Local";
   out.internal_local = spec.internaltrafficpolicy() == "Local";
@@ -70,6 +78,10 @@ std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& servi
   for (const auto& port : spec.ports()) {
     uint8_t protocol = ProtocolNumber(port.protocol().empty() ? "TCP" : std::string_view(port.protocol()));
     if (protocol == 0 || !ValidPort(port.port())) continue;
+    if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) {
+      out.unsupported_ports.push_back(static_cast<uint16_t>(port.port()));
+      continue;
+    }
     std::erase_if(out.ports, [&](const auto& p) { return p.name == port.name() && p.protocol == protocol; });
     out.ports.push_back({.name = port.name(),
                          .port = static_cast<uint16_t>(port.port()),

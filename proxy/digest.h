@@ -19,6 +19,10 @@ class EndpointSlice;
 
 namespace skiff::proxy {
 
+// How packets find an endpoint: at random, or by consistent hashing (proxy/maglev.h). The annotation
+// "skiff.dev/load-balancing" says which of a service, "random" or "maglev"; the flag --load-balancing of all others.
+enum class Balancing : uint8_t { kDefault, kRandom, kMaglev };
+
 struct ServicePortDigest {
   std::string name;
   uint16_t port = 0, node_port = 0;
@@ -33,6 +37,8 @@ struct ServiceDigest {
   uint32_t affinity_seconds = 0;      // ClientIP affinity; 0: none
   uint16_t health_check_node_port = 0;
   bool external_local = false, internal_local = false;
+  Balancing balancing = Balancing::kDefault;
+  std::vector<uint16_t> unsupported_ports;  // of protocols that the kernel programs do not translate (SCTP)
   bool operator==(const ServiceDigest&) const = default;
 };
 

@@ -9,9 +9,10 @@
 
 namespace skiff::proxy {
 
-const char* const kCounterNames[SKIFF_COUNTERS] = {"connect",        "no_endpoint",    "unused_port",  "retry",
-                                                   "gave_up",        "rebind",         "flow_evicted", "packet_flow",
-                                                   "packet_refused", "packet_no_port", "packet_range"};
+const char* const kCounterNames[SKIFF_COUNTERS] = {"connect",         "no_endpoint",    "unused_port",  "retry",
+                                                   "gave_up",         "rebind",         "flow_evicted", "packet_flow",
+                                                   "packet_refused",  "packet_no_port", "packet_range", "packet_pod",
+                                                   "packet_fragment", "packet_direct",  "packet_xdp"};
 
 namespace {
 
@@ -232,6 +233,13 @@ Status KernelBpfMaps::PutSettings(const skiff_settings& settings) {
     return ErrnoStatus(errno, "update map settings");
   }
   return absl::OkStatus();
+}
+
+StatusOr<skiff_settings> KernelBpfMaps::ReadSettings() {
+  uint32_t zero = 0;
+  skiff_settings out = {};
+  if (bpf_map_lookup_elem(settings_.get(), &zero, &out) != 0) return ErrnoStatus(errno, "read map settings");
+  return out;
 }
 
 StatusOr<std::vector<uint64_t>> KernelBpfMaps::ReadCounters() {

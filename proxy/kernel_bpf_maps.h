@@ -30,6 +30,7 @@ class KernelBpfMaps final : public BpfMaps {
   StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() override;
 
   Status PutSettings(const skiff_settings& settings);
+  StatusOr<skiff_settings> ReadSettings();
   // Summed over CPUs, by enum skiff_counter.
   StatusOr<std::vector<uint64_t>> ReadCounters();
   size_t chunks() const;  // of both arrays, that exist

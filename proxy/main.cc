@@ -77,14 +77,17 @@ Task<Status> Serve(asio::io_context& loop, const CommandLine& line) {
   if (line.config.mode != "ebpf") {
     LOG_INFO("The proxy mode is ebpf whatever was asked for", {"asked", line.config.mode});
   }
-  Status status = co_await RunProxy(loop.get_executor(), std::move(rest), *data_path,
-                                    {.config = line.config,
-                                     .gates = line.gates,
-                                     .config_file = line.config_file,
-                                     .flags = line.flags,
-                                     .take_over = line.take_over,
-                         .node_name = std::move(node),
-                                     .packet_devices = line.packet_devices});
+  Status status = co_await RunProxy(
+      loop.get_executor(), std::move(rest), *data_path,
+      {.config = line.config,
+       .gates = line.gates,
+       .config_file = line.config_file,
+       .flags = line.flags,
+       .node_name = std::move(node),
+       .packet_devices = line.packet_devices,
+       .path = {.pod_packets = line.pod_packets, .direct_return = line.direct_return, .xdp = line.xdp},
+       .balancing = {.maglev = line.load_balancing == "maglev",
+                     .table = static_cast<uint32_t>(line.maglev_table_size)}});
   co_return status;
 }
 

@@ -143,8 +143,11 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
     std::sort(ranges.begin(), ranges.end());
     ranges.erase(std::unique(ranges.begin(), ranges.end()), ranges.end());
     for (const ServicePortDigest& port : service.ports) {
-      ModelPort p{
-          .name = port.name, .protocol = port.protocol, .family = family, .affinity_seconds = service.affinity_seconds};
+      ModelPort p{.name = port.name,
+                  .protocol = port.protocol,
+                  .family = family,
+                  .affinity_seconds = service.affinity_seconds,
+                  .balancing = service.balancing};
       auto candidates = Candidates(port, family, slices);
       Categorize(candidates, node, &p);
       bool any = false, local = false;

@@ -45,6 +45,7 @@ struct ModelPort {
   uint8_t protocol = 0;
   Family family = Family::kIPv4;
   uint32_t affinity_seconds = 0;
+  Balancing balancing = Balancing::kDefault;
   std::vector<ModelEndpoint> endpoints;  // sorted, unique by address and port
   std::vector<ModelFrontend> frontends;
   std::vector<Prefix> source_ranges;  // for frontends with SKIFF_FRONTEND_RANGES; sorted, unique

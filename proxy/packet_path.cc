@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/log.h"
 #include "bpf/objects.h"
 #include "bpf/skeletons.h"
 
@@ -26,47 +27,72 @@ bool HasNoEthernet(const std::string& kind) {
 }  // namespace
 
 std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<const ::skiff::Address> addresses,
-                                        std::span<const Route> routes, std::span<const Address> node,
-                                        std::span<const std::string> only) {
+                                        std::span<const Route> routes, const DeviceChoice& choice) {
   std::vector<PacketDevice> out;
-  for (const Link& link : links) {
-    if ((link.flags & IFF_LOOPBACK) || HasNoEthernet(link.kind)) continue;
-    PacketDevice device{.index = link.index, .name = link.name};
-    bool wanted = link.kind == "vxlan";
+  auto find_addresses = [&](int link, PacketDevice* device, bool* of_node) {
     for (const auto& a : addresses) {
-      if (a.link != link.index) continue;
+      if (a.link != link) continue;
       auto parsed = ParseAddress(a.address);
       if (!parsed || IsLinkLocal(*parsed)) continue;
-      Address& own = FamilyOf(*parsed) == Family::kIPv4 ? device.v4 : device.v6;
+      Address& own = FamilyOf(*parsed) == Family::kIPv4 ? device->v4 : device->v6;
       if (own == Address{}) own = *parsed;
-      wanted |= std::find(node.begin(), node.end(), *parsed) != node.end();
+      if (std::find(choice.node.begin(), choice.node.end(), *parsed) != choice.node.end()) *of_node = true;
     }
+  };
+  for (const Link& link : links) {
+    if (link.flags & IFF_LOOPBACK) continue;
+    bool tap = link.kind == "tun" && link.master != 0;  // what a bridge takes has frames
+    if (HasNoEthernet(link.kind) && !tap) continue;
+    PacketDevice device{.index = link.index, .name = link.name};
+    bool of_node = false;
+    find_addresses(link.index, &device, &of_node);
+    bool outside = of_node || link.kind == "vxlan";
     for (const Route& route : routes) {
       bool is_default =
           route.destination == "default" || route.destination == "::/0" || route.destination == "0.0.0.0/0";
-      wanted |= route.link == link.index && is_default;
+      outside |= route.link == link.index && is_default;
     }
-    if (!only.empty()) wanted = std::find(only.begin(), only.end(), link.name) != only.end();
-    if (wanted) out.push_back(std::move(device));
+    if (!choice.only.empty()) {
+      outside = std::find(choice.only.begin(), choice.only.end(), link.name) != choice.only.end();
+    }
+    if (!outside) {
+      auto master = std::find_if(links.begin(), links.end(), [&](const Link& l) { return l.index == link.master; });
+      bool port = !choice.bridge.empty() && master != links.end() && master->name == choice.bridge;
+      device.local = port || (!choice.prefix.empty() && link.name.starts_with(choice.prefix));
+      device.pod = link.kind == "veth" || tap || device.local;
+      if (link.master != 0) find_addresses(link.master, &device, &of_node);
+    }
+    if (!(outside ? choice.outside : choice.pods && device.pod)) continue;
+    for (const Address& a : choice.node) {
+      Address& own = FamilyOf(a) == Family::kIPv4 ? device.v4 : device.v6;
+      if (own == Address{}) own = a;
+    }
+    out.push_back(std::move(device));
   }
   return out;
 }
 
-StatusOr<std::vector<PacketDevice>> FindDevices(std::span<const Address> node, std::span<const std::string> only) {
+StatusOr<std::vector<PacketDevice>> FindDevices(const DeviceChoice& choice) {
   ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
   ASSIGN_OR_RETURN(auto links, netlink->Links());
   ASSIGN_OR_RETURN(auto addresses, netlink->Addresses(0));
   ASSIGN_OR_RETURN(auto routes, netlink->Routes(AF_INET));
   ASSIGN_OR_RETURN(auto routes6, netlink->Routes(AF_INET6));
   routes.insert(routes.end(), routes6.begin(), routes6.end());
-  return SelectDevices(links, addresses, routes, node, only);
+  return SelectDevices(links, addresses, routes, choice);
 }
 
-StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_dir) {
+StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_dir, bool xdp) {
   std::unique_ptr<PacketPath> out(new PacketPath());
   ASSIGN_OR_RETURN(auto programs, bpf::Programs::Load(bpf::ProgramSet::kPacket, maps_dir));
   ASSIGN_OR_RETURN(out->in_, programs.Take("packet_in"));
   ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
+  ASSIGN_OR_RETURN(out->pod_in_, programs.Take("packet_pod_in"));
+  ASSIGN_OR_RETURN(out->pod_out_, programs.Take("packet_pod_out"));
+  if (xdp) {
+    ASSIGN_OR_RETURN(auto fast, bpf::Programs::Load(bpf::ProgramSet::kXdp, maps_dir));
+    ASSIGN_OR_RETURN(out->xdp_, fast.Take("packet_xdp"));
+  }
   ASSIGN_OR_RETURN(out->devices_map_, bpf::OpenPinned(JoinPath(maps_dir, "devices")));
   // An earlier process may have had other devices. Their programs go when Update does not name them.
   ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
@@ -94,16 +120,30 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
     auto was = attached_.find(index);
     if (was != attached_.end() && was->second == device) continue;
     auto key = static_cast<uint32_t>(index);
-    skiff_device value = {.v4 = device.v4, .v6 = device.v6};
+    skiff_device value = {
+        .v4 = device.v4, .v6 = device.v6, .flags = device.local ? uint32_t{SKIFF_DEVICE_LOCAL} : 0u, .reserved = 0};
     if (bpf_map_update_elem(devices_map_.get(), &key, &value, BPF_ANY) != 0) {
       note(device, ErrnoStatus(errno, "update map devices"));
       continue;
     }
     // Out before in: no connection starts whose answers would not be translated.
-    Status status = bpf::AttachTc(index, false, out_.get());
-    if (status.ok()) status = bpf::AttachTc(index, true, in_.get());
+    Status status = bpf::AttachTc(index, false, device.pod ? pod_out_.get() : out_.get());
+    if (status.ok()) status = bpf::AttachTc(index, true, device.pod ? pod_in_.get() : in_.get());
     note(device, status);
-    if (status.ok()) attached_[index] = device;
+    if (!status.ok()) continue;
+    attached_[index] = device;
+    if (!xdp_.valid() || device.pod) {
+      (void)bpf::DetachXdp(index, kProgramPrefix);
+      continue;
+    }
+    Status fast = bpf::AttachXdp(index, xdp_.get(), kProgramPrefix);
+    if (!fast.ok()) {
+      LOG_WARNING("No XDP on this device; packets take the way through the kernel", {"device", device.name},
+                  {"reason", fast.message()});
+      continue;
+    }
+    value.flags |= SKIFF_DEVICE_XDP;
+    bpf_map_update_elem(devices_map_.get(), &key, &value, BPF_ANY);
   }
   for (auto it = attached_.begin(); it != attached_.end();) {
     if (wanted.contains(it->first)) {
@@ -111,6 +151,7 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
       continue;
     }
     (void)bpf::DetachTc(it->first, kProgramPrefix);  // the device is mostly gone
+    (void)bpf::DetachXdp(it->first, kProgramPrefix);
     auto key = static_cast<uint32_t>(it->first);
     bpf_map_delete_elem(devices_map_.get(), &key);
     it = attached_.erase(it);
@@ -138,7 +179,10 @@ StatusOr<size_t> CountFlows(const std::string& maps_dir) {
 Status PacketPath::Remove() {
   ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
   ASSIGN_OR_RETURN(auto links, netlink->Links());
-  for (const Link& link : links) RETURN_IF_ERROR(bpf::DetachTc(link.index, kProgramPrefix), link.name);
+  for (const Link& link : links) {
+    RETURN_IF_ERROR(bpf::DetachXdp(link.index, kProgramPrefix), link.name);
+    RETURN_IF_ERROR(bpf::DetachTc(link.index, kProgramPrefix), link.name);
+  }
   return absl::OkStatus();
 }
 

@@ -1,6 +1,6 @@
 // The packet programs (bpf/packet.bpf.c) on the node's network devices: for traffic from outside to NodePorts, load
-// balancer and external addresses. They are attached by tc, stay when this process goes, and are replaced atomically.
-// Loop thread only; blocking (milliseconds).
+// balancer and external addresses, and for what pods send to services past the hooks at their sockets. They are
+// attached by tc, stay when this process goes, and are replaced atomically. Loop thread only; blocking (milliseconds).
 #ifndef SKIFF_PROXY_PACKET_PATH_H_
 #define SKIFF_PROXY_PACKET_PATH_H_
 
@@ -20,23 +20,36 @@ struct PacketDevice {
   int index = 0;
   std::string name;
   Address v4 = {}, v6 = {};  // what masquerading takes; zero: none
+  bool pod = false;          // a pod is at its other end
+  bool local = false;        // whatever it sends is a local pod's (detectLocalMode by device)
   bool operator==(const PacketDevice&) const = default;
 };
 
-// Which devices traffic from outside, or from other nodes, comes in by: those with a default route, those that hold an
-// address of the Node object, and VXLAN devices; or just `only`, by name. Devices without Ethernet frames never.
+struct DeviceChoice {
+  // Devices that traffic from outside, or from other nodes, comes in by: those with a default route, those that hold
+  // one of the addresses in `node`, and VXLAN devices; or just `only`, by name.
+  bool outside = true;
+  std::vector<std::string> only;
+  // Devices of pods: veth devices, and tap devices that are ports of a bridge, that are not devices for the outside.
+  bool pods = false;
+  std::string bridge, prefix;  // a port of this bridge, or a device so called, is `local`
+  std::vector<Address> node;   // the Node object's addresses; the first of a family where a device has none
+};
+
+// Devices without Ethernet frames never.
 std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<const ::skiff::Address> addresses,
-                                        std::span<const Route> routes, std::span<const Address> node,
-                                        std::span<const std::string> only);
+                                        std::span<const Route> routes, const DeviceChoice& choice);
 // The same from the kernel, for the calling thread's network namespace.
-StatusOr<std::vector<PacketDevice>> FindDevices(std::span<const Address> node, std::span<const std::string> only);
+StatusOr<std::vector<PacketDevice>> FindDevices(const DeviceChoice& choice);
 
 // Entries of the connection table. kNotFound where the packet path was never loaded.
 StatusOr<size_t> CountFlows(const std::string& maps_dir);
 
 class PacketPath {
  public:
-  static StatusOr<std::unique_ptr<PacketPath>> Load(const std::string& maps_dir);
+  // `xdp`: connections of the outside to endpoints on other nodes are forwarded at the drivers of devices that can,
+  // once the tc programs have placed them.
+  static StatusOr<std::unique_ptr<PacketPath>> Load(const std::string& maps_dir, bool xdp = false);
   // Attaches to these devices and no others. An error names the device; the others are done.
   Status Update(const std::vector<PacketDevice>& devices);
 
@@ -45,7 +58,7 @@ class PacketPath {
 
  private:
   PacketPath() = default;
-  Fd in_, out_, devices_map_;
+  Fd in_, out_, pod_in_, pod_out_, xdp_, devices_map_;
   std::map<int, PacketDevice> attached_;
 };
 

@@ -122,6 +122,7 @@ class Proxy {
   void OnService(const std::string& key);
   void OnNode(const core::Node* node);
   void UpdateNodeAddresses();
+  bool WantsPacketPath();
   void UpdatePacketPath();
   Task<void> WatchNodeAddresses();
   Task<void> MoveUdp();
@@ -139,10 +140,12 @@ class Proxy {
   client::SeriesRecorder events_;
   NodeHealthServers node_health_;
   Wakeup wakeup_, udp_wakeup_;
-  std::unique_ptr<PacketPath> packet_path_;  // while a service is meant for traffic from outside
+  std::unique_ptr<PacketPath> packet_path_;
+  bool outside_ = false;  // it is on the devices for the outside too
   std::vector<Address> primary_;
   std::optional<NodeIps> node_ips_;
   Status ended_;  // why the proxy is to end
+  std::vector<std::string> pod_cidrs_;
   // From a transform to the handler that follows it. A deletion may come between the two (the object was made anew
   // while nobody watched), so it leaves these alone.
   std::unordered_map<std::string, std::optional<ServiceDigest>> pending_services_;
@@ -262,6 +265,10 @@ void Proxy::MakeInformers() {
 
 void Proxy::OnService(const std::string& key) {
   auto pending = pending_services_.extract(key);
+  if (!pending.empty() && pending.mapped() && !pending.mapped()->unsupported_ports.empty()) {
+    LOG_WARNING("SCTP ports of a service are not supported and not served; its other ports are", {"service", key},
+                {"ports", absl::StrJoin(pending.mapped()->unsupported_ports, ",")});
+  }
   if (!pending.empty() && syncer_.SetService(key, std::move(pending.mapped()))) wakeup_.Notify();
 }
 
@@ -275,9 +282,11 @@ void Proxy::OnNode(const core::Node* node) {
   bool eligible = node != nullptr && !node->metadata().has_deletiontimestamp();
   primary_.clear();
   std::vector<Address> internal, external;
+  pod_cidrs_.clear();
   std::string zone;
   if (node != nullptr) {
     for (const auto& taint : node->spec().taints()) eligible &= taint.key() != kToBeDeletedTaint;
+    pod_cidrs_.assign(node->spec().podcidrs().begin(), node->spec().podcidrs().end());
     auto label = node->metadata().labels().find(kZoneLabel);
     if (label != node->metadata().labels().end()) zone = label->second;
     for (const auto& address : node->status().addresses()) {
@@ -333,29 +342,42 @@ void Proxy::UpdateNodeAddresses() {
   if (packet_path_ != nullptr) UpdatePacketPath();
 }
 
-// Nodes without a service for the outside carry no packet programs.
+bool Proxy::WantsPacketPath() { return options_.path.pod_packets || syncer_.external_services() > 0; }
+
+// Devices for the outside carry packet programs only while there is a service for it.
 void Proxy::UpdatePacketPath() {
-  if (syncer_.external_services() == 0) {
+  Status configured = data_path_.Configure(PathSettings(options_.config, options_.path, primary_, pod_cidrs_));
+  if (!configured.ok()) LOG_ERROR(configured, "Failed to write the data path's settings");
+  if (!WantsPacketPath()) {
     if (packet_path_ == nullptr) return;
     packet_path_.reset();
     if (Status status = PacketPath::Remove(); !status.ok()) LOG_ERROR(status, "Failed to remove packet programs");
     return;
   }
   if (packet_path_ == nullptr) {
-    auto loaded = PacketPath::Load(data_path_.maps_dir());
+    auto loaded = PacketPath::Load(data_path_.maps_dir(), options_.path.xdp);
     if (!loaded.ok()) {
       LOG_ERROR(loaded.status(), "Failed to load packet programs; services are not reachable from outside");
       return;
     }
     packet_path_ = std::move(*loaded);
   }
-  auto devices = FindDevices(primary_, options_.packet_devices);
+  outside_ = syncer_.external_services() > 0;
+  DeviceChoice choice = {.outside = outside_,
+                         .only = options_.packet_devices,
+                         .pods = options_.path.pod_packets,
+                         .bridge = {},
+                         .prefix = {},
+                         .node = primary_};
+  if (options_.config.detect_local_mode == "BridgeInterface") choice.bridge = options_.config.bridge_interface;
+  if (options_.config.detect_local_mode == "InterfaceNamePrefix") choice.prefix = options_.config.interface_name_prefix;
+  auto devices = FindDevices(choice);
   Status status = devices.status();
   if (status.ok()) {
     status = packet_path_->Update(*devices);
     std::vector<std::string_view> names;
     for (const PacketDevice& device : *devices) names.push_back(device.name);
-    VLOG(2, "Traffic from outside is taken", {"devices", absl::StrJoin(names, ",")});
+    VLOG(2, "Packets are translated", {"devices", absl::StrJoin(names, ",")});
   }
   if (!status.ok()) LOG_ERROR(status, "Failed to attach packet programs");
 }
@@ -395,7 +417,8 @@ Task<Status> Proxy::SyncLoop() {
       problem = result.status();
       if (result.ok()) {
         node_health_.Update(syncer_.local_health());
-        if ((packet_path_ != nullptr) != (syncer_.external_services() > 0)) UpdatePacketPath();
+        bool outside = syncer_.external_services() > 0;
+        if ((packet_path_ != nullptr) != WantsPacketPath() || outside != outside_) UpdatePacketPath();
         // At start too: sockets may have lost their endpoint while nobody watched.
         if (result->udp_backend_removed || !attached) udp_wakeup_.Notify();
         if (!attached) {
@@ -467,6 +490,7 @@ Task<void> Proxy::WatchConfig() {
 
 Task<Status> Proxy::Run() {
   AddMetrics();
+  syncer_.SetBalancing(options_.balancing);
   group_.Spawn("send events", events_.Run());
   CO_RETURN_IF_ERROR(co_await Listen());
   group_.Spawn("listen again", servers_.Retry());

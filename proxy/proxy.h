@@ -9,6 +9,8 @@
 #include "client/rest.h"
 #include "proxy/config.h"
 #include "proxy/data_path.h"
+#include "proxy/path_settings.h"
+#include "proxy/reconcile.h"
 
 namespace skiff::proxy {
 
@@ -21,6 +23,8 @@ struct ProxyOptions {
   std::string node_name;
   // Names of the devices that take traffic from outside; empty: chosen (SelectDevices).
   std::vector<std::string> packet_devices;
+  PathOptions path;
+  BalancingOptions balancing;
 };
 
 // Until cancelled (then kCancelled; the data path goes on), until something at start fails for good, or until the

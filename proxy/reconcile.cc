@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/log.h"
+#include "proxy/maglev.h"
 
 namespace skiff::proxy {
 
@@ -171,10 +172,7 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
         *into = {};  // overlaps: whatever it was, it is replaced
         return;
       }
-      std::vector<uint32_t> want;
-      for (const Backend& b : port.backends) {
-        if (b.state & state) want.push_back(b.id);
-      }
+      std::vector<uint32_t> want = Slots(port, state, port.maglev ? range.count : 0);
       bool same = want.size() == range.count && range.first + range.count <= slots.size();
       for (uint32_t i = 0; same && i < range.count; i++) {
         const skiff_slot& slot = slots[range.first + i];
@@ -185,6 +183,7 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
       else
         ranges_.Give(range);
     };
+    for (const auto& [key, value] : port.frontends) port.maglev |= (value.flags & SKIFF_FRONTEND_MAGLEV) != 0;
     for (const auto& [key, value] : port.frontends) {
       bool local = value.flags & SKIFF_FRONTEND_INSIDE_LOCAL;
       claim(value.inside, local ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER, local ? &port.local : &port.cluster);
@@ -292,6 +291,7 @@ Status Reconciler::ChangePort(const std::string& service, Service& state, Port* 
   out->protocol = model.protocol;
   out->family = model.family;
   out->id = before.id;
+  out->maglev = model.balancing == Balancing::kMaglev || (model.balancing == Balancing::kDefault && balancing_.maglev);
   if (out->id == 0) {
     auto id = service_ids_.Take();
     if (!id) return absl::ResourceExhaustedError("out of service numbers");
@@ -368,7 +368,7 @@ Status Reconciler::ChangePort(const std::string& service, Service& state, Port* 
     if (!Claim(service, state, f.key, out->id)) continue;
     skiff_frontend value = {};
     value.service = out->id;
-    value.flags = f.flags;
+    value.flags = f.flags | (out->maglev ? uint32_t{SKIFF_FRONTEND_MAGLEV} : 0u);
     value.inside = f.flags & SKIFF_FRONTEND_INSIDE_LOCAL ? out->local : out->cluster;
     value.outside = f.flags & SKIFF_FRONTEND_OUTSIDE_LOCAL ? out->local : out->cluster;
     value.affinity_seconds = model.affinity_seconds;
@@ -384,25 +384,38 @@ Status Reconciler::ChangePort(const std::string& service, Service& state, Port* 
   return absl::OkStatus();
 }
 
+// The backends of a set's slots. `table`: the places of a Maglev table; 0: one slot a backend, in their order.
+std::vector<uint32_t> Reconciler::Slots(const Port& port, uint8_t state, uint32_t table) {
+  std::vector<uint32_t> ids;
+  std::vector<MaglevName> names;
+  for (const Backend& b : port.backends) {
+    if (!(b.state & state)) continue;
+    ids.push_back(b.id);
+    if (table != 0) names.push_back({b.address, b.port});
+  }
+  if (table <= ids.size() || ids.empty()) return ids;
+  std::vector<uint32_t> out = MaglevTable(names, table);
+  for (uint32_t& i : out) i = ids[i];
+  return out;
+}
+
 // Slots that are in use are never changed: a changed set goes to new ones.
 StatusOr<skiff_range> Reconciler::ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state,
                                             Plan* plan) {
-  std::vector<uint32_t> want;
-  for (const Backend& b : now.backends) {
-    if (b.state & state) want.push_back(b.id);
-  }
-  if (want.size() == old_range.count) {
-    size_t i = 0;
-    bool same = true;
-    for (const Backend& b : old.backends) {
-      if (b.state & state) same = same && i < want.size() && want[i++] == b.id;
-    }
-    if (same && i == want.size()) return old_range;
-  }
+  std::vector<uint32_t> want = Slots(now, state, 0), had = Slots(old, state, 0);
+  uint32_t table = now.maglev && !want.empty() ? MaglevSize(balancing_.table, want.size()) : 0;
+  auto count = table != 0 ? table : static_cast<uint32_t>(want.size());
+  if (want == had && old.maglev == now.maglev && old_range.count == count) return old_range;
   if (old_range.count != 0) ranges_.Give(old_range);
   if (want.empty()) return skiff_range{};
-  auto range = ranges_.Take(static_cast<uint32_t>(want.size()));
+  auto range = ranges_.Take(count);
+  if (!range && table != 0) {
+    LOG_WARNING("No room for a Maglev table; endpoints are chosen by a plain hash", {"endpoints", want.size()});
+    table = 0;
+    range = ranges_.Take(static_cast<uint32_t>(want.size()));
+  }
   if (!range) return absl::ResourceExhaustedError("out of slots for endpoints");
+  if (table != 0) want = Slots(now, state, table);
   for (uint32_t i = 0; i < range->count; i++) plan->slots.emplace_back(range->first + i, skiff_slot{want[i], now.id});
   return *range;
 }

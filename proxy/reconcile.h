@@ -24,6 +24,12 @@ struct ServiceChange {
   std::optional<ServiceModel> model;  // nothing: the service is gone
 };
 
+// How packets find endpoints of services that do not say it themselves.
+struct BalancingOptions {
+  bool maglev = false;
+  uint32_t table = 1021;  // places of a Maglev table, rounded up to a prime; more where a service has many endpoints
+};
+
 struct ApplyResult {
   size_t frontends_written = 0, frontends_deleted = 0, slots_written = 0, backends_written = 0, backends_removed = 0;
   bool udp_backend_removed = false;    // sockets connected to it must be moved
@@ -39,6 +45,9 @@ class Reconciler {
   StatusOr<ApplyResult> Apply(const std::vector<ServiceChange>& changes);
   // `all` is everything that there is.
   StatusOr<ApplyResult> ApplyAll(const std::vector<ServiceChange>& all);
+
+  // Before the first Apply.
+  void SetBalancing(BalancingOptions options) { balancing_ = options; }
 
   // The addresses on which NodePorts answer; true: only for sockets in the node's own network namespace. Takes effect
   // with the next Apply.
@@ -61,6 +70,7 @@ class Reconciler {
     uint32_t id = 0;
     uint8_t protocol = 0;
     Family family = Family::kIPv4;
+    bool maglev = false;
     skiff_range cluster = {}, local = {};
     std::vector<Backend> backends;  // sorted by address, port
     std::vector<std::pair<FrontendKey, skiff_frontend>> frontends;
@@ -84,6 +94,7 @@ class Reconciler {
   Status ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
                     Plan* plan);
   StatusOr<skiff_range> ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state, Plan* plan);
+  static std::vector<uint32_t> Slots(const Port& port, uint8_t state, uint32_t table);
   void DropPort(Port& port, Plan* plan);
   bool Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port);
   void Release(const FrontendKey& key, uint32_t port, Plan* plan);
@@ -92,6 +103,7 @@ class Reconciler {
   void Forget();
 
   BpfMaps& maps_;
+  BalancingOptions balancing_;
   bool needs_full_ = true;
   size_t backend_count_ = 0;
   IdAllocator service_ids_, backend_ids_;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "absl/strings/str_join.h"
 #include "bpf/objects.h"
@@ -40,6 +41,7 @@ StatusOr<std::string> ShowServices(BpfMaps& maps) {
   auto endpoints = [&](const skiff_frontend& f, const skiff_range& range) -> std::string {
     if (range.count == 0) return "refused";
     std::vector<std::string> out;
+    std::unordered_set<uint32_t> seen;  // a Maglev table names each endpoint many times
     for (uint32_t i = 0; i < range.count; i++) {
       uint32_t at = range.first + i;
       auto b = at < slots.size() ? backends.find(slots[at].backend) : backends.end();
@@ -47,6 +49,7 @@ StatusOr<std::string> ShowServices(BpfMaps& maps) {
         out.push_back("changing");  // read while it was being written
         continue;
       }
+      if (!seen.insert(b->first).second) continue;
       bool v6 = FamilyOf(b->second.address) == Family::kIPv6;
       out.push_back(
           absl::StrCat(v6 ? "[" : "", FormatAddress(b->second.address), v6 ? "]:" : ":", ntohs(b->second.port)));

@@ -43,6 +43,7 @@ class Syncer {
   size_t services() const { return services_.size(); }
   size_t slices() const { return slices_.size(); }
   const Reconciler& reconciler() const { return reconciler_; }
+  void SetBalancing(BalancingOptions options) { reconciler_.SetBalancing(options); }  // before the first Sync
 
  private:
   struct NoLocal {
