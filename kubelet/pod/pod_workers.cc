@@ -33,6 +33,7 @@ struct PodWorkers::Worker {
   std::optional<int64_t> grace;
   WaitReason failed;                             // why the kubelet ends it (deadline, eviction)
   std::optional<core::PodCondition> disruption;  // .. with this condition
+  bool evicted = false;
   std::map<std::string, WaitReason> reasons;
   std::map<std::string, WaitReason> later;  // shown at the next look
   int errors = 0;
@@ -197,6 +198,7 @@ bool PodWorkers::Evict(const std::string& uid, int64_t grace_seconds, WaitReason
   if (w.stopped || w.unknown || !w.failed.reason.empty()) return false;
   w.failed = std::move(why);
   w.disruption = std::move(condition);
+  w.evicted = true;
   w.grace = grace_seconds;
   w.terminate = true;
   w.interrupt->Stop();
@@ -238,6 +240,7 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   in.recursive_read_only = options_.recursive_read_only;
   in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
   if (!w.failed.reason.empty()) in.failure = &w.failed;
+  in.failure_last = w.evicted && !terminal;
   if (w.disruption) in.disruption = &*w.disruption;
   return GenerateStatus(in);
 }

@@ -268,8 +268,9 @@ TEST_F(PodWorkersTest, EvictedPodsFailOnceNothingRunsAnyMore) {
   ASSERT_TRUE(workers->Evict("u-1", 1, {"Evicted", "The node was low on resource: memory. "}, disruption));
   EXPECT_FALSE(workers->Evict("u-1", 1, {"Evicted", "again"}, std::nullopt));
   ASSERT_TRUE(Until([&] { return sink.written.back().phase() == "Failed"; }));
-  // Until then only readiness went; why it ends is told with the end.
+  // Nothing of it shows before the end.
   for (const auto& status : sink.written) {
+    EXPECT_EQ(FindCondition(status, "Ready")->reason() == "PodFailed", status.phase() == "Failed");
     EXPECT_EQ(FindCondition(status, "DisruptionTarget") != nullptr, status.phase() == "Failed");
   }
   EXPECT_THAT(runtime.calls, Contains("StopContainer c 2"));  // never less than two seconds

@@ -393,11 +393,12 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
     if (s.reason().empty()) s.clear_reason();
     if (s.message().empty()) s.clear_message();
   }
-  if (in.failure != nullptr) {
+  auto fail = [&] {
     s.set_phase("Failed");
     s.set_reason(in.failure->reason);
     s.set_message(in.failure->message);
-  }
+  };
+  if (in.failure != nullptr && !in.failure_last) fail();
   if (IsTerminalPhase(pod.status().phase())) s.set_phase(pod.status().phase());  // never left again
 
   if (in.set_ready) in.set_ready(pod, &s);
@@ -425,6 +426,7 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
       for (const std::string& ip : in.host_ips) s.add_podips()->set_ip(ip);
     }
   }
+  if (in.failure != nullptr && in.failure_last) fail();
   return s;
 }
 

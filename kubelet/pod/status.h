@@ -26,7 +26,10 @@ struct StatusInputs {
   bool terminal = false;                                       // all containers have ended and none will start
   const std::map<std::string, WaitReason>* reasons = nullptr;  // by container
   const WaitReason* failure = nullptr;                         // the kubelet ends the pod for this
-  const core::PodCondition* disruption = nullptr;              // .. with this condition (DisruptionTarget)
+  // The failure is told last: until all has ended the conditions are those of a pod that runs. (Evictions; a deadline
+  // shows in them at once.)
+  bool failure_last = false;
+  const core::PodCondition* disruption = nullptr;  // .. with this condition (DisruptionTarget)
   std::vector<std::string> host_ips;
   std::string runtime_name = "containerd";                      // the scheme of container ids
   bool recursive_read_only = false;                             // the runtime supports it

@@ -152,7 +152,7 @@ core::PodStatus StatusManager::Merge(const Pod& pod, const core::PodStatus& api,
   // The kubelet's own come in the order that is written; upstream keeps the API's foreign ones before them.
   std::stable_partition(merged.mutable_conditions()->begin(), merged.mutable_conditions()->end(),
                         [](const auto& c) { return !OwnCondition(c.type()); });
-  // A final phase is shown only when nothing runs any more; until then the pod is just not ready.
+  // A final phase is shown only when nothing runs any more; until then there are only the conditions.
   if (!IsTerminalPhase(api.phase()) && IsTerminalPhase(merged.phase())) {
     std::string reason = merged.phase() == "Failed" ? "PodFailed" : "PodCompleted";
     const bool may_run = may_run_ && may_run_(pod.metadata().uid());
@@ -168,6 +168,7 @@ core::PodStatus StatusManager::Merge(const Pod& pod, const core::PodStatus& api,
       } else {
         merged.set_message(api.message());
       }
+      return merged;
     }
     for (auto& c : *merged.mutable_conditions()) {
       if ((c.type() == "Ready" || c.type() == "ContainersReady") && c.status() != "False") {
