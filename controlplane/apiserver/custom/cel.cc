@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <deque>
 #include <map>
 
 #include <re2/re2.h>
@@ -50,6 +51,9 @@ using Kind = CelNode::Kind;
 
 constexpr int kMaxDepth = 100;
 constexpr int64_t kMaxSteps = 1'000'000;
+// Long chains are deep trees: these bounds keep evaluation, and taking a tree down, within the stack.
+constexpr size_t kMaxText = 8192;
+constexpr size_t kMaxNodes = 1000;
 
 constexpr std::string_view kFunctions[] = {"size", "int", "uint", "double", "string", "bool", "type"};
 constexpr std::string_view kMethods[] = {"size",       "startsWith", "endsWith", "contains", "matches", "lowerAscii",
@@ -84,8 +88,10 @@ class Parser {
   explicit Parser(std::string_view text) : text_(text) {}
 
   StatusOr<Node> Parse() {
+    if (text_.size() > kMaxText) return Bad("expression is too long");
     ASSIGN_OR_RETURN(Node root, Choice());
     Space();
+    if (nodes_ > kMaxNodes) return Bad("expression has too many parts");
     if (at_ < text_.size()) return Bad(absl::StrCat("unexpected '", std::string(text_.substr(at_, 10)), "'"));
     return root;
   }
@@ -124,13 +130,14 @@ class Parser {
     while (at_ < text_.size() && IsWord(text_[at_])) ++at_;
     return std::string(text_.substr(begin, at_ - begin));
   }
-  static Node Make(Kind kind, std::string text) {
+  Node Make(Kind kind, std::string text) {
+    ++nodes_;
     auto node = std::make_unique<CelNode>();
     node->kind = kind;
     node->text = std::move(text);
     return node;
   }
-  static Node Binary(std::string op, Node left, Node right) {
+  Node Binary(std::string op, Node left, Node right) {
     Node node = Make(Kind::kBinary, std::move(op));
     node->children.push_back(std::move(left));
     node->children.push_back(std::move(right));
@@ -401,6 +408,7 @@ class Parser {
   const std::string_view text_;
   size_t at_ = 0;
   int depth_ = 0;
+  size_t nodes_ = 0;
   bool uses_old_ = false;
   std::vector<std::string> variables_;
 };
@@ -416,19 +424,17 @@ class Evaluator {
     if (++steps_ > kMaxSteps) return Bad("validation failed due to running out of cost budget");
     switch (node.kind) {
       case Kind::kLiteral: return node.value;
-      case Kind::kName: {
-        for (auto it = names_.rbegin(); it != names_.rend(); ++it)
-          if (it->first == node.text) return it->second;
-        return Bad(absl::StrCat("no such attribute: ", node.text));
-      }
+      case Kind::kName:
       case Kind::kField: {
-        ASSIGN_OR_RETURN(json of, Run(*node.children[0]));
-        if (!of.is_object() || !of.contains(node.text)) return Bad(absl::StrCat("no such key: ", node.text));
-        return of[node.text];
+        json made;
+        ASSIGN_OR_RETURN(const json* found, Refer(node, &made));
+        steps_ += static_cast<int64_t>(found->size());
+        return *found;
       }
       case Kind::kHas: {
-        ASSIGN_OR_RETURN(json of, Run(*node.children[0]));
-        return of.is_object() && of.contains(node.text) && !of[node.text].is_null();
+        json made;
+        ASSIGN_OR_RETURN(const json* of, Refer(*node.children[0], &made));
+        return of->is_object() && of->contains(node.text) && !(*of)[node.text].is_null();
       }
       case Kind::kIndex: return Index(node);
       case Kind::kCall: return Call(node);
@@ -471,6 +477,22 @@ class Evaluator {
  private:
   static Status Bad(std::string_view why) { return InvalidArgument(std::string(why)); }
   static Status NoOverload() { return Bad("no such overload"); }
+
+  // Where a value stands, without copying what it is part of; what has no place is put into `made`.
+  StatusOr<const json*> Refer(const CelNode& node, json* made) {
+    if (node.kind == Kind::kName) {
+      for (auto it = names_.rbegin(); it != names_.rend(); ++it)
+        if (it->first == node.text) return &it->second;
+      return Bad(absl::StrCat("no such attribute: ", node.text));
+    }
+    if (node.kind == Kind::kField) {
+      ASSIGN_OR_RETURN(const json* of, Refer(*node.children[0], made));
+      if (!of->is_object() || !of->contains(node.text)) return Bad(absl::StrCat("no such key: ", node.text));
+      return &(*of)[node.text];
+    }
+    ASSIGN_OR_RETURN(*made, Run(node));
+    return made;
+  }
 
   StatusOr<json> Index(const CelNode& node) {
     ASSIGN_OR_RETURN(json of, Run(*node.children[0]));
@@ -694,7 +716,7 @@ class Evaluator {
     return NoOverload();
   }
 
-  std::vector<std::pair<std::string, json>> names_;
+  std::deque<std::pair<std::string, json>> names_;  // places stay while names are added
   int64_t steps_ = 0;
 };
 

@@ -144,6 +144,9 @@ TEST(Cel, WhatIsOutsideTheSubsetDoesNotCompile) {
   std::string deep;
   for (int i = 0; i < 5000; ++i) deep += "(";
   EXPECT_FALSE(CelProgram::Compile(deep).ok());
+  std::string chain = "self";
+  for (int i = 0; i < 2000; ++i) chain += ".a";
+  EXPECT_FALSE(CelProgram::Compile(chain).ok());
 }
 
 TEST(Cel, RulesAboutAChangeNeedAPast) {
