@@ -174,6 +174,10 @@ class Timeline:
                 self._keep(at + event.get("t", 0), order, folder, name, obj, obj.get("apiVersion"), obj.get("kind"))
             elif (event.get("event") or {}).get("type") == "DELETED" and obj.get("kind") in ("ConfigMap", "Pod"):
                 self.seen.append((at + event["t"], order, folder, name, self.kinds.key(obj), None))
+        for action in one.get("actionsMeanwhile") or []:
+            if action["method"] == "POST":
+                key, _ = self.kinds.target({"request": action})
+                self.made.setdefault(folder, set()).add(key)
         if request["method"] in ("POST", "PATCH") and response.get("status") == 201 and "dryRun" not in request["path"]:
             key, sub = self.kinds.target(one)
             if key and not sub:
@@ -208,6 +212,8 @@ class Timeline:
         """{key: object} as a folder's recordings began: what was seen last before them, else what is seen first in or after them
         and was not made by them."""
         begin, end = self.begin.get(folder, 0), self.end.get(folder, 0)
+        if folder == "06-watch":
+            end = begin + 1  # what comes later comes by what others do meanwhile
         out, gone = {}, set()
         for at, _, where, name, key, obj in self.seen:
             if at < begin:
