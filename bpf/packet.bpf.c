@@ -201,7 +201,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
   }
   struct choice c = {};
   bool placed = false, direct = false;
-  for (int i = 0; i < PICK_TRIES && !placed; i++) {
+  for (int i = 0; i < PICK_TRIES && !placed; i = next_try(i)) {
     int o = pick(&p, &c, pod, i);
     if (o == PASS) {
       if (known) {

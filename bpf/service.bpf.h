@@ -62,4 +62,12 @@ static __always_inline bool in_source_ranges(__u32 service, const struct skiff_a
   return bpf_map_lookup_elem(&source_ranges, &range) != 0;
 }
 
+/* The step of a loop. Linux 6.1 refuses a loop whose end falls through to its head (clang lays out some so); it may
+ * jump there, if only to the next instruction. */
+static __always_inline int next_try(int i) {
+  i++;
+  asm volatile("goto +0" : "+r"(i));
+  return i;
+}
+
 #endif
