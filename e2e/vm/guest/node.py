@@ -20,7 +20,7 @@ IP = "192.0.2.10"
 NAME = "vm"
 CGROUP = "/sys/fs/cgroup"
 # Emulated processors, shared with whatever else the host does.
-PATIENCE = 120
+PATIENCE = 240
 
 def read(path):
     with open(path, encoding="utf-8", errors="replace") as f:
