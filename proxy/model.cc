@@ -185,7 +185,8 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
       }
       if (port.node_port != 0) add(NodePortKey(family, port.node_port, port.protocol), external);
       if (service.external_local && any && !local) {
-        // As upstream: no answer. The load balancer has not noticed yet, and the client tries again.
+        // Upstream does not answer: the load balancer has not noticed yet, and the client tries again. The packet
+        // programs do not look at this mark yet; they refuse.
         for (size_t i = internal_count; i < p.frontends.size(); i++)
           p.frontends[i].flags |= SKIFF_FRONTEND_OUTSIDE_DROP;
       }
