@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "api/selector.h"
 #include "controlplane/controllers/pods.h"
+#include "k8s/io/api/core/v1/persistent_volume.pb.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -303,6 +304,43 @@ std::string WhyUnschedulable(const core::Pod& pod, size_t nodes, const std::vect
   if (helpless > 0) preemption.insert(absl::StrCat(helpless, " Preemption is not helpful for scheduling"));
   absl::StrAppend(&out, "0/", nodes, " nodes are available: ", absl::StrJoin(preemption, ", "), ".");
   return out;
+}
+
+std::string ClaimName(const core::Pod& pod, const core::Volume& volume) {
+  const auto& source = volume.volumesource();
+  if (source.has_persistentvolumeclaim()) return source.persistentvolumeclaim().claimname();
+  return source.has_ephemeral() ? absl::StrCat(pod.metadata().name(), "-", volume.name()) : "";
+}
+
+std::string ClaimProblem(const core::Pod& pod, const core::Volume& volume, const core::PersistentVolumeClaim* claim) {
+  const std::string name = ClaimName(pod, volume);
+  const bool ephemeral = volume.volumesource().has_ephemeral();
+  if (claim == nullptr) {
+    if (!ephemeral) return absl::StrCat("persistentvolumeclaim \"", name, "\" not found");
+    return absl::StrCat("waiting for ephemeral volume controller to create the persistentvolumeclaim \"", name, "\"");
+  }
+  if (claim->status().phase() == "Lost") {
+    return absl::StrCat("persistentvolumeclaim \"", name, "\" bound to non-existent persistentvolume \"",
+                        claim->spec().volumename(), "\"");
+  }
+  if (claim->metadata().has_deletiontimestamp()) {
+    return absl::StrCat("persistentvolumeclaim \"", name, "\" is being deleted");
+  }
+  if (ephemeral) {
+    bool ours = false;
+    for (const auto& owner : claim->metadata().ownerreferences()) ours = ours || owner.uid() == pod.metadata().uid();
+    if (!ours) {
+      return absl::StrCat("PVC ", claim->metadata().namespace_(), "/", name, " was not created for pod ",
+                          pod.metadata().namespace_(), "/", pod.metadata().name(), " (pod is not owner)");
+    }
+  }
+  if (claim->spec().volumename().empty()) return "pod has unbound immediate PersistentVolumeClaims";
+  return "";
+}
+
+std::string WhyClaimBlocks(size_t nodes, std::string_view problem) {
+  // Upstream ends with what its next step says of a state that this one did not leave it.
+  return absl::StrCat("0/", nodes, " nodes are available: ", problem, ". not found");
 }
 
 }  // namespace skiff::controlplane

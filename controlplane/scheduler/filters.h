@@ -33,6 +33,13 @@ int64_t BalancedAllocation(const Amounts& used, const Amounts& request, const Am
 // "0/2 nodes are available: 1 Insufficient cpu, 1 Too many pods. no new claims to deallocate, preemption: ...".
 std::string WhyUnschedulable(const core::Pod& pod, size_t nodes, const std::vector<Verdict>& verdicts);
 
+// Why a pod waits for one of its claims, looked up as `claim` (null: there is none): "persistentvolumeclaim "data" not
+// found", "pod has unbound immediate PersistentVolumeClaims", ..; "" when it does not wait.
+std::string ClaimName(const core::Pod& pod, const core::Volume& volume);  // "": the volume has none
+std::string ClaimProblem(const core::Pod& pod, const core::Volume& volume, const core::PersistentVolumeClaim* claim);
+// What a pod's condition says when no node was looked at because of `problem`.
+std::string WhyClaimBlocks(size_t nodes, std::string_view problem);
+
 }  // namespace skiff::controlplane
 
 #endif  // SKIFF_CONTROLPLANE_SCHEDULER_FILTERS_H_

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "api/quantity.h"
+#include "k8s/io/api/core/v1/persistent_volume.pb.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -242,6 +243,30 @@ TEST(FiltersTest, WordsOfAFailure) {
       WhyUnschedulable(pod, 1, {{{"Insufficient cpu", "Too many pods"}, true}}),
       "0/1 nodes are available: 1 Insufficient cpu, 1 Too many pods. no new claims to deallocate, preemption: 0/1 "
       "nodes are available: 1 No preemption victims found for incoming pod.");
+}
+
+TEST(FiltersTest, WordsOfAClaim) {
+  const auto pod = Pod("p");
+  core::Volume plain, named, own;
+  plain.mutable_volumesource()->mutable_emptydir();
+  named.mutable_volumesource()->mutable_persistentvolumeclaim()->set_claimname("nope");
+  own.set_name("v");
+  own.mutable_volumesource()->mutable_ephemeral();
+  EXPECT_EQ(ClaimName(*pod, plain), "");
+  EXPECT_EQ(ClaimName(*pod, own), "p-v");
+  // As recorded.
+  EXPECT_EQ(WhyClaimBlocks(1, ClaimProblem(*pod, named, nullptr)),
+            "0/1 nodes are available: persistentvolumeclaim \"nope\" not found. not found");
+  EXPECT_EQ(ClaimProblem(*pod, own, nullptr),
+            "waiting for ephemeral volume controller to create the persistentvolumeclaim \"p-v\"");
+  core::PersistentVolumeClaim claim;
+  claim.mutable_metadata()->set_namespace_("ns");
+  EXPECT_EQ(ClaimProblem(*pod, named, &claim), "pod has unbound immediate PersistentVolumeClaims");
+  EXPECT_EQ(ClaimProblem(*pod, own, &claim), "PVC ns/p-v was not created for pod ns/p (pod is not owner)");
+  claim.mutable_spec()->set_volumename("pv");
+  EXPECT_EQ(ClaimProblem(*pod, named, &claim), "");
+  claim.mutable_metadata()->mutable_deletiontimestamp();
+  EXPECT_EQ(ClaimProblem(*pod, named, &claim), "persistentvolumeclaim \"nope\" is being deleted");
 }
 
 TEST(ScoresTest, PrefersTheEmptierTheBalancedAndTheOneWithoutEqualPods) {

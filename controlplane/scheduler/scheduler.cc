@@ -15,6 +15,7 @@
 #include "controlplane/controllers/pods.h"
 #include "controlplane/scheduler/filters.h"
 #include "controlplane/scheduler/node_info.h"
+#include "k8s/io/api/core/v1/persistent_volume.pb.h"
 #include "k8s/io/api/core/v1/reference.pb.h"
 
 namespace skiff::controlplane {
@@ -24,6 +25,7 @@ using std::chrono::seconds;
 
 constexpr seconds kFirstBackoff{1};
 constexpr seconds kMostBackoff{10};
+constexpr seconds kClaimsAgain{5};              // claims are not watched: few pods wait for one
 constexpr std::chrono::minutes kFlushAfter{5};  // what could not be placed is tried again even if nothing changed
 
 std::string HostName() {
@@ -110,7 +112,9 @@ class Scheduler {
     SteadyTime backoff_until{};
     int attempts = 0;
     bool unschedulable = false;
-    bool binding = false;
+    bool binding = false;  // or its claims are being looked up
+    bool claims_ready = false;
+    std::string problem;  // with its claims, as last told
   };
 
   static bool Before(const Waiting& a, const Waiting& b) {
@@ -204,6 +208,13 @@ class Scheduler {
 
   void Schedule(const std::string& key, Waiting& waiting) {
     const core::Pod& pod = *waiting.pod;
+    if (!waiting.claims_ready && std::any_of(pod.spec().volumes().begin(), pod.spec().volumes().end(),
+                                             [&](const auto& v) { return !ClaimName(pod, v).empty(); })) {
+      waiting.binding = true;
+      group_.Spawn("claims", LookAtClaims(key, waiting.pod));
+      return;
+    }
+    waiting.claims_ready = false;
     const PodNeeds needs = NeedsOf(pod);
     std::vector<Verdict> verdicts;
     std::vector<std::pair<const std::string*, const NodeInfo*>> feasible;
@@ -226,6 +237,36 @@ class Scheduler {
     state_.Place(waiting.pod, node);  // assumed; the cache confirms it, or Bind takes it back
     waiting.binding = true;
     group_.Spawn("bind", Bind(key, waiting.pod, node));
+  }
+
+  Task<void> LookAtClaims(std::string key, PodPtr pod) {
+    std::string problem;
+    for (const auto& volume : pod->spec().volumes()) {
+      const std::string name = ClaimName(*pod, volume);
+      if (name.empty()) continue;
+      const auto claim = co_await rest_->Get<core::PersistentVolumeClaim>(pod->metadata().namespace_(), name);
+      if (co_await IsCancelled()) co_return;
+      if (!claim.ok() && !absl::IsNotFound(claim.status())) {
+        problem = std::string(claim.status().message());
+      } else {
+        problem = ClaimProblem(*pod, volume, claim.ok() ? &*claim : nullptr);
+      }
+      if (!problem.empty()) break;
+    }
+    const auto found = waiting_.find(key);
+    if (found == waiting_.end() || found->second.pod->metadata().uid() != pod->metadata().uid()) co_return;
+    Waiting& waiting = found->second;
+    waiting.binding = false;
+    if (problem.empty()) {
+      waiting.claims_ready = true;
+    } else {
+      if (problem != waiting.problem) {
+        Fail(key, waiting, "Unschedulable", WhyClaimBlocks(state_.node_count(), problem));
+      }
+      waiting.not_before = rest_->clock().Steady() + kClaimsAgain;
+    }
+    waiting.problem = std::move(problem);
+    wakeup_.Notify();
   }
 
   const std::string* Choose(const core::Pod& pod, const PodNeeds& needs,
