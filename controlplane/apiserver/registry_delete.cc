@@ -81,9 +81,16 @@ Grace BeginGrace(const Kind& kind, const Context& context, const metav1::DeleteO
     if (!meta.has_deletiongraceperiodseconds()) return Grace::kNone;
     if (!wanted || *wanted >= meta.deletiongraceperiodseconds()) return Grace::kPending;
     const int64_t begun = meta.deletiontimestamp().seconds() - meta.deletiongraceperiodseconds();
-    meta.mutable_deletiontimestamp()->set_seconds(begun + *wanted);
-    meta.set_deletiongraceperiodseconds(*wanted);
+    const metav1::Time now = api::ToTime(context.now);
     *seconds = *wanted;
+    if (begun + *wanted < now.seconds()) {
+      // All of it has passed. One that is not zero stays a graceful deletion, which its agent completes.
+      *meta.mutable_deletiontimestamp() = now;
+      if (*wanted != 0) *seconds = 1;
+    } else {
+      meta.mutable_deletiontimestamp()->set_seconds(begun + *wanted);
+    }
+    meta.set_deletiongraceperiodseconds(*seconds);
     return Grace::kStarted;
   }
   const auto period = kind.strategy->GracePeriod(*object, wanted);
