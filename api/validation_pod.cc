@@ -20,6 +20,43 @@ using Names = std::set<std::string>;
 
 // ---- the pod ----
 
+// Segments of lower-case letters, digits, and - _ inside, joined by dots or slashes.
+bool IsSysctlName(std::string_view name) {
+  if (name.empty() || name.size() > 253) return false;
+  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  bool begin = true, end = false;  // of a segment
+  for (char c : name) {
+    if (c == '.' || c == '/') {
+      if (!end) return false;
+      begin = true, end = false;
+    } else if (alnum(c)) {
+      begin = false, end = true;
+    } else if ((c == '-' || c == '_') && !begin) {
+      end = false;
+    } else {
+      return false;
+    }
+  }
+  return end;
+}
+
+void ValidateSysctls(const core::PodSecurityContext& context, const Path& path, FieldErrors* errors) {
+  std::set<std::string> names;
+  for (int i = 0; i < context.sysctls_size(); ++i) {
+    const std::string& name = context.sysctls(i).name();
+    const Path at = path.Index(i).Child("name");
+    if (name.empty()) {
+      errors->Required(at);
+    } else if (!IsSysctlName(name)) {
+      errors->Invalid(at, name,
+                      "must have at most 253 characters and match regex "
+                      "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
+    } else if (!names.insert(name).second) {
+      errors->Duplicate(at, name);
+    }
+  }
+}
+
 void ValidateTolerations(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
   for (int i = 0; i < spec.tolerations_size(); ++i) {
     const auto& t = spec.tolerations(i);
@@ -74,6 +111,7 @@ void ValidateSpec(const core::PodSpec& spec, const Path& path, FieldErrors* erro
   id(spec.securitycontext().has_runasuser(), spec.securitycontext().runasuser(), "runAsUser");
   id(spec.securitycontext().has_runasgroup(), spec.securitycontext().runasgroup(), "runAsGroup");
   id(spec.securitycontext().has_fsgroup(), spec.securitycontext().fsgroup(), "fsGroup");
+  ValidateSysctls(spec.securitycontext(), context.Child("sysctls"), errors);
   if (spec.dnspolicy() == "None" && spec.dnsconfig().nameservers().empty()) {
     const Path config = path.Child("dnsConfig");
     errors->Required(spec.has_dnsconfig() ? config.Child("nameservers") : path.Child("dnsConfig"),

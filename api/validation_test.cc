@@ -156,5 +156,23 @@ TEST(Validation, MetadataUpdates) {
   EXPECT_EQ(ToStatusMessage(status).details().causes_size(), 2);  // reported twice, as upstream does
 }
 
+TEST(Validation, NamesOfSysctls) {
+  k8s::io::api::core::v1::Pod pod;
+  pod.mutable_spec()->add_containers()->set_name("c");
+  pod.mutable_spec()->mutable_containers(0)->set_image("i");
+  pod.mutable_metadata()->set_name("p");
+  pod.mutable_metadata()->set_namespace_("n");
+  SetDefaults(&pod);
+  auto* sysctl = pod.mutable_spec()->mutable_securitycontext()->add_sysctls();
+  for (const char* good : {"kernel.shm_rmid_forced", "net/ipv4/ip_unprivileged_port_start", "a-b.c_d"}) {
+    sysctl->set_name(good);
+    EXPECT_TRUE(ValidateCreate(Object::Of(pod)).ok()) << good;
+  }
+  for (const char* bad : {"foo-", "bar..", "_a", ".a", "A.b", ""}) {
+    sysctl->set_name(bad);
+    EXPECT_FALSE(ValidateCreate(Object::Of(pod)).ok()) << bad;
+  }
+}
+
 }  // namespace
 }  // namespace skiff::api
