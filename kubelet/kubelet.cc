@@ -197,7 +197,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     if (found == nullptr) return NotFound("RuntimeClass \"", name, "\" not found");
     return found->handler();
   };
-  hooks.sandbox_ready = [this](const Pod& pod, const PodState& state) { workers_->SandboxReady(pod, state); };
+  hooks.sandbox_ready = [this](const Pod& pod) { workers_->SandboxReady(pod); };
   hooks.container_stopped = [this](const std::string& id) { probes_->Forget(ContainerUrl(id)); };
   hooks.probes = [this](ProbeKind kind, const std::string& id) { return probes_->Get(kind, ContainerUrl(id)); };
   pod_runtime_ = std::make_unique<PodRuntime>(executor_, *runtime_, *cache_, clock_, *objects_, *volumes_, *events_,

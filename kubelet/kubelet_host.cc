@@ -101,7 +101,9 @@ Task<StatusOr<ProbeHost::ExecResult>> Kubelet::ExecSync(std::string container_id
   co_return out;
 }
 
-void Kubelet::ProbeChanged(const std::string& uid, const std::string&, ProbeKind, ProbeResult) { workers_->Wake(uid); }
+void Kubelet::ProbeChanged(const std::string& uid, const std::string& container, ProbeKind kind, ProbeResult result) {
+  workers_->ProbeChanged(uid, container, kind, result);
+}
 
 void Kubelet::ProbeEvent(const Pod& pod, const std::string& container, std::string_view type, std::string_view reason,
                          std::string_view message) {

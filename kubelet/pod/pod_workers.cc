@@ -238,6 +238,7 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   if (hooks_.host_ips) in.host_ips = hooks_.host_ips();
   in.runtime_name = options_.runtime_name;
   in.recursive_read_only = options_.recursive_read_only;
+  in.cgroup_limits = [this](const Pod& p) { return cgroups_.ReadPod(p); };
   in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
   if (!w.failed.reason.empty()) in.failure = &w.failed;
   in.failure_last = w.evicted && !terminal;
@@ -245,10 +246,29 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   return GenerateStatus(in);
 }
 
-void PodWorkers::SandboxReady(const Pod& pod, const PodState& state) {
+void PodWorkers::SandboxReady(const Pod& pod) {
   auto it = workers_.find(pod.metadata().uid());
   if (it == workers_.end()) return;
-  statuses_.Set(pod, Generate(*it->second, pod, state, false));
+  const core::PodStatus* before = statuses_.Get(it->first);
+  core::PodStatus status = before != nullptr ? *before : pod.status();
+  MarkSandboxReady(pod, &status);
+  statuses_.Set(pod, std::move(status));
+}
+
+void PodWorkers::ProbeChanged(const std::string& uid, const std::string& container, ProbeKind kind,
+                              ProbeResult result) {
+  // Told at once, before the sync that follows: a state that lasts only until the next probe is seen as well.
+  auto it = workers_.find(uid);
+  const core::PodStatus* before = statuses_.Get(uid);
+  if (it != workers_.end() && before != nullptr && kind != ProbeKind::kLiveness) {
+    core::PodStatus status = *before;
+    const bool good = result == ProbeResult::kSuccess;
+    if (kind == ProbeKind::kStartup ? ApplyStarted(container, good, &status)
+                                    : ApplyReadiness(*it->second->pod, container, good, &status)) {
+      statuses_.Set(*it->second->pod, std::move(status));
+    }
+  }
+  Wake(uid);
 }
 
 bool PodWorkers::Overdue(const Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const {
@@ -362,6 +382,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   probes_.AddPod(pod);
 
   auto result = co_await runtime_.Sync(pod, state, w->interrupt);
+  if (w->interrupt->stopped()) co_return out;
   for (const auto& name : result.started) w->reasons.erase(name);
   bool show = false, crash_loop = false, pull_failed = false;
   for (auto& [name, reason] : result.failures) {

@@ -76,7 +76,8 @@ class PodWorkers {
   // Every pod's uid that still has something on this node.
   std::set<std::string> Known() const;
   size_t size() const { return workers_.size(); }
-  void SandboxReady(const Pod& pod, const PodState& state);
+  void SandboxReady(const Pod& pod);
+  void ProbeChanged(const std::string& uid, const std::string& container, ProbeKind kind, ProbeResult result);
 
   // Ends a pod for good, whatever its source says: phase Failed with this reason, its containers get `grace_seconds`.
   // False when it is over already, or is being ended so.

@@ -98,7 +98,7 @@ class PodWorkersTest : public ::testing::Test {
     options.dns.resolv_conf = "";
     PodRuntimeHooks hooks;
     hooks.probes = [](ProbeKind, const std::string&) { return ProbeResult::kUnknown; };
-    hooks.sandbox_ready = [this](const Pod& pod, const PodState& state) { workers->SandboxReady(pod, state); };
+    hooks.sandbox_ready = [this](const Pod& pod) { workers->SandboxReady(pod); };
     pods = std::make_unique<PodRuntime>(loop.get_executor(), runtime, cache, clock, objects, volumes, events, options,
                                         std::move(hooks));
     PodWorkersHooks worker_hooks;

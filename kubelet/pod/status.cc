@@ -371,7 +371,11 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
   for (const auto& e : pod.spec().ephemeralcontainers()) *ephemeral.Add() = AsContainer(e);
   ConvertAll(in, ephemeral, old.ephemeralcontainerstatuses(), ContainerKind::kEphemeral,
              s.mutable_ephemeralcontainerstatuses());
-  *s.mutable_resources() = PodLevelResources(pod);
+  if (pod.status().phase() == "Running" && in.cgroup_limits) {
+    *s.mutable_resources() = RunningPodResources(pod, old, in.cgroup_limits(pod));
+  } else {
+    *s.mutable_resources() = PodLevelResources(pod);
+  }
   *s.mutable_allocatedresources() = PodRequests(pod);
 
   // `started` of running containers counts for the phase.
@@ -428,6 +432,48 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
   }
   if (in.failure != nullptr && in.failure_last) fail();
   return s;
+}
+
+namespace {
+
+core::ContainerStatus* Running(std::string_view container, core::PodStatus* status) {
+  for (auto* list : {status->mutable_initcontainerstatuses(), status->mutable_containerstatuses()}) {
+    for (auto& s : *list) {
+      if (s.name() == container && s.state().has_running()) return &s;
+    }
+  }
+  return nullptr;
+}
+
+void SetCondition(core::PodCondition condition, core::PodStatus* status) {
+  for (auto& c : *status->mutable_conditions()) {
+    if (c.type() != condition.type()) continue;
+    c = std::move(condition);
+    return;
+  }
+  *status->add_conditions() = std::move(condition);
+}
+
+}  // namespace
+
+bool ApplyReadiness(const Pod& pod, std::string_view container, bool ready, core::PodStatus* status) {
+  core::ContainerStatus* s = Running(container, status);
+  if (s == nullptr || s->ready() == ready) return false;
+  s->set_ready(ready);
+  SetCondition(Ready(pod, *status), status);
+  SetCondition(ContainersReady(pod, *status, "ContainersReady"), status);
+  return true;
+}
+
+bool ApplyStarted(std::string_view container, bool started, core::PodStatus* status) {
+  core::ContainerStatus* s = Running(container, status);
+  if (s == nullptr || (s->has_started() && s->started() == started)) return false;
+  s->set_started(started);
+  return true;
+}
+
+void MarkSandboxReady(const Pod& pod, core::PodStatus* status) {
+  SetCondition(Condition(pod, "PodReadyToStartContainers", true), status);
 }
 
 void CarryOver(const Pod& pod, const core::PodStatus& before, WallTime now, core::PodStatus* status) {

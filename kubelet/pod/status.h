@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "kubelet/pod/types.h"
+#include "kubelet/resources/pod_cgroup_limits.h"
 #include "kubelet/runtime/pod_state.h"
 
 namespace skiff::kubelet {
@@ -33,6 +34,7 @@ struct StatusInputs {
   std::vector<std::string> host_ips;
   std::string runtime_name = "containerd";                      // the scheme of container ids
   bool recursive_read_only = false;                             // the runtime supports it
+  std::function<PodCgroupLimits(const Pod&)> cgroup_limits;     // empty: not known
   std::function<void(const Pod&, core::PodStatus*)> set_ready;  // fills ready and started (the prober)
 };
 
@@ -44,6 +46,13 @@ std::string_view ComputePhase(const Pod& pod, const core::PodStatus& status, boo
 // What a status becomes when it is taken over from the one before: transition times kept where nothing changed, the
 // start time set once, ready conditions marked when the pod has failed.
 void CarryOver(const Pod& pod, const core::PodStatus& before, WallTime now, core::PodStatus* status);
+
+// What a probe of a running container says, put into a status at once: `ready` or `started`, and the conditions that
+// follow from it. False when that changes nothing.
+bool ApplyReadiness(const Pod& pod, std::string_view container, bool ready, core::PodStatus* status);
+bool ApplyStarted(std::string_view container, bool started, core::PodStatus* status);
+// PodReadyToStartContainers becomes True, ahead of everything else that a new sandbox changes.
+void MarkSandboxReady(const Pod& pod, core::PodStatus* status);
 
 // The status of a pod that is over for good: containers that never ended get ContainerStatusUnknown, the phase becomes
 // final.

@@ -1,5 +1,6 @@
 #include "kubelet/pod/status.h"
 
+#include "api/quantity.h"
 #include "gtest/gtest.h"
 #include "kubelet/pod/pod_testing.h"
 
@@ -55,6 +56,58 @@ TEST(Status, ANewPodWaits) {
   std::string order;
   for (const auto& c : s.conditions()) absl::StrAppend(&order, c.type(), " ");
   EXPECT_EQ(order, "PodReadyToStartContainers Initialized Ready ContainersReady PodScheduled ");
+}
+
+TEST(Status, AReadySandboxIsToldBeforeItsAddress) {
+  core::PodStatus s = Generate(MakePod({"c"}), PodState());
+  MarkSandboxReady(MakePod({"c"}), &s);
+  EXPECT_EQ(ConditionText(s, "PodReadyToStartContainers"), "True");
+  EXPECT_EQ(s.conditions(0).observedgeneration(), 1);
+  EXPECT_EQ(s.conditions_size(), 5);
+  EXPECT_TRUE(s.podip().empty());
+}
+
+TEST(Status, ProbesChangeOneContainerAndWhatFollows) {
+  core::PodStatus s;
+  auto* c = s.add_containerstatuses();
+  c->set_name("c");
+  EXPECT_FALSE(ApplyStarted("c", true, &s));  // it does not run
+  EXPECT_FALSE(ApplyReadiness(MakePod({"c"}), "c", true, &s));
+  c->mutable_state()->mutable_running();
+  EXPECT_TRUE(ApplyStarted("c", true, &s));
+  EXPECT_FALSE(ApplyStarted("c", true, &s));
+  EXPECT_TRUE(ApplyReadiness(MakePod({"c"}), "c", true, &s));
+  EXPECT_EQ(ConditionText(s, "Ready"), "True");
+  EXPECT_EQ(ConditionText(s, "ContainersReady"), "True");
+  EXPECT_TRUE(ApplyReadiness(MakePod({"c"}), "c", false, &s));
+  EXPECT_EQ(ConditionText(s, "Ready"), "False/ContainersNotReady");
+}
+
+TEST(Status, ResourcesAreTheCgroupsOnceTheApiServerKnowsThatThePodRuns) {
+  Pod pod = MakePod({"c"});
+  (*pod.mutable_spec()->mutable_containers(0)->mutable_resources()->mutable_requests())["memory"] =
+      api::Quantity::Of("64Mi").ToProto();
+  const core::PodStatus old;
+  const PodState state;
+  StatusInputs in;
+  in.pod = &pod;
+  in.old_status = &old;
+  in.state = &state;
+  in.cgroup_limits = [](const Pod&) { return PodCgroupLimits{51, -1, 100000, 9223372036854771712}; };
+  auto text = [](const core::PodStatus& s, bool limit, const char* name) {
+    const auto& list = limit ? s.resources().limits() : s.resources().requests();
+    auto it = list.find(name);
+    return it == list.end() ? "" : api::Quantity::Of(it->second).ToString();
+  };
+  core::PodStatus s = GenerateStatus(in);
+  EXPECT_EQ(text(s, true, "memory"), "");
+  EXPECT_EQ(text(s, false, "memory"), "64Mi");
+  pod.mutable_status()->set_phase("Running");
+  s = GenerateStatus(in);
+  EXPECT_EQ(text(s, true, "memory"), "9007199254740988Ki");  // as recorded on cgroup v1
+  EXPECT_EQ(text(s, false, "memory"), "64Mi");
+  EXPECT_EQ(text(s, false, "cpu"), "50m");
+  EXPECT_EQ(text(s, true, "cpu"), "");
 }
 
 TEST(Status, ARunningPodIsReady) {

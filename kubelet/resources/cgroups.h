@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "kubelet/resources/cgroup_names.h"
+#include "kubelet/resources/pod_cgroup_limits.h"
 #include "kubelet/resources/pod_resources.h"
 #include "kubelet/resources/systemd_slices.h"
 
@@ -36,6 +37,7 @@ class Cgroups {
   Status LimitReserved(const std::string& name, const CgroupResources& resources);
   Status MakePod(const Pod& pod);  // makes or brings up to date
   bool PodExists(const Pod& pod) const;
+  PodCgroupLimits ReadPod(const Pod& pod) const;
   // Removes a pod's cgroups of whatever class; kills what is left in them first. Idempotent.
   Status RemovePod(std::string_view uid);
   std::set<std::string> PodsOnDisk() const;

@@ -1,58 +1,48 @@
 #include "kubelet/runtime/hooks.h"
 
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/go_text.h"
-#include "base/http_client.h"
+#include "kubelet/probe/probe_action.h"
 
 namespace skiff::kubelet {
 namespace {
 
 namespace cri_v1 = ::runtime::v1;
 
-StatusOr<int> PortOf(const k8s::io::apimachinery::pkg::util::intstr::IntOrString& port, const core::Container& c) {
-  if (port.type() == 0) return port.intval();
-  for (const auto& p : c.ports()) {
-    if (p.name() == port.strval()) return p.containerport();
-  }
-  int n = 0;
-  if (absl::SimpleAtoi(port.strval(), &n)) return n;
-  return InvalidArgument("couldn't find port: ", port.strval());
-}
+// The hook's own limit is the grace period, which the caller keeps.
+constexpr std::chrono::hours kHookTimeout{24};
 
-Task<Status> HttpHook(HookTarget target, core::HTTPGetAction get) {
-  std::string host = get.host().empty() ? target.pod_ip : get.host();
-  if (host.empty()) co_return Unavailable("failed to find networking container");
-  CO_ASSIGN_OR_RETURN(int port, PortOf(get.port(), target.container));
-  std::string authority =
-      host.find(':') == std::string::npos ? absl::StrCat(host, ":", port) : absl::StrCat("[", host, "]:", port);
-  auto executor = co_await asio::this_coro::executor;
-  std::shared_ptr<TlsClientConfig> tls;
-  if (get.scheme() == "HTTPS") {
-    TlsClientConfig::Options options;
-    options.insecure_skip_verify = true;  // upstream does not verify what a pod serves itself
-    CO_ASSIGN_OR_RETURN(tls, TlsClientConfig::Make(options));
+Task<Status> HttpHook(HookTarget target, core::HTTPGetAction get, std::function<void(std::string)> warn) {
+  if (get.host().empty() && target.pod_ip.empty()) co_return Unavailable("failed to find networking container");
+  // Any answer is fine.
+  auto answer = co_await HttpGet(get, target.container, target.pod_ip, "lifecycle", kHookTimeout);
+  if (answer.ok() || !absl::StrContains(answer.status().message(), "server gave HTTP response to HTTPS client")) {
+    co_return answer.status();
   }
-  http::ClientOptions options;
-  options.keep_alive = false;
-  options.reset_on_close = true;
-  http::Client client(executor, authority, tls, options);
-  http::ClientRequest request;
-  request.target = get.path().empty() ? "/" : get.path();
-  if (request.target[0] != '/') request.target = "/" + request.target;
-  request.headers.Set("User-Agent", "kube-lifecycle/1.36");
-  request.headers.Set("Accept", "*/*");
-  for (const auto& header : get.httpheaders()) request.headers.Set(header.name(), header.value());
-  auto answer = co_await client.Do(std::move(request));  // any answer is fine
-  co_return answer.status();
+  // Older hooks said HTTPS and meant HTTP.
+  get.set_scheme("HTTP");
+  auto headers = std::move(*get.mutable_httpheaders());
+  get.clear_httpheaders();
+  for (auto& header : headers) {
+    if (!absl::EqualsIgnoreCase(header.name(), "Authorization")) *get.add_httpheaders() = std::move(header);
+  }
+  auto plain = co_await HttpGet(get, target.container, target.pod_ip, "lifecycle", kHookTimeout);
+  if (!plain.ok()) co_return absl::IsCancelled(plain.status()) ? plain.status() : answer.status();
+  CO_ASSIGN_OR_RETURN(int port, ResolvePort(get.port(), target.container));
+  warn(absl::StrCat("request to HTTPS lifecycle hook ",
+                    JoinHostPort(get.host().empty() ? target.pod_ip : get.host(), port),
+                    " got HTTP response, retry with HTTP succeeded"));
+  co_return absl::OkStatus();
 }
 
 }  // namespace
 
 std::string Quoted(std::string_view text) { return GoQuote(text); }
 
-Task<Status> RunHook(cri::Runtime& runtime, Clock& clock, HookTarget target, core::LifecycleHandler handler) {
+Task<Status> RunHook(cri::Runtime& runtime, Clock& clock, HookTarget target, core::LifecycleHandler handler,
+                     std::function<void(std::string)> warn) {
   std::string where = absl::StrCat(" for Container \"", target.container.name(), "\" in Pod \"", FormatPod(*target.pod),
                                    "\" failed - error: ");
   if (handler.has_exec()) {
@@ -71,7 +61,7 @@ Task<Status> RunHook(cri::Runtime& runtime, Clock& clock, HookTarget target, cor
     co_return Internal("Exec lifecycle hook ([", command, "])", where, error, ", message: ", Quoted(output));
   }
   if (handler.has_httpget()) {
-    Status status = co_await HttpHook(target, handler.httpget());
+    Status status = co_await HttpHook(target, handler.httpget(), std::move(warn));
     if (status.ok() || absl::IsCancelled(status)) co_return status;
     co_return Internal("HTTP lifecycle hook (", handler.httpget().path(), ")", where, status.message());
   }

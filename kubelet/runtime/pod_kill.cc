@@ -59,7 +59,8 @@ Task<Status> PodRuntime::KillContainer(PodPtr pod, std::string id, core::Contain
   if (container.lifecycle().has_prestop() && grace > 0) {
     HookTarget target{pod, container, id, pod_ip};
     Status hook = co_await WithTimeout(std::chrono::seconds(grace), "preStop hook",
-                                       RunHook(runtime_, clock_, target, container.lifecycle().prestop()));
+                                       RunHook(runtime_, clock_, target, container.lifecycle().prestop(),
+                                               [this, pod](std::string text) { HookFellBack(*pod, text); }));
     if (absl::IsCancelled(hook)) co_return hook;
     if (!hook.ok()) {
       LOG_ERROR(hook, "PreStop hook failed", {"pod", PodKey(*pod)}, {"container", container.name()});

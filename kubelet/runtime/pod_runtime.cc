@@ -69,6 +69,10 @@ client::ObjectReference PodRuntime::ContainerReference(const Pod& pod, std::stri
   return client::ReferenceTo(pod, absl::StrCat("spec.", list, "{", container, "}"));
 }
 
+void PodRuntime::HookFellBack(const Pod& pod, const std::string& text) {
+  events_.Record(pod, client::kWarning, "LifecycleHTTPFallback", text);
+}
+
 void PodRuntime::Forget(const std::string& uid) {
   crashes_.Forget(uid + "/");
   images_.ForgetPod(uid);
@@ -196,8 +200,8 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     crashes_.Next(key, ended);
   }
 
-  auto image = co_await Interrupt::Run(interrupt, images_.Ensure(pod, container, sandbox, about));
-  if (interrupt->stopped()) co_return fail("ContainerCreating", "", absl::CancelledError("pod is being ended"));
+  // A pull goes on when its pod is deleted, as upstream's: other pods may wait for the same image.
+  auto image = co_await images_.Ensure(pod, container, sandbox, about);
   if (!image.reason.empty()) {
     events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", image.reason));
     if (image.retry_after.count() > 0 &&
@@ -206,6 +210,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     }
     co_return fail(image.reason, image.message, absl::UnavailableError(image.reason));
   }
+  if (interrupt->stopped()) co_return fail("ContainerCreating", "", absl::CancelledError("pod is being ended"));
 
   int restarts = 0;
   if (const ContainerState* newest = state->Find(name)) {
@@ -215,6 +220,12 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   }
   auto inputs = co_await Inputs(pod, container, restarts, ips);
   if (!inputs.ok()) co_return report("CreateContainerConfigError", inputs.status());
+  for (auto& mount : inputs->mounts) {
+    if (mount.image.empty()) continue;
+    const ImagePuller::Result& volume = result->image_volumes[mount.volume];
+    if (!volume.reason.empty()) co_return report(volume.reason, absl::UnavailableError(volume.message));
+    mount.image = volume.image_ref;
+  }
   inputs->image_ref = image.image_ref;
   inputs->pid_target = pid_target;
   auto user = co_await UserOf(image.image_ref);
@@ -256,7 +267,8 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   if (container.lifecycle().has_poststart()) {
     HookTarget target{pod, container, id, ips.empty() ? "" : ips.front()};
     Status hook =
-        co_await Interrupt::Run(interrupt, RunHook(runtime_, clock_, target, container.lifecycle().poststart()));
+        co_await Interrupt::Run(interrupt, RunHook(runtime_, clock_, target, container.lifecycle().poststart(),
+                                                   [this, pod](std::string text) { HookFellBack(*pod, text); }));
     if (absl::IsCancelled(hook)) co_return fail("PostStartHookError", "cancelled", hook);
     if (!hook.ok()) {
       events_.Record(about, client::kWarning, "FailedPostStartHook", "PostStartHook failed");
@@ -335,7 +347,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     }
     state = *fresh;
     ips = state->ips;
-    if (hooks_.sandbox_ready) hooks_.sandbox_ready(*pod, *state);
+    if (hooks_.sandbox_ready) hooks_.sandbox_ready(*pod);
   } else if (!actions.init_to_start.empty() || !actions.to_start.empty() || !actions.ephemeral_to_start.empty()) {
     auto made = co_await MakeSandboxConfig(pod, actions.attempt, false);
     if (!made.ok()) {
@@ -345,6 +357,15 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     config = *std::move(made);
   }
 
+  if (!actions.ephemeral_to_start.empty() || !actions.init_to_start.empty() || !actions.to_start.empty()) {
+    for (const auto& volume : pod->spec().volumes()) {
+      if (!volume.volumesource().has_image()) continue;
+      core::Container image;
+      image.set_image(volume.volumesource().image().reference());
+      image.set_imagepullpolicy(volume.volumesource().image().pullpolicy());
+      result.image_volumes[volume.name()] = co_await images_.Ensure(pod, image, config, client::ReferenceTo(*pod));
+    }
+  }
   for (int i : actions.ephemeral_to_start) {
     const auto& ephemeral = pod->spec().ephemeralcontainers(i);
     std::string target;

@@ -43,7 +43,7 @@ struct PodRuntimeHooks {
   std::function<EnvFacts()> env_facts;
   std::function<std::vector<std::shared_ptr<const core::Service>>()> services;
   std::function<StatusOr<std::string>(const Pod&)> runtime_handler;        // of the pod's RuntimeClass
-  std::function<void(const Pod&, const PodState&)> sandbox_ready;          // report the condition right away
+  std::function<void(const Pod&)> sandbox_ready;                           // report the condition right away
   std::function<void(const std::string& container_id)> container_stopped;  // forget probe results
   ProbeResults probes;
 };
@@ -60,10 +60,11 @@ class PodRuntime {
     Status status;                               // the first thing that went wrong
     std::map<std::string, WaitReason> failures;  // containers that could not be started
     std::vector<std::string> started;            // containers that were
-    bool changed = false;                        // look at the pod again at once
-    std::chrono::nanoseconds retry_after{0};     // when to try again; 0: the usual time
+    std::map<std::string, ImagePuller::Result> image_volumes;
+    bool changed = false;                     // look at the pod again at once
+    std::chrono::nanoseconds retry_after{0};  // when to try again; 0: the usual time
   };
-  // One step towards what the spec wants. Interrupted: image pulls and hooks end, calls to the runtime are completed.
+  // One step towards what the spec wants. Interrupted: hooks end, calls to the runtime are completed.
   Task<SyncResult> Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt);
 
   // Ends all containers (sidecars after the others, in reverse order) and stops the sandboxes. `grace` overrides the
@@ -77,6 +78,7 @@ class PodRuntime {
 
   void Forget(const std::string& uid);  // the pod is over: its back-offs
   client::ObjectReference ContainerReference(const Pod& pod, std::string_view container) const;
+  void HookFellBack(const Pod& pod, const std::string& text);
 
  private:
   struct Ordering;

@@ -148,8 +148,7 @@ Task<Status> VolumeManager::Impl::SetUp(PodPtr state, std::string name) {
         absl::StrCat("volume type ", at.info.plugin, " is not supported by this kubelet"));
   }
   if (kind == Kind::kImage) {
-    if (options.image_volumes) co_return absl::OkStatus();
-    co_return absl::UnimplementedError("volume type image is not supported by this kubelet and its container runtime");
+    co_return absl::OkStatus();  // the runtime mounts it; one that cannot says so when the container is made
   }
   if (kind == Kind::kClaim) co_return co_await SetUpClaim(state, name);
   if (kind == Kind::kHostPath) {

@@ -32,7 +32,6 @@ struct VolumeOptions {
   std::function<int64_t()> allocatable_milli_cpu;
   std::function<int64_t()> allocatable_ephemeral_storage;
   bool recursive_read_only = false;                                 // the runtime can (its RuntimeHandler features)
-  bool image_volumes = false;                                       // the runtime can, and the caller pulls the images
   std::chrono::nanoseconds sync_period = std::chrono::seconds(60);  // refresh of configMap, secret, token, downward API
 };
 
