@@ -202,6 +202,18 @@ StatusOr<json> ParseTaints(std::string_view text) {
   return list;
 }
 
+// "name:value" pairs as a JSON object of lists.
+StatusOr<json> ParseHeaders(std::string_view text) {
+  json out = json::object();
+  for (std::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    size_t colon = part.find(':');
+    if (colon == std::string_view::npos) return InvalidArgument("malformed pair, expect string:string");
+    out[std::string(absl::StripAsciiWhitespace(part.substr(0, colon)))].push_back(
+        std::string(absl::StripAsciiWhitespace(part.substr(colon + 1))));
+  }
+  return out;
+}
+
 // Reads one field of the document; the document holds defaults, so absent means zero.
 struct Reader {
   const json& document;
@@ -320,6 +332,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("containerRuntimeEndpoint", &c->container_runtime_endpoint);
   read("imageServiceEndpoint", &c->image_service_endpoint);
   read("staticPodPath", &c->static_pod_path);
+  read("staticPodURL", &c->static_pod_url);
   read("podLogsDir", &c->pod_logs_dir);
   read("address", &c->address);
   read("tlsCertFile", &c->tls_cert_file);
@@ -401,6 +414,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("maxParallelImagePulls", &c->max_parallel_image_pulls);
   read("syncFrequency", &c->sync_frequency);
   read("fileCheckFrequency", &c->file_check_frequency);
+  read("httpCheckFrequency", &c->http_check_frequency);
   read("streamingConnectionIdleTimeout", &c->streaming_idle_timeout);
   read("nodeStatusUpdateFrequency", &c->node_status_update_frequency);
   read("nodeStatusReportFrequency", &c->node_status_report_frequency);
@@ -421,6 +435,21 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   if (const json* taints = Find(document, "registerWithTaints")) c->register_with_taints_json = taints->dump();
 
   std::vector<std::string> problems;
+  if (const json* headers = Find(document, "staticPodURLHeader"); headers != nullptr && !headers->is_null()) {
+    c->static_pod_url_headers.clear();
+    bool right = headers->is_object();
+    if (right) {
+      for (const auto& [name, values] : headers->items()) {
+        right = right && values.is_array();
+        if (!right) break;
+        for (const json& value : values) {
+          right = right && value.is_string();
+          if (right) c->static_pod_url_headers.emplace_back(name, value.get<std::string>());
+        }
+      }
+    }
+    if (!right) problems.push_back("staticPodURLHeader: must be a map of lists of strings");
+  }
   auto port_ok = [&](std::string_view what, int64_t port, int64_t least) {
     if (port < least || port > 65535) {
       problems.push_back(absl::StrCat("invalid configuration: ", what, " ", port, " must be between ", least,
@@ -585,6 +614,8 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
       json value;
       if (field.path == "registerWithTaints") {
         ASSIGN_OR_RETURN(value, ParseTaints(text));
+      } else if (field.path == "staticPodURLHeader") {
+        ASSIGN_OR_RETURN(value, ParseHeaders(text));
       } else {
         ASSIGN_OR_RETURN(value, FlagValue(field, text));
       }

@@ -39,6 +39,8 @@ struct Config {
 
   // Fields of KubeletConfiguration.
   std::string container_runtime_endpoint, image_service_endpoint;
+  std::string static_pod_url;
+  std::vector<std::pair<std::string, std::string>> static_pod_url_headers;
   std::string static_pod_path, pod_logs_dir, address, tls_cert_file, tls_private_key_file, client_ca_file;
   std::string authorization_mode, healthz_bind_address, cluster_domain, cgroup_root, cgroup_driver, resolv_conf;
   std::string pod_cidr, provider_id, logging_format, cpu_manager_policy, memory_swap_behavior, content_type;
@@ -64,6 +66,7 @@ struct Config {
   std::string container_log_max_size, image_pull_verification;
   std::vector<std::string> preloaded_images_allowlist;
   Nanos container_log_monitor_interval{0};
+  Nanos http_check_frequency{0};
   Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};
   Nanos node_status_report_frequency{0}, runtime_request_timeout{0}, cpu_cfs_quota_period{0}, webhook_cache_ttl{0};
   Nanos authorized_ttl{0}, unauthorized_ttl{0}, max_container_restart_period{0};

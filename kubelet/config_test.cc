@@ -37,6 +37,25 @@ TEST(Config, DefaultsWithoutAndWithAFile) {
   EXPECT_EQ(with.eviction_hard["memory.available"], "100Mi");
 }
 
+// Security row secrets-in-logs: /configz does not show what goes with requests for manifests.
+TEST(Config, secrets_in_logs_HeadersAreMasked) {
+  auto c = Load({"--manifest-url=http://x/", "--manifest-url-header=Authorization:Bearer s3cret,X-A:1,X-A:2"});
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->static_pod_url, "http://x/");
+  EXPECT_EQ(c->http_check_frequency, std::chrono::seconds(20));
+  const std::vector<std::pair<std::string, std::string>> headers = {
+      {"Authorization", "Bearer s3cret"}, {"X-A", "1"}, {"X-A", "2"}};
+  EXPECT_EQ(c->static_pod_url_headers, headers);
+  EXPECT_THAT(c->json, HasSubstr("\"Authorization\":[\"<masked>\"]"));
+  EXPECT_EQ(c->json.find("s3cret"), std::string::npos);
+  auto file = ParseConfigFile(
+      "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\nstaticPodURLHeader: {X: 1}\n", "f");
+  ASSERT_TRUE(file.ok()) << file.status();
+  Config bad;
+  EXPECT_THAT(std::string(ApplyConfig(*file, &bad).message()),
+              HasSubstr("staticPodURLHeader: must be a map of lists of strings"));
+}
+
 TEST(Config, FlagsInUpstreamsSpelling) {
   auto c =
       Load({"--cgroup-root=/n1", "--cgroup-driver", "systemd", "--max-pods=7", "--fail-swap-on=false", "-v", "4",

@@ -87,7 +87,7 @@ Task<Status> Kubelet::Start() {
     recorder_ = recorder.get();
     events_ = std::move(recorder);
     objects_ = std::make_unique<ObjectCache>(rest_, clock_);
-    sink_ = std::make_unique<ApiStatusSink>(rest_);
+    sink_ = std::make_unique<ApiStatusSink>(rest_, [this](Pod* pod) { pod_config_->Unmark(pod); });
   } else {
     LOG_INFO("Standalone mode, no API client");
     events_ = std::make_unique<LogEventSink>();
@@ -200,6 +200,18 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   hooks.sandbox_ready = [this](const Pod& pod) { workers_->SandboxReady(pod); };
   hooks.container_stopped = [this](const std::string& id) { probes_->Forget(ContainerUrl(id)); };
   hooks.probes = [this](ProbeKind kind, const std::string& id) { return probes_->Get(kind, ContainerUrl(id)); };
+  allocations_ = std::make_unique<Allocations>(executor_, clock_, config_.root_dir);
+  allocations_->Load();
+  hooks.actuated = [this](const Pod& pod) { return allocations_->Actuated(pod); };
+  hooks.update_pod_cgroup = [this](const Pod& pod) { return cgroups_->MakePod(pod); };
+  hooks.container_started = [this](const Pod& pod, const core::Container& container) {
+    allocations_->SetActuated(pod, container);
+  };
+  hooks.container_resized = [this](const std::string& uid, const std::string& container,
+                                   const core::ResourceRequirements& resources) {
+    allocations_->SetActuated(uid, container, resources);
+  };
+  hooks.pod_resized = [this](const Pod& pod) { allocations_->SetActuatedPodLevel(pod); };
   pod_runtime_ = std::make_unique<PodRuntime>(executor_, *runtime_, *cache_, clock_, *objects_, *volumes_, *events_,
                                               options, std::move(hooks));
 
@@ -210,18 +222,38 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   worker_options.recursive_read_only = agent_->recursive_read_only();
   worker_options.dead_containers_per_container = config_.maximum_dead_containers_per_container;
   PodWorkersHooks worker_hooks;
-  worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& others) {
-    if (auto message = eviction_->Refuses(pod)) return std::optional<Rejection>({"Evicted", *std::move(message)});
-    return Admit(pod, agent_->node(), others, config_.allowed_unsafe_sysctls);
+  auto& preemptions =
+      registry_.Counters("kubelet_preemptions", "[ALPHA] Cumulative number of pod preemptions by preemption resource",
+                         {"preemption_signal"});
+  auto enabled = ReadFile("/sys/module/apparmor/parameters/enabled", 16);
+  const bool app_armor = enabled.ok() && enabled->starts_with("Y");
+  worker_hooks.admit = [this, &preemptions, app_armor](const Pod& pod, const std::vector<PodPtr>& others) {
+    if (auto message = eviction_->Refuses(pod)) return AdmissionResult(Rejection{"Evicted", *std::move(message)});
+    AdmissionResult result = Admit(pod, agent_->node(), others, {config_.allowed_unsafe_sysctls, app_armor});
+    for (size_t i = 0; i < result.preempt.size(); ++i) preemptions.With({result.preempt_for}).Inc();
+    return result;
+  };
+  worker_hooks.resize_infeasible = [this](const Pod& wanted, const Pod& allocated) -> std::string {
+    if (QosClass(wanted) != "Guaranteed" || config_.cpu_manager_policy != "static") return "";
+    if (Get(PodRequests(wanted), "cpu") == Get(PodRequests(allocated), "cpu")) return "";
+    return "Resize is infeasible for Guaranteed Pods alongside CPU Manager policy \"static\"";
   };
   worker_hooks.host_ips = [this] { return agent_->facts().ips; };
   worker_hooks.network_ready = [this] { return agent_->network_ready(); };
   worker_hooks.pods_changed = [this] { UpdateBurstable(); };
+  worker_hooks.pod_ended = [this] {
+    if (mirrors_ != nullptr) mirrors_->Notify();
+  };
   workers_ = std::make_unique<PodWorkers>(executor_, clock_, *cache_, *pod_runtime_, *statuses_, *probes_, *volumes_,
                                           *objects_, *cgroups_, *events_, worker_options, std::move(worker_hooks));
+  workers_->SetAllocations(allocations_.get());
   statuses_->SetMayRun([this](const std::string& uid) { return workers_->MayRun(uid); });
-  statuses_->SetLatest([this](const std::string& uid) { return workers_->Find(uid); });
+  statuses_->SetLatest([this](const std::string& uid) {
+    PodPtr pod = workers_->Find(uid);
+    return pod != nullptr && IsStatic(*pod) ? MirrorFor(*pod) : pod;
+  });
   cache_->OnChange([this](const std::string& uid) { workers_->Wake(uid); });
+  MakeSources();
 
   KubeletServerOptions server;
   server.root_dir = config_.root_dir;
@@ -301,31 +333,72 @@ Task<void> Kubelet::Relist() {
   }
 }
 
-Task<void> Kubelet::WatchStaticPods() {
-  while (!co_await IsCancelled()) {
-    auto pods = ReadStaticPods(config_.static_pod_path, node_name_);
-    if (pods.ok()) {
-      for (const auto& [uid, pod] : *pods) {
-        if (!static_pods_.contains(uid)) workers_->Update(pod);
-      }
-      for (const auto& [uid, pod] : static_pods_) {
-        if (!pods->contains(uid)) workers_->Remove(uid);
-      }
-      static_pods_ = *std::move(pods);
-    } else {
-      LOG_ERROR(pods.status(), "Unable to read config path", {"path", config_.static_pod_path});
-    }
-    static_read_ = true;
-    if (absl::IsCancelled(co_await clock_.Sleep(config_.file_check_frequency))) break;
+// Where pods come from. Manifests are read before the API server is asked, which may itself be one of them.
+void Kubelet::MakeSources() {
+  PodConfig::Hooks hooks;
+  hooks.update = [this](PodPtr pod) { workers_->Update(std::move(pod)); };
+  hooks.remove = [this](const std::string& uid) { workers_->Remove(uid); };
+  hooks.changed = [this] {
+    if (mirrors_ != nullptr) mirrors_->Notify();
+  };
+  pod_config_ = std::make_unique<PodConfig>(clock_, *events_, std::move(hooks));
+  if (!config_.static_pod_path.empty()) {
+    pod_config_->Expect("file");
+    manifests_ = std::make_unique<ManifestDirectory>(
+        config_.static_pod_path, node_name_, config_.file_check_frequency, clock_,
+        [this](std::vector<Pod> pods) { pod_config_->Set("file", std::move(pods)); });
   }
+  if (!config_.static_pod_url.empty()) {
+    pod_config_->Expect("http");
+    ManifestUrlOptions options{config_.static_pod_url, node_name_, config_.static_pod_url_headers,
+                               config_.http_check_frequency};
+    manifest_url_ = std::make_unique<ManifestUrl>(executor_, std::move(options), clock_, [this](std::vector<Pod> pods) {
+      pod_config_->Set("http", std::move(pods));
+    });
+  }
+  if (rest_ == nullptr) return;
+  MirrorHooks mirrors;
+  auto synced = [this] { return pods_ != nullptr && pods_->HasSynced(); };
+  mirrors.static_pods = [this, synced] { return synced() ? pod_config_->StaticPods() : std::vector<PodPtr>(); };
+  mirrors.mirrors = [this] {
+    std::vector<PodPtr> out;
+    pods_->ForEach([&](const PodPtr& pod) {
+      if (IsMirror(*pod)) out.push_back(pod);
+    });
+    return out;
+  };
+  mirrors.in_api = [this](const std::string& ns, const std::string& name) {
+    PodPtr pod = pods_->Get(ns, name);
+    return pod != nullptr && IsMirror(*pod) ? pod : nullptr;
+  };
+  mirrors.node_uid = [this] {
+    const auto& node = agent_->node().metadata();
+    return node.has_deletiontimestamp() ? std::string() : node.uid();
+  };
+  mirrors.ending = [this](const std::string& ns, const std::string& name) { return workers_->StaticEnding(ns, name); };
+  mirrors.complete = [this] { return sources_ready_ && pod_config_->SeenAll(); };
+  mirrors_ = std::make_unique<MirrorPods>(executor_, node_name_, *sink_, clock_, std::move(mirrors));
+}
+
+PodPtr Kubelet::MirrorFor(const Pod& static_pod) const {
+  PodPtr pod =
+      pods_ == nullptr ? nullptr : pods_->Get(static_pod.metadata().namespace_(), static_pod.metadata().name());
+  return pod != nullptr && IsMirrorOf(*pod, static_pod) ? pod : nullptr;
+}
+
+void Kubelet::SeenMirror(const Pod& mirror) {
+  PodPtr pod = workers_->Find(Annotation(mirror, kMirrorAnnotation));
+  if (pod != nullptr && IsStatic(*pod) && IsMirrorOf(mirror, *pod)) statuses_->Seen(pod->metadata().uid(), mirror);
+  mirrors_->Notify();
 }
 
 Task<void> Kubelet::Housekeep() {
   while (!co_await IsCancelled()) {
     if (absl::IsCancelled(co_await clock_.Sleep(seconds(2)))) break;
-    if (!sources_ready_ || !cache_->synced()) continue;
+    if (!sources_ready_ || !pod_config_->SeenAll() || !cache_->synced()) continue;
     workers_->EndUnknown();
     auto known = workers_->Known();
+    allocations_->Keep(known);
     for (const auto& uid : cgroups_->PodsOnDisk()) {
       if (known.contains(uid)) continue;
       if (Status s = cgroups_->RemovePod(uid); !s.ok()) VLOG(2, "Cannot remove an orphan's cgroup", {"err", s});
@@ -349,11 +422,15 @@ Task<Status> Kubelet::Run() {
   group_.Spawn("relist", Relist());
   group_.Spawn("statuses", statuses_->Run());
   group_.Spawn("volumes", volumes_->Run());
+  group_.Spawn("allocations", allocations_->Run());
   group_.Spawn("rotate logs", rotator_->Run());
   if (client_rotator_) group_.Spawn("client certificate", client_rotator_->Run());
   if (server_rotator_) group_.Spawn("serving certificate", server_rotator_->Run());
   group_.Spawn("node", agent_->Run());
   if (recorder_ != nullptr) group_.Spawn("events", recorder_->Run());
+
+  if (manifests_ != nullptr) group_.Spawn("manifests", manifests_->Run());
+  if (manifest_url_ != nullptr) group_.Spawn("manifest URL", manifest_url_->Run());
 
   if (rest_ != nullptr) {
     client::NodeLeaseOptions lease;
@@ -364,7 +441,10 @@ Task<Status> Kubelet::Run() {
 
     nodes_ = std::make_shared<client::Informer<core::Node>>(
         rest_, client::InformerOptions{.field_selector = "metadata.name=" + node_name_});
-    nodes_->OnChange([this](const core::Node& node) { agent_->Seen(node); });
+    nodes_->OnChange([this](const core::Node& node) {
+      agent_->Seen(node);
+      mirrors_->Notify();
+    });
     services_ = std::make_shared<client::Informer<core::Service>>(rest_);
     services_->SetTransform([](core::Service& s) {
       // Names, addresses and ports are all that becomes environment.
@@ -380,14 +460,24 @@ Task<Status> Kubelet::Run() {
     runtime_classes_ = std::make_shared<client::Informer<node_api::RuntimeClass>>(rest_);
     pods_ = std::make_shared<client::Informer<core::Pod>>(
         rest_, client::InformerOptions{.field_selector = "spec.nodeName=" + node_name_});
+    pods_->SetTransform([this](Pod& pod) { pod_config_->MarkApi(&pod); });
     auto update = [this](const PodPtr& pod) {
-      if (sources_ready_ && !IsMirror(*pod)) workers_->Update(pod);
+      if (IsMirror(*pod)) {
+        SeenMirror(*pod);
+      } else if (sources_ready_) {
+        workers_->Update(pod);
+      }
     };
     pods_->AddHandler({.added = update,
                        .updated = [update](const PodPtr&, const PodPtr& now) { update(now); },
                        .deleted =
                            [this](const PodPtr& pod) {
-                             if (sources_ready_) workers_->Remove(pod->metadata().uid());
+                             pod_config_->ForgetApi(pod->metadata().uid());
+                             if (IsMirror(*pod)) {
+                               mirrors_->Notify();
+                             } else if (sources_ready_) {
+                               workers_->Remove(pod->metadata().uid());
+                             }
                            }});
     group_.Spawn("watch nodes", nodes_->Run());
     group_.Spawn("watch services", services_->Run());
@@ -408,7 +498,7 @@ Task<Status> Kubelet::Run() {
       if (!IsMirror(*pod)) workers_->Update(pod);
     }
   }
-  if (!config_.static_pod_path.empty()) group_.Spawn("static pods", WatchStaticPods());
+  if (mirrors_ != nullptr) group_.Spawn("mirror pods", mirrors_->Run());
   group_.Spawn("housekeeping", Housekeep());
   StartResources();
   LOG_INFO("Starting kubelet main sync loop");

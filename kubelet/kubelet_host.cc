@@ -16,7 +16,12 @@ Task<StatusOr<Pod>> ApiStatusSink::Get(std::string ns, std::string name) {
   return rest_->Get<core::Pod>(std::move(ns), std::move(name));
 }
 
-Task<StatusOr<Pod>> ApiStatusSink::UpdateStatus(Pod pod) { return rest_->UpdateStatus(std::move(pod)); }
+Task<StatusOr<Pod>> ApiStatusSink::UpdateStatus(Pod pod) {
+  unmark_(&pod);
+  return rest_->UpdateStatus(std::move(pod));
+}
+
+Task<Status> ApiStatusSink::Create(Pod mirror) { co_return (co_await rest_->Create(std::move(mirror))).status(); }
 
 Task<Status> ApiStatusSink::Delete(std::string ns, std::string name, std::string uid) {
   meta::DeleteOptions options;
@@ -56,7 +61,8 @@ std::optional<ProbeHost::Container> Kubelet::ContainerOf(const std::string& uid,
   const core::Container* spec = pod == nullptr ? nullptr : FindContainer(*pod, container);
   if (out.terminated && spec != nullptr) {
     const bool sidecar = IsInitContainer(*pod, container) && IsSidecar(*spec);
-    out.restarts = sidecar || ShouldRestart(*pod, *spec, s->state().terminated().exitcode());
+    out.restarts = sidecar || ShouldRestartAll(*pod, nullptr, status) ||
+                   ShouldRestart(*pod, *spec, s->state().terminated().exitcode());
   }
   if (out.running) {
     out.started_at =

@@ -21,8 +21,11 @@
 #include "kubelet/logs/log_rotation.h"
 #include "kubelet/node/node_agent.h"
 #include "kubelet/pod/admission.h"
+#include "kubelet/pod/allocations.h"
+#include "kubelet/pod/manifest_sources.h"
+#include "kubelet/pod/mirror_pods.h"
+#include "kubelet/pod/pod_config.h"
 #include "kubelet/pod/pod_workers.h"
-#include "kubelet/pod/static_pods.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/prober.h"
 #include "kubelet/resources/cgroups.h"
@@ -42,15 +45,19 @@ namespace skiff::kubelet {
 namespace node_api = ::k8s::io::api::node::v1;
 
 // Statuses to the API server.
-class ApiStatusSink final : public StatusSink {
+class ApiStatusSink final : public StatusSink, public MirrorApi {
  public:
-  explicit ApiStatusSink(std::shared_ptr<client::Rest> rest) : rest_(std::move(rest)) {}
+  // `unmark` takes away what only this kubelet adds to its pods.
+  ApiStatusSink(std::shared_ptr<client::Rest> rest, std::function<void(Pod*)> unmark)
+      : rest_(std::move(rest)), unmark_(std::move(unmark)) {}
+  Task<Status> Create(Pod mirror) override;
   Task<StatusOr<Pod>> Get(std::string ns, std::string name) override;
   Task<StatusOr<Pod>> UpdateStatus(Pod pod) override;
   Task<Status> Delete(std::string ns, std::string name, std::string uid) override;
 
  private:
   std::shared_ptr<client::Rest> rest_;
+  std::function<void(Pod*)> unmark_;
 };
 
 // Without an API server: events go to the log.
@@ -136,7 +143,9 @@ class Kubelet final : public ProbeHost, public ServerHost {
   bool EvictPod(const Pod& pod, const PodEviction& what);
   StatusOr<Stats*> GetStats();  // made when first asked for
   Task<void> Relist();
-  Task<void> WatchStaticPods();
+  void MakeSources();
+  void SeenMirror(const Pod& mirror);
+  PodPtr MirrorFor(const Pod& static_pod) const;  // null: none
   Task<void> Housekeep();
   std::vector<LogRotator::Log> RunningLogs() const;
   Task<Status> ReopenLog(std::string container_id);
@@ -165,6 +174,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<ProbeManager> probes_;
   std::unique_ptr<StatusManager> statuses_;
   std::unique_ptr<CredentialPlugins> credential_plugins_;
+  std::unique_ptr<Allocations> allocations_;
   std::unique_ptr<PodRuntime> pod_runtime_;
   std::unique_ptr<PodWorkers> workers_;
   std::unique_ptr<Reviewer> reviewer_;
@@ -179,8 +189,11 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::shared_ptr<client::Informer<core::Node>> nodes_;
   std::shared_ptr<client::Informer<core::Service>> services_;
   std::shared_ptr<client::Informer<node_api::RuntimeClass>> runtime_classes_;
-  std::map<std::string, PodPtr> static_pods_;
-  bool sources_ready_ = false, static_read_ = false;
+  std::unique_ptr<PodConfig> pod_config_;
+  std::unique_ptr<ManifestDirectory> manifests_;
+  std::unique_ptr<ManifestUrl> manifest_url_;
+  std::unique_ptr<MirrorPods> mirrors_;
+  bool sources_ready_ = false;  // the API server's; manifests: pod_config_
   SteadyTime last_sync_{};
   metrics::Family<metrics::Histogram>*relist_duration_ = nullptr, *relist_interval_ = nullptr;
   TaskGroup group_;

@@ -124,9 +124,7 @@ Status Kubelet::MakeResources() {
   containers.container_logs_dir = config_.container_logs_dir;
   containers.request_timeout = config_.runtime_request_timeout;
   ContainerGcHooks container_hooks;
-  container_hooks.sources_ready = [this] {
-    return sources_ready_ && (static_read_ || config_.static_pod_path.empty());
-  };
+  container_hooks.sources_ready = [this] { return sources_ready_ && pod_config_->SeenAll(); };
   container_hooks.content_gone = [this](const std::string& uid) { return !workers_->Known().contains(uid); };
   container_hooks.runtime_ended = [this](const std::string& uid) { return !workers_->MayRun(uid); };
   container_gc_ = std::make_unique<ContainerGc>(*runtime_, clock_, containers, std::move(container_hooks));

@@ -329,10 +329,12 @@ void SetRuntimeFeatures(const ::runtime::v1::StatusResponse& answer, core::NodeS
     out->mutable_features()->set_recursivereadonlymounts(handler->features().recursive_read_only_mounts());
     out->mutable_features()->set_usernamespaces(false);  // this kubelet does not make any
   }
-  // Beta features that the scheduler and the API server may count on here. (Upstream's has more: what this kubelet does
-  // not do it does not declare.)
+  // Beta features that the scheduler and the API server may count on here.
   status->clear_declaredfeatures();
-  status->add_declaredfeatures("ExtendWebSocketsToKubelet");
+  for (const char* feature : {"ExtendWebSocketsToKubelet", "InPlacePodLevelResourcesVerticalScaling",
+                              "InPlacePodVerticalScalingInitContainers", "RestartAllContainersOnContainerExits"}) {
+    status->add_declaredfeatures(feature);
+  }
   if (answer.has_features()) {
     status->mutable_features()->set_supplementalgroupspolicy(answer.features().supplemental_groups_policy());
   }

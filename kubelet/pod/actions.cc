@@ -147,12 +147,65 @@ bool AnyMainContainerCreated(const Pod& pod, const PodState& state) {
   return false;
 }
 
-PodActions ComputeActions(const Pod& pod, const PodState& state, const ProbeResults& probes) {
+bool ShouldRestartAll(const Pod& pod, const PodState* state, const core::PodStatus* status) {
+  if (status != nullptr) {
+    const auto* c = FindCondition(*status, "AllContainersRestarting");
+    if (c != nullptr && c->status() == "True") return true;
+  }
+  if (!MayRestartAll(pod)) return false;
+  for (const auto* list : {&pod.spec().initcontainers(), &pod.spec().containers()}) {
+    for (const auto& c : *list) {
+      if (state != nullptr) {
+        const ContainerState* s = state->Find(c.name());
+        if (s == nullptr || s->state != State::kExited) continue;
+        if (RestartsAll(c, s->exit_code)) return true;
+      }
+      if (status != nullptr) {
+        const auto* s = FindStatus(*status, c.name());
+        if (s != nullptr && s->state().has_terminated() && RestartsAll(c, s->state().terminated().exitcode())) {
+          return true;
+        }
+      }
+    }
+  }
+  return false;
+}
+
+bool AllContainersRemoved(const Pod& pod, const PodState& state) {
+  for (const auto* list : {&pod.spec().initcontainers(), &pod.spec().containers()}) {
+    for (const auto& c : *list) {
+      if (state.Find(c.name()) != nullptr) return false;
+    }
+  }
+  return true;
+}
+
+PodActions ComputeActions(const Pod& pod, const PodState& state, const ProbeResults& probes, bool restart_all) {
   PodActions out;
   SandboxChange sandbox = CheckSandbox(pod, state);
   out.kill_pod = out.create_sandbox = sandbox.needed;
   out.attempt = sandbox.attempt;
   out.sandbox_id = sandbox.id;
+  if (restart_all) {
+    out.kill_pod = out.create_sandbox = false;
+    std::vector<PodActions::Reset> last;
+    auto reset = [&](const auto& containers, std::vector<PodActions::Reset>* sources) {
+      for (const auto& c : containers) {
+        for (const auto& s : state.containers) {
+          if (s.name != c.name()) continue;
+          const bool exited = s.state == State::kExited;
+          auto* to = exited && RestartsAll(c, s.exit_code) ? sources : &out.to_reset;
+          to->push_back({s.id, c.name(), !exited});
+        }
+      }
+    };
+    std::vector<PodActions::Reset> init_last;
+    reset(pod.spec().containers(), &last);
+    reset(pod.spec().initcontainers(), &init_last);
+    out.to_reset.insert(out.to_reset.end(), last.begin(), last.end());
+    out.to_reset.insert(out.to_reset.end(), init_last.begin(), init_last.end());
+    return out;
+  }
 
   if (sandbox.needed) {
     // A pod that may not run again, and that has run: end it, do not build it anew.

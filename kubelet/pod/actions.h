@@ -27,17 +27,32 @@ struct PodActions {
     bool operator==(const Kill&) const = default;
   };
   std::vector<Kill> to_kill;
+  // All containers begin anew in their sandbox: ended without grace and removed, in this order, those whose end asked
+  // for it last.
+  struct Reset {
+    std::string id, name;
+    bool kill = false;
+    bool operator==(const Reset&) const = default;
+  };
+  std::vector<Reset> to_reset;
 
   bool empty() const {
     return !kill_pod && !create_sandbox && init_to_start.empty() && to_start.empty() && ephemeral_to_start.empty() &&
-           to_kill.empty();
+           to_kill.empty() && to_reset.empty();
   }
 };
 
 // The latest result of a probe of the container with this (bare) id; kUnknown when there is none.
 using ProbeResults = std::function<ProbeResult(ProbeKind, const std::string& container_id)>;
 
-PodActions ComputeActions(const Pod& pod, const PodState& state, const ProbeResults& probes);
+// `restart_all`: the pod has the condition AllContainersRestarting.
+PodActions ComputeActions(const Pod& pod, const PodState& state, const ProbeResults& probes, bool restart_all = false);
+
+// A container has ended, by the runtime's (`state`) or the API's word (`status`), whose rule restarts all containers of
+// the pod; or that is under way. Either may be null.
+bool ShouldRestartAll(const Pod& pod, const PodState* state, const core::PodStatus* status);
+// No container of the pod is left in the runtime.
+bool AllContainersRemoved(const Pod& pod, const PodState& state);
 
 // Whether a new sandbox is needed; the attempt number for it and the id of the one it replaces.
 struct SandboxChange {

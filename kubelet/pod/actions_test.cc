@@ -114,6 +114,7 @@ TEST(ComputeActions, RestartPolicies) {
 TEST(ComputeActions, ContainerRulesOverrideThePodsPolicy) {
   Pod pod = MakePod({"a"});
   pod.mutable_spec()->set_restartpolicy("Never");
+  pod.mutable_spec()->mutable_containers(0)->set_restartpolicy("Never");  // rules count only beside a policy
   auto* rule = pod.mutable_spec()->mutable_containers(0)->add_restartpolicyrules();
   rule->set_action("Restart");
   rule->mutable_exitcodes()->set_operator_("In");

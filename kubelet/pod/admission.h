@@ -3,7 +3,7 @@
 #ifndef SKIFF_KUBELET_POD_ADMISSION_H_
 #define SKIFF_KUBELET_POD_ADMISSION_H_
 
-#include <optional>
+#include <string>
 #include <vector>
 
 #include "k8s/io/api/core/v1/node.pb.h"
@@ -12,10 +12,23 @@
 
 namespace skiff::kubelet {
 
-// `node` has labels, taints and allocatable; `others` are the pods that hold resources. `allowed_sysctls` are patterns
-// ("net.core.*") beside the safe ones.
-std::optional<Rejection> Admit(const Pod& pod, const core::Node& node, const std::vector<PodPtr>& others,
-                               const std::vector<std::string>& allowed_sysctls);
+struct NodeAbilities {
+  std::vector<std::string> allowed_sysctls;  // patterns ("net.core.*") beside the safe ones
+  bool app_armor = false;                    // the kernel has it on
+};
+
+// `node` has labels, taints, allocatable and features; `others` are the pods that hold resources. A critical pod that
+// lacks nothing but resources names pods whose end makes room.
+AdmissionResult Admit(const Pod& pod, const core::Node& node, const std::vector<PodPtr>& others,
+                      const NodeAbilities& abilities);
+
+// What a pod lacks, in the units of the message: milli-CPUs, bytes, pieces.
+struct Lack {
+  std::string resource;
+  int64_t amount = 0;
+};
+// The pods to end so that `pod` fits, as few and as small as upstream picks them; an error when no set would do.
+StatusOr<std::vector<PodPtr>> PodsToPreempt(const Pod& pod, const std::vector<PodPtr>& others, std::vector<Lack> lacks);
 
 // spec.nodeSelector and the required node affinity.
 bool MatchesNode(const Pod& pod, const core::Node& node);

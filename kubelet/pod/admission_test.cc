@@ -1,6 +1,7 @@
 #include "kubelet/pod/admission.h"
 
-#include "gtest/gtest.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include "kubelet/pod/pod_testing.h"
 
 namespace skiff::kubelet {
@@ -27,7 +28,7 @@ PodPtr WithCpu(const char* cpu) {
 }
 
 std::string Reason(const Pod& pod, const std::vector<PodPtr>& others = {}) {
-  auto r = Admit(pod, MakeNode(), others, {"net.core.*"});
+  auto r = Admit(pod, MakeNode(), others, {{"net.core.*"}, false}).rejection;
   return r ? r->reason + ": " + r->message : "";
 }
 
@@ -39,7 +40,7 @@ TEST(Admit, Resources) {
             "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3");
   Pod critical = *WithCpu("100");
   critical.mutable_spec()->set_priority(2000001000);
-  EXPECT_EQ(Reason(critical), "");
+  EXPECT_THAT(Reason(critical), testing::StartsWith("UnexpectedAdmissionError: "));
 }
 
 TEST(Admit, NodeSelectorAndAffinity) {
@@ -94,9 +95,97 @@ TEST(Admit, SysctlsOsPortsTaints) {
   taint->set_key("k");
   taint->set_effect("NoExecute");
   pod = MakePod({"c"});
-  EXPECT_EQ(Admit(pod, node, {}, {})->reason, "TaintToleration");
+  EXPECT_EQ(Admit(pod, node, {}, {}).rejection->reason, "TaintToleration");
+  Pod by_manifest = pod;
+  (*by_manifest.mutable_metadata()->mutable_annotations())[kSourceAnnotation] = "file";
+  EXPECT_FALSE(Admit(by_manifest, node, {}, {}).rejection) << "manifests stand above taints";
   pod.mutable_spec()->add_tolerations()->set_operator_("Exists");
-  EXPECT_FALSE(Admit(pod, node, {}, {}));
+  EXPECT_FALSE(Admit(pod, node, {}, {}).rejection);
+}
+
+TEST(Admit, SysctlsOfSharedNamespaces) {
+  auto problem = [](const char* name, bool host_network, bool host_ipc) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_spec()->mutable_securitycontext()->add_sysctls()->set_name(name);
+    pod.mutable_spec()->set_hostnetwork(host_network);
+    pod.mutable_spec()->set_hostipc(host_ipc);
+    return Reason(pod);
+  };
+  EXPECT_EQ(problem("net.ipv4.tcp_syncookies", false, false), "");
+  EXPECT_EQ(problem("net/ipv4/tcp_syncookies", false, false), "");
+  EXPECT_EQ(problem("net.ipv4.tcp_syncookies", true, false),
+            "SysctlForbidden: forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled");
+  EXPECT_EQ(problem("kernel.shm_rmid_forced", false, true),
+            "SysctlForbidden: forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled");
+}
+
+TEST(Admit, WhatTheNodeCannotDo) {
+  Pod pod = MakePod({"c"});
+  (*pod.mutable_metadata()->mutable_labels())["kubernetes.io/os"] = "windows";
+  EXPECT_EQ(
+      Reason(pod),
+      "PodOSSelectorNodeLabelDoesNotMatch: Failed to admit pod as the `kubernetes.io/os` label doesn't match node "
+      "label");
+  pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_securitycontext()->set_supplementalgroupspolicy("Strict");
+  EXPECT_EQ(Reason(pod),
+            "SupplementalGroupsPolicyNotSupported: SupplementalGroupsPolicy=Strict is not supported in this node");
+  core::Node node = MakeNode();
+  node.mutable_status()->mutable_features()->set_supplementalgroupspolicy(true);
+  EXPECT_FALSE(Admit(pod, node, {}, {}).rejection);
+  pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_securitycontext()->mutable_apparmorprofile()->set_type(
+      "RuntimeDefault");
+  EXPECT_EQ(Reason(pod), "AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host");
+  EXPECT_FALSE(Admit(pod, node, {}, {{}, true}).rejection);
+  pod = MakePod({"c"});
+  pod.mutable_spec()->set_hostnetwork(true);
+  pod.mutable_spec()->set_hostusers(false);
+  EXPECT_EQ(Reason(pod),
+            "PodFeatureUnsupported: Pod requires node features that are not available: "
+            "UserNamespacesHostNetworkSupport");
+}
+
+TEST(Admit, ExtendedResources) {
+  Pod pod = MakePod({"c"});
+  auto& requests = *pod.mutable_spec()->mutable_containers(0)->mutable_resources()->mutable_requests();
+  requests["example.com/gpu"] = api::Quantity(2).ToProto();
+  EXPECT_EQ(Reason(pod), "") << "unknown to the node: not its business";
+  core::Node node = MakeNode();
+  (*node.mutable_status()->mutable_allocatable())["example.com/gpu"] = api::Quantity(1).ToProto();
+  EXPECT_EQ(Admit(pod, node, {}, {}).rejection->message,
+            "Node didn't have enough resource: example.com/gpu, requested: 2, used: 0, capacity: 1");
+}
+
+TEST(Admit, CriticalPodsTakeFromOthers) {
+  auto named = [](const char* name, const char* cpu, std::optional<int> priority = {}) {
+    auto pod = std::make_shared<Pod>(*WithCpu(cpu));
+    pod->mutable_metadata()->set_name(name);
+    if (priority) pod->mutable_spec()->set_priority(*priority);
+    return pod;
+  };
+  auto names = [](const AdmissionResult& r) {
+    std::string out;
+    for (const auto& pod : r.preempt) out += pod->metadata().name() + " ";
+    return out;
+  };
+  auto critical = named("critical", "1", 2000001000);
+  // 500 milli-CPUs are lacking: one pod that has them is better than two, and the smaller of two that do.
+  std::vector<PodPtr> others = {named("a", "300m"), named("b", "700m"), named("c", "500m")};
+  AdmissionResult r = Admit(*critical, MakeNode(), {others[0], others[1], others[2]}, {});
+  // Four pods where three fit: a pod's place is lacking as well.
+  EXPECT_EQ(names(r), "c ");
+  EXPECT_EQ(r.preempt_for, "pods");
+  // Another critical pod is no prey.
+  r = Admit(*critical, MakeNode(), {named("d", "1500m", 2000001000)}, {});
+  ASSERT_TRUE(r.rejection);
+  EXPECT_EQ(r.rejection->reason, "UnexpectedAdmissionError");
+  EXPECT_EQ(r.rejection->message,
+            "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of "
+            "pods to preempt: no set of running pods found to reclaim resources: [(res: cpu, q: 500), ]");
+  // What no preemption helps against stands.
+  (*critical->mutable_spec()->mutable_nodeselector())["disk"] = "none";
+  EXPECT_EQ(Admit(*critical, MakeNode(), others, {}).rejection->reason, "NodeAffinity");
 }
 
 }  // namespace

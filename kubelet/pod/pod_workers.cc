@@ -4,6 +4,7 @@
 #include "api/codec.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "kubelet/pod/pod_worker.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -14,32 +15,6 @@ using std::chrono::seconds;
 constexpr auto kRetry = seconds(10);  // after a step that failed
 
 }  // namespace
-
-struct PodWorkers::Worker {
-  explicit Worker(asio::any_io_executor executor) : wakeup(executor) {}
-
-  PodPtr pod;
-  std::string uid;
-  Wakeup wakeup;
-  std::shared_ptr<Interrupt> interrupt = std::make_shared<Interrupt>();
-  bool admitted = false;
-  bool rejected = false;
-  bool terminate = false;  // begin, or go on, to end it
-  bool stopped = false;    // no container runs any more, and none will
-  bool finished = false;   // nothing is held any more
-  bool gone = false;       // its source does not know it any more
-  bool unknown = false;    // only the runtime knows it
-  bool looked = false;     // its state was read from the runtime in this life
-  std::optional<int64_t> grace;
-  WaitReason failed;                             // why the kubelet ends it (deadline, eviction)
-  std::optional<core::PodCondition> disruption;  // .. with this condition
-  bool evicted = false;
-  std::map<std::string, WaitReason> reasons;
-  std::map<std::string, WaitReason> later;  // shown at the next look
-  int errors = 0;
-
-  bool syncing() const { return !terminate; }
-};
 
 PodWorkers::PodWorkers(asio::any_io_executor executor, Clock& clock, RuntimeCache& cache, PodRuntime& runtime,
                        StatusManager& statuses, ProbeManager& probes, VolumeManager& volumes, ObjectSource& objects,
@@ -74,11 +49,16 @@ void PodWorkers::Update(PodPtr pod) {
     w->pod = pod;
     if (pod->metadata().has_deletiontimestamp()) w->terminate = true;
     workers_.emplace(uid, w);
+    if (IsStatic(*pod)) static_turns_[PodKey(*pod)].push_back(uid);
     VLOG(2, "SyncLoop ADD", {"pod", PodKey(*pod)}, {"podUID", uid});
     group_.Spawn(absl::StrCat("pod ", PodKey(*pod)), Run(w));
     return;
   }
   auto& w = it->second;
+  if (w->gone && !pod->metadata().has_deletiontimestamp()) {
+    w->again = std::move(pod);
+    return;
+  }
   const Pod& before = *w->pod;
   const bool spec_changed = before.metadata().generation() != pod->metadata().generation() ||
                             before.metadata().resourceversion() != pod->metadata().resourceversion();
@@ -103,7 +83,7 @@ void PodWorkers::Update(PodPtr pod) {
     if (pod->spec().readinessgates_size() > 0) only_status = false;
   }
   w->pod = pod;
-  statuses_.Seen(*pod);
+  if (!IsStatic(*pod)) statuses_.Seen(uid, *pod);
   if (w->finished) {
     if (deleted_now || pod->metadata().has_deletiontimestamp()) statuses_.Nudge(uid);
     return;
@@ -124,6 +104,7 @@ void PodWorkers::Remove(const std::string& uid) {
   if (it == workers_.end()) return;
   auto& w = it->second;
   w->gone = true;
+  w->again = nullptr;
   if (w->syncing()) {
     w->terminate = true;
     w->interrupt->Stop();
@@ -175,7 +156,7 @@ PodPtr PodWorkers::Find(const std::string& uid) const {
 
 PodPtr PodWorkers::FindByName(const std::string& ns, const std::string& name) const {
   for (const auto& [uid, w] : workers_) {
-    if (!w->unknown && w->pod->metadata().name() == name && w->pod->metadata().namespace_() == ns) {
+    if (!w->unknown && !w->gone && w->pod->metadata().name() == name && w->pod->metadata().namespace_() == ns) {
       return statuses_.WithStatus(w->pod);
     }
   }
@@ -185,8 +166,14 @@ PodPtr PodWorkers::FindByName(const std::string& ns, const std::string& name) co
 std::vector<PodPtr> PodWorkers::Active() const {
   std::vector<PodPtr> out;
   for (const auto& [uid, w] : workers_) {
-    if (!w->rejected && !w->stopped && w->admitted) out.push_back(w->pod);
+    if (!w->rejected && !w->stopped && w->admitted) out.push_back(Allocated(w->pod));
   }
+  return out;
+}
+
+std::vector<PodPtr> PodWorkers::ActiveBut(const std::string& uid) const {
+  std::vector<PodPtr> out = Active();
+  std::erase_if(out, [&](const PodPtr& pod) { return pod->metadata().uid() == uid; });
   return out;
 }
 
@@ -243,6 +230,12 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   if (!w.failed.reason.empty()) in.failure = &w.failed;
   in.failure_last = w.evicted && !terminal;
   if (w.disruption) in.disruption = &*w.disruption;
+  PodPtr actual = allocations_ == nullptr ? nullptr : allocations_->Actuated(pod);
+  in.actual = actual.get();
+  if (const auto* resize = allocations_ == nullptr ? nullptr : allocations_->FindConditions(w.uid)) {
+    if (resize->pending) in.resize.push_back(*resize->pending);
+    if (resize->in_progress) in.resize.push_back(*resize->in_progress);
+  }
   return GenerateStatus(in);
 }
 
@@ -271,14 +264,19 @@ void PodWorkers::ProbeChanged(const std::string& uid, const std::string& contain
   Wake(uid);
 }
 
-bool PodWorkers::Overdue(const Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const {
+// The start is the wall clock's (the API has it); from there on the steady clock counts, which nobody sets.
+bool PodWorkers::Overdue(Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const {
   if (!pod.spec().has_activedeadlineseconds()) return false;
   const core::PodStatus* status = statuses_.Get(w.uid);
   const meta::Time& started = status != nullptr ? status->starttime() : pod.status().starttime();
   if (started.seconds() == 0) return false;
-  WallTime end = WallTime(seconds(started.seconds() + pod.spec().activedeadlineseconds()));
-  if (clock_.Now() >= end) return true;
-  *left = end - clock_.Now();
+  if (w.deadline_seconds != pod.spec().activedeadlineseconds()) {
+    w.deadline_seconds = pod.spec().activedeadlineseconds();
+    w.deadline = clock_.Steady() + std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                       WallTime(seconds(started.seconds() + w.deadline_seconds)) - clock_.Now());
+  }
+  if (clock_.Steady() >= w.deadline) return true;
+  *left = w.deadline - clock_.Steady();
   return false;
 }
 
@@ -317,9 +315,14 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   if (!w->admitted) {
     // What runs already was admitted in an earlier life.
     const bool ran = !state->containers.empty() || IsTerminalPhase(pod->status().phase());
-    std::optional<Rejection> rejection;
-    if (!ran && hooks_.admit) rejection = hooks_.admit(*pod, Active());
-    if (rejection) {
+    AdmissionResult admission;
+    if (!ran && hooks_.admit) admission = hooks_.admit(*Allocated(pod), Active());
+    if (!admission.preempt.empty()) {
+      w->admitted = true;  // it holds what it takes already
+      co_await Preempt(std::move(admission.preempt));
+      if (co_await IsCancelled()) co_return out;
+    }
+    if (const auto& rejection = admission.rejection) {
       w->rejected = w->stopped = true;
       core::PodStatus status;
       if (pod->metadata().generation() != 0) status.set_observedgeneration(pod->metadata().generation());
@@ -336,8 +339,15 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
       co_return out;
     }
     w->admitted = true;
+    if (allocations_ != nullptr && !IsTerminalPhase(pod->status().phase())) {
+      if (!allocations_->Knows(w->uid)) allocations_->Allocate(*pod);
+      RestoreResize(*pod);
+    }
     if (hooks_.pods_changed) hooks_.pods_changed();
   }
+  HandleResize(*w);
+  pod = Allocated(pod);
+  ReportResize(*pod, *state);
 
   std::chrono::nanoseconds deadline_left{0};
   if (Overdue(*w, *pod, &deadline_left)) {
@@ -350,6 +360,8 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   }
   core::PodStatus status = Generate(*w, *pod, *state, false);
   const bool terminal = IsTerminalPhase(status.phase());
+  const auto* restarting = FindCondition(status, "AllContainersRestarting");
+  const bool restart_all = restarting != nullptr && restarting->status() == "True";
   statuses_.Set(*pod, std::move(status));
   if (terminal) {
     out.terminal = true;
@@ -381,7 +393,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   }
   probes_.AddPod(pod);
 
-  auto result = co_await runtime_.Sync(pod, state, w->interrupt);
+  auto result = co_await runtime_.Sync(pod, state, w->interrupt, restart_all);
   if (w->interrupt->stopped()) co_return out;
   for (const auto& name : result.started) w->reasons.erase(name);
   bool show = false, crash_loop = false, pull_failed = false;
@@ -411,6 +423,10 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     }
     show = true;
   }
+  if (!result.resize_error.empty()) {
+    ReportResizeError(*pod, result.resize_error);
+    show = true;
+  }
   if (show) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
   if (!result.status.ok()) {
     if (!absl::IsCancelled(result.status)) {
@@ -437,49 +453,6 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   co_return out;
 }
 
-Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
-  PodPtr pod = w->pod;
-  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
-  if (!w->unknown && !w->rejected) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
-  probes_.StopLivenessAndStartup(w->uid);
-  Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, w->grace));
-  if (!killed.ok()) {
-    if (!absl::IsCancelled(killed)) {
-      events_.Record(*pod, client::kWarning, "FailedKillPod", absl::StrCat("error killing pod: ", killed.message()));
-    }
-    co_return killed;
-  }
-  probes_.RemovePod(w->uid);
-  CO_ASSIGN_OR_RETURN(state, co_await cache_.Refresh(w->uid));
-  if (state->AnyRunning()) co_return Internal("detected running containers after a successful KillPod");
-  w->stopped = true;
-  if (!w->unknown && !w->rejected) {
-    core::PodStatus status = Generate(*w, *pod, *state, true);
-    statuses_.Set(*pod, std::move(status));
-  }
-  if (hooks_.pods_changed) hooks_.pods_changed();
-  co_return absl::OkStatus();
-}
-
-Task<Status> PodWorkers::ReleaseOnce(std::shared_ptr<Worker> w) {
-  CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, false), "tear down volumes");
-  objects_.UnregisterPod(w->uid);
-  CO_RETURN_IF_ERROR(cgroups_.RemovePod(w->uid), "remove cgroup");
-  runtime_.Forget(w->uid);
-  co_return absl::OkStatus();
-}
-
-Task<Status> PodWorkers::EraseOnce(std::shared_ptr<Worker> w) {
-  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
-  auto named = std::make_shared<PodState>(*state);
-  named->name = w->pod->metadata().name();
-  named->ns = w->pod->metadata().namespace_();
-  CO_RETURN_IF_ERROR(co_await runtime_.Remove(named));
-  CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, true));
-  cache_.Forget(w->uid);
-  co_return absl::OkStatus();
-}
-
 namespace {
 
 Task<void> WakeAfter(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wakeup) {
@@ -497,6 +470,14 @@ Task<void> PodWorkers::Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds
 }
 
 Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
+  while (!HasTurn(*w)) {
+    if (w->gone) {  // never began
+      Drop(w);
+      co_return;
+    }
+    (void)co_await w->wakeup.Wait();
+    if (co_await IsCancelled()) co_return;
+  }
   while (!w->terminate) {
     Step step = co_await SyncOnce(w);
     if (co_await IsCancelled()) co_return;  // the kubelet stops; what runs goes on
@@ -543,6 +524,8 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   }
   w->finished = true;
   if (!w->unknown) statuses_.Terminate(*w->pod);
+  EndTurn(*w);
+  if (hooks_.pod_ended) hooks_.pod_ended();
   VLOG(2, "Pod is terminated", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
   while (!w->gone) {
     (void)co_await w->wakeup.Wait();
@@ -557,9 +540,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     (void)co_await clock_.Sleep(delay());
     if (co_await IsCancelled()) co_return;
   }
-  statuses_.Forget(w->uid);
-  auto it = workers_.find(w->uid);
-  if (it != workers_.end() && it->second == w) workers_.erase(it);
+  Drop(w);
 }
 
 }  // namespace skiff::kubelet

@@ -4,6 +4,7 @@
 #ifndef SKIFF_KUBELET_POD_POD_WORKERS_H_
 #define SKIFF_KUBELET_POD_POD_WORKERS_H_
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "base/async.h"
 #include "base/clock.h"
 #include "client/events.h"
+#include "kubelet/pod/allocations.h"
 #include "kubelet/pod/interrupt.h"
 #include "kubelet/pod/status.h"
 #include "kubelet/pod/status_manager.h"
@@ -31,6 +33,15 @@ struct Rejection {
   std::string reason, message;
 };
 
+struct AdmissionResult {
+  AdmissionResult() = default;
+  AdmissionResult(std::optional<Rejection> why) : rejection(std::move(why)) {}  // NOLINT: either of them
+  AdmissionResult(Rejection why) : rejection(std::move(why)) {}                 // NOLINT
+  std::optional<Rejection> rejection;
+  std::vector<PodPtr> preempt;  // end these first
+  std::string preempt_for;      // the resource that they make room for
+};
+
 struct PodWorkersOptions {
   std::string root_dir;
   std::chrono::nanoseconds sync_frequency = std::chrono::minutes(1);
@@ -40,11 +51,14 @@ struct PodWorkersOptions {
 };
 
 struct PodWorkersHooks {
-  // Whether a new pod fits beside those that are there. Empty: it does.
-  std::function<std::optional<Rejection>(const Pod& pod, const std::vector<PodPtr>& others)> admit;
+  // Whether a new pod fits beside those that are there.
+  std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;
   std::function<std::vector<std::string>()> host_ips;
   std::function<Status()> network_ready;
   std::function<void()> pods_changed;  // requests of active pods may have changed
+  std::function<void()> pod_ended;     // nothing is held by it any more
+  // Why this resize can never be, on this node; "" if it can.
+  std::function<std::string(const Pod& wanted, const Pod& allocated)> resize_infeasible;
 };
 
 class PodWorkers {
@@ -73,6 +87,8 @@ class PodWorkers {
   // Containers may still run.
   bool MayRun(const std::string& uid) const;
   bool Terminating(const std::string& uid) const;
+  // A static pod of that name has not ended yet (or waits for one that has not).
+  bool StaticEnding(const std::string& ns, const std::string& name) const;
   // Every pod's uid that still has something on this node.
   std::set<std::string> Known() const;
   size_t size() const { return workers_.size(); }
@@ -85,6 +101,10 @@ class PodWorkers {
              std::optional<core::PodCondition> condition);
   // Everything that the pod held is given back.
   bool Released(const std::string& uid) const;
+
+  // With it, changes of cpu and memory in a running pod's spec become resizes; without, they are ignored. Before the
+  // first pod.
+  void SetAllocations(Allocations* allocations) { allocations_ = allocations; }
 
   // Stops all workers without touching what runs.
   Task<void> Shutdown();
@@ -101,9 +121,21 @@ class PodWorkers {
   Task<Status> ReleaseOnce(std::shared_ptr<Worker> w);
   Task<Status> EraseOnce(std::shared_ptr<Worker> w);
   Task<void> Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait);
+  PodPtr Allocated(const PodPtr& pod) const { return allocations_ == nullptr ? pod : allocations_->Allocated(pod); }
+  std::vector<PodPtr> ActiveBut(const std::string& uid) const;
+  // Resizes (pod_workers_resize.cc).
+  void RestoreResize(const Pod& pod);
+  bool HandleResize(Worker& w);
+  void RetryResizes();
+  void ReportResize(const Pod& allocated, const PodState& state);
+  void ReportResizeError(const Pod& allocated, const std::string& error);
+  Task<void> Preempt(std::vector<PodPtr> pods);
   core::PodStatus Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal);
   Status Prepare(const Pod& pod);
-  bool Overdue(const Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const;
+  bool HasTurn(const Worker& w) const;
+  void EndTurn(const Worker& w);
+  void Drop(const std::shared_ptr<Worker>& w);
+  bool Overdue(Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const;
 
   asio::any_io_executor executor_;
   Clock& clock_;
@@ -117,7 +149,9 @@ class PodWorkers {
   client::EventSink& events_;
   PodWorkersOptions options_;
   PodWorkersHooks hooks_;
+  Allocations* allocations_ = nullptr;
   std::map<std::string, std::shared_ptr<Worker>> workers_;
+  std::map<std::string, std::deque<std::string>> static_turns_;  // uids of static pods of one name, oldest first
   TaskGroup group_;
 };
 

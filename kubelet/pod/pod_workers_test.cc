@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "base/log.h"
 #include "cri/fake_runtime.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -24,7 +25,9 @@ class NoApi final : public ObjectSource {
   Task<StatusOr<std::shared_ptr<const ConfigMap>>> GetConfigMap(std::string, std::string name) override {
     co_return NotFound("configmap \"", name, "\" not found");
   }
+  std::map<std::string, Secret> secrets;
   Task<StatusOr<std::shared_ptr<const Secret>>> GetSecret(std::string, std::string name) override {
+    if (auto it = secrets.find(name); it != secrets.end()) co_return std::make_shared<const Secret>(it->second);
     co_return NotFound("secret \"", name, "\" not found");
   }
   Task<StatusOr<Token>> GetToken(TokenRequest) override { co_return Unavailable("no tokens"); }
@@ -50,7 +53,7 @@ class FakeSink final : public StatusSink {
  public:
   std::map<std::string, Pod> pods;
   std::vector<core::PodStatus> written;
-  std::vector<std::string> deleted;
+  std::vector<std::string> deleted, order;  // order: names as they were written
   int version = 100;
   int fail_writes = 0;
 
@@ -72,6 +75,7 @@ class FakeSink final : public StatusSink {
     *it->second.mutable_status() = pod.status();
     it->second.mutable_metadata()->set_resourceversion(std::to_string(++version));
     written.push_back(pod.status());
+    order.push_back(pod.metadata().name());
     co_return it->second;
   }
   Task<Status> Delete(std::string, std::string name, std::string) override {
@@ -99,6 +103,11 @@ class PodWorkersTest : public ::testing::Test {
     PodRuntimeHooks hooks;
     hooks.probes = [](ProbeKind, const std::string&) { return ProbeResult::kUnknown; };
     hooks.sandbox_ready = [this](const Pod& pod) { workers->SandboxReady(pod); };
+    hooks.actuated = [this](const Pod& pod) { return allocations.Actuated(pod); };
+    hooks.container_started = [this](const Pod& pod, const core::Container& c) { allocations.SetActuated(pod, c); };
+    hooks.container_resized = [this](const std::string& uid, const std::string& c, const auto& r) {
+      allocations.SetActuated(uid, c, r);
+    };
     pods = std::make_unique<PodRuntime>(loop.get_executor(), runtime, cache, clock, objects, volumes, events, options,
                                         std::move(hooks));
     PodWorkersHooks worker_hooks;
@@ -108,6 +117,7 @@ class PodWorkersTest : public ::testing::Test {
     worker_options.root_dir = root;
     workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
                                            cgroups, events, worker_options, std::move(worker_hooks));
+    workers->SetAllocations(&allocations);
     statuses.SetMayRun([this](const std::string& uid) { return workers != nullptr && workers->MayRun(uid); });
     statuses.SetLatest([this](const std::string& uid) { return workers == nullptr ? nullptr : workers->Find(uid); });
     cache.OnChange([this](const std::string& uid) { workers->Wake(uid); });
@@ -184,6 +194,7 @@ class PodWorkersTest : public ::testing::Test {
   ProbeManager probes;
   StatusManager statuses;
   Cgroups cgroups;
+  Allocations allocations{loop.get_executor(), clock, ""};
   std::optional<Rejection> reject;
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<PodWorkers> workers;
@@ -412,6 +423,183 @@ TEST_F(PodWorkersTest, PodsThatNobodyKnowsAreEnded) {
   EXPECT_TRUE(Until([&] { return runtime.containers.empty(); }));
 }
 
+TEST_F(PodWorkersTest, AStaticPodWaitsForItsPredecessor) {
+  auto make = [](const std::string& uid) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_uid(uid);
+    (*pod.mutable_metadata()->mutable_annotations())[kSourceAnnotation] = "file";
+    (*pod.mutable_metadata()->mutable_annotations())[kHashAnnotation] = uid;
+    return std::make_shared<const Pod>(pod);
+  };
+  workers->Update(make("s-1"));
+  Settle();
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  EXPECT_TRUE(sink.written.empty()) << "no mirror pod, no status to write";
+  runtime.failures["StopContainer"] = {absl::UnavailableError("not now")};
+  workers->Remove("s-1");
+  workers->Update(make("s-2"));
+  Settle();
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u) << "the old one has not ended";
+  EXPECT_TRUE(workers->StaticEnding("ns", "p"));
+  runtime.failures.clear();
+  Advance(seconds(11));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 2; }));
+  // Taken away and put back: the same uid again.
+  workers->Remove("s-2");
+  workers->Update(make("s-2"));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 3; }));
+  workers->Remove("s-2");
+  EXPECT_TRUE(Until([&] { return workers->size() == 0; }));
+  EXPECT_FALSE(workers->StaticEnding("ns", "p"));
+}
+
+TEST_F(PodWorkersTest, ARuleRestartsAllContainersInTheirSandbox) {
+  Pod pod = MakePod({"a", "b"}, {"i"});
+  pod.mutable_spec()->set_restartpolicy("Never");
+  auto* a = pod.mutable_spec()->mutable_containers(0);
+  a->set_restartpolicy("Never");
+  auto* rule = a->add_restartpolicyrules();
+  rule->set_action("RestartAllContainers");
+  rule->mutable_exitcodes()->set_operator_("In");
+  rule->mutable_exitcodes()->add_values(42);
+  Add(pod);
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  runtime.Exit(runtime.ContainerNamed("i"), 0);
+  Relist();
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 3u);
+  const auto* condition = FindCondition(*statuses.Get("u-1"), "AllContainersRestarting");
+  ASSERT_NE(condition, nullptr);
+  EXPECT_EQ(condition->status(), "False");
+  runtime.Exit(runtime.ContainerNamed("a"), 42);
+  Relist();
+  EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 1u);
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 4u) << "the init container first";
+  EXPECT_EQ(runtime.ContainerNamed("a"), "");
+  EXPECT_EQ(runtime.ContainerNamed("b"), "");
+  bool told = false;
+  for (const auto& s : sink.written) {
+    const auto* c = FindCondition(s, "AllContainersRestarting");
+    told = told || (c != nullptr && c->status() == "True" && c->reason() == "RestartAllContainersStarted");
+  }
+  EXPECT_TRUE(told);
+  runtime.Exit(runtime.ContainerNamed("i"), 0);
+  Relist();
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 6u);
+  const core::PodStatus& status = *statuses.Get("u-1");
+  EXPECT_EQ(status.phase(), "Running");
+  for (const auto& c : status.containerstatuses()) {
+    EXPECT_TRUE(c.state().has_running());
+    EXPECT_EQ(c.restartcount(), 1) << c.name();
+  }
+  EXPECT_EQ(FindCondition(status, "AllContainersRestarting")->status(), "False");
+}
+
+TEST_F(PodWorkersTest, ResizesAreGrantedCarriedOutAndTold) {
+  Pod pod = MakePod({"c"});
+  auto cpu = [](Pod* p, const char* value) {
+    auto* resources = p->mutable_spec()->mutable_containers(0)->mutable_resources();
+    (*resources->mutable_requests())["cpu"] = api::Quantity::Of(value).ToProto();
+  };
+  auto requests = [&](const char* field) {
+    const auto& s = statuses.Get("u-1")->containerstatuses(0);
+    const auto& list = std::string(field) == "allocated" ? s.allocatedresources() : s.resources().requests();
+    return api::Quantity::Of(list.at("cpu")).MilliValue();
+  };
+  auto resize = [&](const char* value) {
+    Pod& stored = sink.pods["p"];
+    cpu(&stored, value);
+    stored.mutable_metadata()->set_generation(stored.metadata().generation() + 1);
+    stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+    workers->Update(std::make_shared<const Pod>(stored));
+    Settle();
+  };
+  cpu(&pod, "100m");
+  Add(pod);
+  EXPECT_EQ(requests("actual"), 100);
+  resize("200m");
+  EXPECT_EQ(runtime.CountCalls("UpdateContainerResources"), 1u);
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  EXPECT_EQ(requests("allocated"), 200);
+  EXPECT_EQ(requests("actual"), 200);
+  EXPECT_EQ(FindCondition(*statuses.Get("u-1"), "PodResizeInProgress"), nullptr);
+  const std::string what =
+      "{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"200m\"}}}],\"generation\":2}";
+  EXPECT_THAT(Events(), Contains("ResizeStarted: Pod resize started: " + what));
+  EXPECT_THAT(Events(), Contains("ResizeCompleted: Pod resize completed: " + what));
+  bool in_progress = false;
+  for (const auto& s : sink.written) {
+    const auto* c = FindCondition(s, "PodResizeInProgress");
+    if (c == nullptr) continue;
+    in_progress = true;
+    EXPECT_EQ(c->observedgeneration(), 2);
+    EXPECT_EQ(s.conditions(0).type(), "PodResizeInProgress") << "first";
+    EXPECT_EQ(api::Quantity::Of(s.containerstatuses(0).allocatedresources().at("cpu")).MilliValue(), 200);
+  }
+  EXPECT_TRUE(in_progress);
+
+  // One that does not fit waits, and is granted once there is room.
+  reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 1900, used: 760, capacity: 2000"};
+  resize("1900m");
+  const auto* pending = FindCondition(*statuses.Get("u-1"), "PodResizePending");
+  ASSERT_NE(pending, nullptr);
+  EXPECT_EQ(pending->reason(), "Deferred");
+  EXPECT_EQ(pending->message(), "Node didn't have enough resource: cpu, requested: 1900, used: 760, capacity: 2000");
+  EXPECT_EQ(requests("allocated"), 200);
+  EXPECT_THAT(Events(), Contains(HasSubstr("ResizeDeferred: Pod resize OutOfcpu: {\"containers\":")));
+  const size_t events_before = Events().size();
+  workers->Wake("u-1");
+  Settle();
+  EXPECT_EQ(Events().size(), events_before) << "told once";
+  reject.reset();
+  Pod other = MakePod({"c"});
+  other.mutable_metadata()->set_name("q");
+  other.mutable_metadata()->set_uid("u-2");
+  Add(other);
+  workers->Remove("u-2");
+  EXPECT_TRUE(Until([&] { return requests("actual") == 1900; }));
+  EXPECT_EQ(FindCondition(*statuses.Get("u-1"), "PodResizePending"), nullptr);
+
+  // The runtime refuses: tried again, told once.
+  runtime.failures["UpdateContainerResources"] = {absl::UnknownError("no"), absl::UnknownError("no")};
+  resize("100m");
+  const auto* failed = FindCondition(*statuses.Get("u-1"), "PodResizeInProgress");
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->reason(), "Error");
+  EXPECT_EQ(failed->message(), "no");
+  EXPECT_THAT(Events(), Contains(HasSubstr("ResizeError: Pod resize error: ")));
+  Advance(seconds(30));
+  Advance(seconds(30));
+  EXPECT_TRUE(Until([&] { return requests("actual") == 100; }));
+  EXPECT_EQ(FindCondition(*statuses.Get("u-1"), "PodResizeInProgress"), nullptr);
+}
+
+TEST_F(PodWorkersTest, WhatOthersOwnInAStatusStays) {
+  Pod pod = MakePod({"c"});
+  auto* status = pod.mutable_status();
+  auto* condition = status->add_conditions();
+  condition->set_type("example.com/mine");
+  condition->set_status("True");
+  condition = status->add_conditions();
+  condition->set_type("DisruptionTarget");
+  condition->set_status("True");
+  condition->set_reason("PreemptionByScheduler");
+  status->set_nominatednodename("n9");
+  status->add_resourceclaimstatuses()->set_name("claim");
+  status->mutable_extendedresourceclaimstatus()->set_resourceclaimname("extended");
+  status->GetReflection()->MutableUnknownFields(status)->AddVarint(999, 7);
+  Add(pod);
+  ASSERT_FALSE(sink.written.empty());
+  const core::PodStatus& written = sink.written.back();
+  ASSERT_NE(FindCondition(written, "example.com/mine"), nullptr);
+  ASSERT_NE(FindCondition(written, "DisruptionTarget"), nullptr);
+  EXPECT_EQ(FindCondition(written, "DisruptionTarget")->reason(), "PreemptionByScheduler");
+  ASSERT_EQ(written.resourceclaimstatuses_size(), 1);
+  EXPECT_EQ(written.extendedresourceclaimstatus().resourceclaimname(), "extended");
+  ASSERT_EQ(written.GetReflection()->GetUnknownFields(written).field_count(), 1);
+  EXPECT_EQ(written.nominatednodename(), "") << "as upstream: a bound pod has none";
+  EXPECT_EQ(written.conditions(0).type(), "example.com/mine") << "others' come first";
+}
+
 TEST_F(PodWorkersTest, WhatOthersWriteIntoAStatusIsUndone) {
   Add(MakePod({"c"}));
   auto ready = [&] {
@@ -456,11 +644,193 @@ TEST_F(PodWorkersTest, WhatOthersWriteIntoAStatusIsUndone) {
   EXPECT_EQ(ready()->status(), "True");
 }
 
-TEST_F(PodWorkersTest, StatusIsDeliveredAfterAnOutage) {
-  sink.fail_writes = 1000;
-  Add(MakePod({"c"}));
-  EXPECT_TRUE(sink.written.empty());
-  EXPECT_EQ(statuses.Get("u-1")->phase(), "Running");
+// Reliability row api-outage: pods, probes and restarts go on; afterwards each pod's newest status is delivered, once.
+TEST_F(PodWorkersTest, api_outage) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 30; ++i) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(absl::StrCat("p", i));
+    pod.mutable_metadata()->set_uid(absl::StrCat("u-", i));
+    names.push_back(pod.metadata().name());
+    Add(pod);
+  }
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 30u);
+  for (const auto& name : names) workers->Update(std::make_shared<const Pod>(sink.pods[name]));
+  Settle();
+  const size_t before = sink.written.size();
+  sink.fail_writes = 1000000;
+  std::vector<std::string> containers;
+  for (const auto& [id, container] : runtime.containers) containers.push_back(id);
+  for (int minute = 0; minute < 10; ++minute) {
+    runtime.Exit(containers[minute], 1);  // one pod crashes each minute, and is started again
+    Relist();
+    Advance(seconds(60));
+  }
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 40u);
+  EXPECT_EQ(sink.written.size(), before);
+  sink.fail_writes = 0;
+  Advance(seconds(11));
+  EXPECT_GT(sink.written.size(), before);
+  EXPECT_LE(sink.written.size(), before + 30) << "one write a pod at the most: no burst of what is past";
+  for (int i = 0; i < 30; ++i) {
+    const core::PodStatus* now = statuses.Get(absl::StrCat("u-", i));
+    const core::PodStatus& there = sink.pods[names[i]].status();
+    EXPECT_EQ(there.containerstatuses(0).restartcount(), now->containerstatuses(0).restartcount()) << names[i];
+    EXPECT_EQ(there.containerstatuses(0).containerid(), now->containerstatuses(0).containerid()) << names[i];
+  }
+}
+
+TEST_F(PodWorkersTest, ReadinessGoesFirst) {
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(name);
+    pod.mutable_metadata()->set_uid(name);
+    pod.mutable_status()->set_phase("Pending");
+    sink.pods[name] = pod;
+    core::PodStatus status = pod.status();
+    status.set_phase("Running");
+    auto* ready = status.add_conditions();
+    ready->set_type("Ready");
+    ready->set_status(std::string_view(name) == "f" ? "True" : "False");
+    statuses.Set(pod, status);
+  }
+  Settle();
+  ASSERT_EQ(sink.order.size(), 6u);
+  EXPECT_EQ(sink.order[0], "f");
+  EXPECT_EQ(sink.order[1], "a");
+}
+
+// Reliability row clock-jump: an hour back or forth changes neither back-offs nor deadlines.
+TEST_F(PodWorkersTest, clock_jump) {
+  for (auto jump : {std::chrono::hours(1), std::chrono::hours(-1)}) {
+    const std::string uid = jump.count() > 0 ? "u-forth" : "u-back";
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(uid);
+    pod.mutable_metadata()->set_uid(uid);
+    pod.mutable_spec()->set_activedeadlineseconds(300);
+    Add(pod);
+    auto starts = [&] { return runtime.CountCalls("StartContainer"); };
+    auto crash = [&] {
+      runtime.Exit(runtime.ContainerNamed("c"), 1);
+      Relist();
+      Advance(milliseconds(1));
+    };
+    crash();  // the first restart is immediate
+    const size_t before = starts();
+    crash();  // now it waits for ten seconds
+    clock.JumpWall(jump);
+    workers->Wake(uid);
+    Advance(seconds(8));
+    EXPECT_EQ(starts(), before) << uid;
+    Advance(seconds(3));
+    EXPECT_EQ(starts(), before + 1) << uid;
+    EXPECT_EQ(statuses.Get(uid)->phase(), "Running") << uid;
+    Advance(seconds(270));
+    EXPECT_EQ(statuses.Get(uid)->phase(), "Running") << uid;
+    Advance(seconds(30));
+    EXPECT_TRUE(Until([&] { return statuses.Get(uid)->reason() == "DeadlineExceeded"; })) << uid;
+    workers->Remove(uid);
+    EXPECT_TRUE(Until([&] { return workers->size() == 0; }));
+  }
+}
+
+// ---- security ----
+
+// Row seccomp-empty-localhost: an error, never unconfined.
+TEST_F(PodWorkersTest, seccomp_empty_localhost) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_securitycontext()->mutable_seccompprofile()->set_type("Localhost");
+  Add(pod);
+  EXPECT_EQ(runtime.CountCalls("CreateContainer"), 0u);
+  const auto& waiting = statuses.Get("u-1")->containerstatuses(0).state().waiting();
+  EXPECT_EQ(waiting.reason(), "CreateContainerConfigError");
+  EXPECT_EQ(waiting.message(), "localhostProfile must be set if seccompProfile type is Localhost.");
+}
+
+// Row nonroot-after-restart: the uid holds for every start of a container, and an image that becomes root's does not
+// run.
+TEST_F(PodWorkersTest, nonroot_after_restart) {
+  auto image_user = [&](int64_t uid) {
+    for (auto& [id, image] : runtime.images) image.mutable_uid()->set_value(uid);
+  };
+  image_user(1000);
+  Pod pod = MakePod({"fixed", "image"});
+  pod.mutable_spec()->mutable_securitycontext()->set_runasnonroot(true);
+  pod.mutable_spec()->mutable_containers(0)->mutable_securitycontext()->set_runasuser(1234);
+  Add(pod);
+  auto user = [&](const char* name) {
+    return runtime.containers[runtime.ContainerNamed(name)].config.linux().security_context().run_as_user().value();
+  };
+  for (int restart = 0; restart < 3; ++restart) {
+    EXPECT_EQ(user("fixed"), 1234) << restart;
+    EXPECT_EQ(user("image"), 1000) << restart;
+    runtime.Exit(runtime.ContainerNamed("fixed"), 1);
+    runtime.Exit(runtime.ContainerNamed("image"), 1);
+    Relist();
+    Advance(seconds(60));
+  }
+  image_user(0);
+  runtime.Exit(runtime.ContainerNamed("fixed"), 1);
+  runtime.Exit(runtime.ContainerNamed("image"), 1);
+  Relist();
+  const size_t images = runtime.CountCalls("StartContainer image");
+  Advance(seconds(120));
+  Advance(seconds(120));
+  EXPECT_EQ(runtime.CountCalls("StartContainer image"), images);
+  EXPECT_EQ(user("fixed"), 1234);
+  EXPECT_EQ(statuses.Get("u-1")->containerstatuses(1).state().waiting().reason(), "CreateContainerConfigError");
+  EXPECT_THAT(statuses.Get("u-1")->containerstatuses(1).state().waiting().message(),
+              HasSubstr("container has runAsNonRoot and image will run as root"));
+}
+
+// A pod that wants users of its own is refused rather than run with the host's.
+TEST_F(PodWorkersTest, PodsWithUsersOfTheirOwnAreRefused) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->set_hostusers(false);
+  Add(pod);
+  EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 0u);
+  EXPECT_THAT(Events(), Contains("FailedCreatePodSandBox: Failed to create pod sandbox: can't set `spec.hostUsers: "
+                                 "false`, runtime does not support user namespaces"));
+}
+
+std::string* g_log = nullptr;
+
+// Row secrets-in-logs: what a secret holds is in no log line at any verbosity, no event and no status.
+TEST_F(PodWorkersTest, secrets_in_logs) {
+  std::string lines;
+  g_log = &lines;
+  log::SetSink([](std::string_view line) { g_log->append(line); });
+  log::SetVerbosity(10);
+  constexpr char kValue[] = "hunter2-do-not-print";
+  Secret secret;
+  (*secret.mutable_data())["password"] = kValue;
+  (*secret.mutable_data())["not a name="] = kValue;
+  (*secret.mutable_data())[".dockerconfigjson"] =
+      absl::StrCat("{\"auths\":{\"reg.example\":{\"username\":\"u\",\"password\":\"", kValue, "\"}}}");
+  objects.secrets["s"] = secret;
+  Pod pod = MakePod({"c", "d"});
+  auto* c = pod.mutable_spec()->mutable_containers(0);
+  c->add_envfrom()->mutable_secretref()->mutable_localobjectreference()->set_name("s");
+  c->add_args("$(password)");
+  auto* d = pod.mutable_spec()->mutable_containers(1);
+  d->set_image("reg.example/none:1");
+  pod.mutable_spec()->add_imagepullsecrets()->set_name("s");
+  runtime.pull_failures["reg.example/none:1"] = absl::UnknownError("denied");
+  runtime.failures["StartContainer"] = {absl::UnknownError("no such program")};
+  Add(pod);
+  Advance(seconds(30));
+  log::SetSink(nullptr);
+  log::SetVerbosity(0);
+  EXPECT_GE(runtime.CountCalls("CreateContainer c"), 1u);
+  bool given = false;
+  for (const auto& [id, container] : runtime.containers) {
+    for (const auto& env : container.config.envs()) given = given || env.value() == kValue;
+  }
+  EXPECT_TRUE(given) << "the container does get it";
+  EXPECT_FALSE(lines.empty());
+  EXPECT_EQ(lines.find(kValue), std::string::npos);
+  for (const auto& event : Events()) EXPECT_EQ(event.find(kValue), std::string::npos) << event;
+  for (const auto& status : sink.written) EXPECT_EQ(status.DebugString().find(kValue), std::string::npos);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ using Statuses = google::protobuf::RepeatedPtrField<core::ContainerStatus>;
 using Containers = google::protobuf::RepeatedPtrField<core::Container>;
 
 constexpr char kStatusUnknown[] = "ContainerStatusUnknown";
+constexpr char kRestartingAll[] = "RestartingAllContainers";
 constexpr char kNotLocated[] = "The container could not be located when the pod was terminated";
 
 // The runtime's 0 for "never started" shows as 1970, as upstream has it.
@@ -45,9 +46,14 @@ void AddVolumeMounts(const core::Container& container, bool recursive_supported,
 }
 
 // What the kernel enforces, where the runtime tells, over what was asked for.
-void AddResources(const core::Container& container, const ContainerState& c, core::ContainerStatus* out) {
+void AddResources(const core::Container& container, const ContainerState& c, const StatusInputs& in,
+                  core::ContainerStatus* out) {
   *out->mutable_resources() = container.resources();
   *out->mutable_allocatedresources() = container.resources().requests();
+  if (c.state == State::kRunning && in.actual != nullptr) {
+    const core::Container* actual = FindContainer(*in.actual, container.name());
+    if (actual != nullptr) *out->mutable_resources() = actual->resources();
+  }
   if (c.state != State::kRunning || !c.resources) return;
   auto* resources = out->mutable_resources();
   auto set = [](auto* map, const char* name, api::Quantity q) {
@@ -89,6 +95,11 @@ core::ContainerStatus Convert(const core::Container& container, const ContainerS
   switch (c.state) {
     case State::kRunning:
       SetTime(c.started_at, out.mutable_state()->mutable_running()->mutable_startedat());
+      // Removed and made anew, it begins to count again in the runtime.
+      if (old != nullptr && old->state().has_terminated() && old->restartcount() >= c.restart_count &&
+          old->containerid() != id) {
+        out.set_restartcount(old->restartcount() + 1);
+      }
       if (old != nullptr && old->has_started()) out.set_started(old->started());
       break;
     case State::kExited: {
@@ -104,7 +115,7 @@ core::ContainerStatus Convert(const core::Container& container, const ContainerS
     case State::kUnknown:
       if (old != nullptr && old->state().has_running()) {
         auto* t = out.mutable_state()->mutable_terminated();
-        t->set_reason(kStatusUnknown);
+        t->set_reason(ShouldRestartAll(*in.pod, in.state, in.old_status) ? kRestartingAll : kStatusUnknown);
         t->set_message(kNotLocated);
         t->set_exitcode(137);
         out.set_restartcount(old->restartcount() + 1);
@@ -113,7 +124,7 @@ core::ContainerStatus Convert(const core::Container& container, const ContainerS
       [[fallthrough]];
     case State::kCreated: out.mutable_state()->mutable_waiting(); break;
   }
-  AddResources(container, c, &out);
+  AddResources(container, c, in, &out);
   if (c.user) {
     auto* user = out.mutable_user()->mutable_linux();
     user->set_uid(c.user->uid);
@@ -128,13 +139,27 @@ void ConvertAll(const StatusInputs& in, const Containers& containers, const Stat
   const Pod& pod = *in.pod;
   const bool has_inits = pod.spec().initcontainers_size() > 0;
   const std::string_view default_reason = has_inits ? "PodInitializing" : "ContainerCreating";
+  const bool restarting = ShouldRestartAll(pod, in.state, in.old_status);
   std::vector<core::ContainerStatus> out;
   for (const auto& container : containers) {
     core::ContainerStatus status;
     const core::ContainerStatus* old = Named(old_list, container.name());
     const ContainerState* newest = in.state->Find(container.name());
 
-    if (newest == nullptr) {
+    if (newest == nullptr && restarting && kind != ContainerKind::kEphemeral && old != nullptr &&
+        !old->state().has_waiting()) {
+      constexpr char kRemoved[] = "The container is removed because RestartAllContainers in place";
+      status.set_name(container.name());
+      status.set_image(container.image());
+      AddVolumeMounts(container, in.recursive_read_only, &status);
+      status.mutable_state()->mutable_waiting()->set_reason(kRestartingAll);
+      status.mutable_state()->mutable_waiting()->set_message(kRemoved);
+      auto* t = status.mutable_laststate()->mutable_terminated();
+      t->set_reason(kRestartingAll);
+      t->set_message(kRemoved);
+      t->set_exitcode(137);
+      status.set_restartcount(old->restartcount() + 1);
+    } else if (newest == nullptr) {
       if (old != nullptr && old->state().has_terminated()) {
         status = *old;
       } else {
@@ -283,6 +308,20 @@ core::PodCondition Ready(const Pod& pod, const core::PodStatus& status) {
   return Condition(pod, "Ready", false, "ReadinessGatesNotReady", absl::StrJoin(messages, ", "));
 }
 
+core::PodCondition AllRestarting(const StatusInputs& in, const core::PodStatus& status) {
+  core::PodCondition c;
+  c.set_type("AllContainersRestarting");
+  c.set_status("False");
+  if (IsTerminalPhase(status.phase())) {
+    c.set_reason(status.phase() == "Failed" ? "PodFailed" : "PodCompleted");
+  } else if (ShouldRestartAll(*in.pod, in.state, in.old_status) && !AllContainersRemoved(*in.pod, *in.state)) {
+    c.set_status("True");
+    c.set_reason("RestartAllContainersStarted");
+    c.set_message("container exited with restart policy rule");
+  }
+  return c;
+}
+
 bool OwnedByKubelet(std::string_view type) {
   for (std::string_view own : {"PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers",
                                "PodResizePending", "PodResizeInProgress", "AllContainersRestarting"}) {
@@ -294,6 +333,9 @@ bool OwnedByKubelet(std::string_view type) {
 }  // namespace
 
 std::string_view ComputePhase(const Pod& pod, const core::PodStatus& status, bool terminal, bool started) {
+  auto restarts = [&](const core::Container& c, const core::ContainerStateTerminated& end) {
+    return ShouldRestart(pod, c, end.exitcode()) || end.reason() == kRestartingAll;
+  };
   int pending_init = 0, pending_sidecars = 0, failed_init = 0;
   int unknown = 0, running = 0, waiting = 0, stopped = 0, not_restartable = 0, succeeded = 0;
   for (const auto& c : pod.spec().initcontainers()) {
@@ -319,7 +361,7 @@ std::string_view ComputePhase(const Pod& pod, const core::PodStatus& status, boo
     }
     if (end == nullptr) {
       ++pending_init;
-    } else if (end->exitcode() != 0 && !ShouldRestart(pod, c, end->exitcode())) {
+    } else if (end->exitcode() != 0 && !restarts(c, *end)) {
       ++failed_init;
     }
   }
@@ -331,12 +373,12 @@ std::string_view ComputePhase(const Pod& pod, const core::PodStatus& status, boo
       ++running;
     } else if (s->state().has_terminated()) {
       ++stopped;
-      if (!ShouldRestart(pod, c, s->state().terminated().exitcode())) ++not_restartable;
+      if (!restarts(c, s->state().terminated())) ++not_restartable;
       if (s->state().terminated().exitcode() == 0) ++succeeded;
     } else if (s->state().has_waiting()) {
       if (s->laststate().has_terminated()) {
         ++stopped;
-        if (!ShouldRestart(pod, c, s->laststate().terminated().exitcode())) ++not_restartable;
+        if (!restarts(c, s->laststate().terminated())) ++not_restartable;
       } else {
         ++waiting;
       }
@@ -374,7 +416,7 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
   if (pod.status().phase() == "Running" && in.cgroup_limits) {
     *s.mutable_resources() = RunningPodResources(pod, old, in.cgroup_limits(pod));
   } else {
-    *s.mutable_resources() = PodLevelResources(pod);
+    *s.mutable_resources() = PodLevelResources(in.actual != nullptr ? *in.actual : pod);
   }
   *s.mutable_allocatedresources() = PodRequests(pod);
 
@@ -414,12 +456,13 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
   if (disruption == nullptr) disruption = FindCondition(old, "DisruptionTarget");
   if (disruption == nullptr) disruption = FindCondition(pod.status(), "DisruptionTarget");
   if (disruption != nullptr) *s.add_conditions() = *disruption;
-  std::vector<core::PodCondition> own;
+  std::vector<core::PodCondition> own = in.resize;
   own.push_back(Condition(pod, "PodReadyToStartContainers", !CheckSandbox(pod, *in.state).needed));
   own.push_back(Initialized(pod, s, old));
   own.push_back(Ready(pod, s));
   own.push_back(ContainersReady(pod, s, "ContainersReady"));
   own.push_back(Condition(pod, "PodScheduled", true));
+  if (MayRestartAll(pod)) own.push_back(AllRestarting(in, s));
   for (auto& c : own) *s.add_conditions() = std::move(c);
 
   if (!in.host_ips.empty()) {

@@ -30,6 +30,8 @@ struct StatusInputs {
   // The failure is told last: until all has ended the conditions are those of a pod that runs. (Evictions; a deadline
   // shows in them at once.)
   bool failure_last = false;
+  const Pod* actual = nullptr;                     // the pod with the resources that its containers have; null: `pod`
+  std::vector<core::PodCondition> resize;          // conditions of a resize, to come first
   const core::PodCondition* disruption = nullptr;  // .. with this condition (DisruptionTarget)
   std::vector<std::string> host_ips;
   std::string runtime_name = "containerd";                      // the scheme of container ids

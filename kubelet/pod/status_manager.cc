@@ -13,6 +13,12 @@ namespace {
 constexpr int kWriters = 4;                      // writes under way at once
 constexpr std::chrono::seconds kUndoPeriod{10};  // upstream's reconciliation
 
+constexpr std::chrono::milliseconds kShortestPause{1};
+
+Task<void> NotifyAfter(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wakeup) {
+  if ((co_await clock.Sleep(pause)).ok()) wakeup->Notify();
+}
+
 uint64_t VersionOf(const Pod& pod) {
   uint64_t v = 0;
   (void)absl::SimpleAtoi(pod.metadata().resourceversion(), &v);
@@ -20,15 +26,23 @@ uint64_t VersionOf(const Pod& pod) {
 }
 
 bool OwnCondition(std::string_view type) {
-  for (std::string_view own :
-       {"PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers"}) {
+  for (std::string_view own : {"PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers",
+                               "PodResizePending", "PodResizeInProgress", "AllContainersRestarting"}) {
     if (type == own) return true;
   }
   return false;
 }
 
+bool IsReady(const core::PodStatus& status) {
+  const auto* ready = FindCondition(status, "Ready");
+  return ready != nullptr && ready->status() == "True";
+}
+
 // Whether the API has what is ours. Order and times of conditions, and the conditions of others, do not count.
 bool SaysTheSame(core::PodStatus ours, core::PodStatus api) {
+  for (const auto& c : api.conditions()) {
+    if (OwnCondition(c.type()) && FindCondition(ours, c.type()) == nullptr) return false;
+  }
   for (const auto& c : ours.conditions()) {
     if (!OwnCondition(c.type())) continue;
     const auto* there = FindCondition(api, c.type());
@@ -70,10 +84,11 @@ void StatusManager::Store(const Pod& pod, core::PodStatus status) {
   CarryOver(pod, added ? pod.status() : e.status, clock_.Now(), &status);
   std::string fingerprint = Fingerprint(status);
   if (!added && fingerprint == e.fingerprint) return;
+  const bool readiness = IsReady(added ? pod.status() : e.status) != IsReady(status);
   e.status = std::move(status);
   e.fingerprint = std::move(fingerprint);
   ++e.version;
-  Enqueue(uid);
+  Enqueue(uid, readiness);
 }
 
 void StatusManager::Set(const Pod& pod, core::PodStatus status) { Store(pod, std::move(status)); }
@@ -93,26 +108,38 @@ void StatusManager::Nudge(const std::string& uid) {
   if (entries_.contains(uid)) Enqueue(uid);
 }
 
-void StatusManager::Seen(const Pod& pod) {
-  auto it = written_.find(pod.metadata().uid());
+void StatusManager::Seen(const std::string& uid, const Pod& pod) {
+  auto entry = entries_.find(uid);
+  if (entry != entries_.end() && entry->second.is_static && entry->second.api_uid != pod.metadata().uid()) {
+    if (entry->second.api_uid.empty()) {  // after a restart, times go on as they were
+      CarryOver(pod, pod.status(), clock_.Now(), &entry->second.status);
+      entry->second.fingerprint = Fingerprint(entry->second.status);
+    }
+    entry->second.api_uid = pod.metadata().uid();  // a new mirror pod knows nothing yet
+    entry->second.delivered = 0;
+    written_.erase(uid);
+    Enqueue(uid);
+    return;
+  }
+  auto it = written_.find(uid);
   if (it != written_.end()) {
     const bool behind = VersionOf(it->second) > VersionOf(pod);
     const bool ours = it->second.metadata().resourceversion() == pod.metadata().resourceversion();
     if (!behind) written_.erase(it);
     if (behind || ours) return;
   }
-  UndoChangesOfOthers(pod);
+  UndoChangesOfOthers(uid, pod);
 }
 
 // The node lifecycle controller calls the pods of a silent node not ready, and waits for the kubelet to say otherwise.
-void StatusManager::UndoChangesOfOthers(const Pod& pod) {
-  auto it = entries_.find(pod.metadata().uid());
-  if (it == entries_.end() || it->second.is_static) return;
+void StatusManager::UndoChangesOfOthers(const std::string& uid, const Pod& pod) {
+  auto it = entries_.find(uid);
+  if (it == entries_.end()) return;
   Entry& e = it->second;
   const SteadyTime now = clock_.Steady();
   if (e.delivered != e.version || e.undo_at > now) return;                                  // a write is due anyway
   if (IsTerminalPhase(pod.status().phase()) && !IsTerminalPhase(e.status.phase())) return;  // ended from outside
-  if (SaysTheSame(Merge(pod, pod.status(), e.status), pod.status())) return;
+  if (SaysTheSame(Merge(uid, pod.status(), e.status), pod.status())) return;
   VLOG(3, "Pod status is inconsistent with cached status for pod, a reconciliation should be triggered",
        {"pod", absl::StrCat(e.ns, "/", e.name)});
   const SteadyTime allowed = e.undo_at == SteadyTime::min() ? now : e.undo_at + kUndoPeriod;
@@ -130,32 +157,61 @@ void StatusManager::Forget(const std::string& uid) {
   written_.erase(uid);
 }
 
-void StatusManager::Enqueue(const std::string& uid) {
+void StatusManager::Enqueue(const std::string& uid, bool first) {
   if (sink_ == nullptr) return;
-  if (queued_.insert(uid).second) queue_.push_back(uid);
+  const bool added = queued_.insert(uid).second;
+  if (first) {
+    if (!added) {
+      auto at = std::find(queue_.begin(), queue_.end(), uid);
+      if (at < queue_.begin() + static_cast<std::ptrdiff_t>(urgent_)) return;  // among the first already
+      queue_.erase(at);
+    }
+    // After others that change readiness, so that they go in the order of their coming.
+    queue_.insert(queue_.begin() + static_cast<std::ptrdiff_t>(urgent_), uid);
+    ++urgent_;
+  } else if (added) {
+    queue_.push_back(uid);
+  }
   wakeup_.Notify();
 }
 
-core::PodStatus StatusManager::Merge(const Pod& pod, const core::PodStatus& api, core::PodStatus status) const {
-  // Conditions of others are kept as the API has them.
+core::PodStatus StatusManager::Merge(const std::string& uid, const core::PodStatus& api,
+                                     const core::PodStatus& status) const {
   core::PodStatus merged = status;
+  const bool ends = !IsTerminalPhase(api.phase()) && IsTerminalPhase(status.phase());
+  const bool may_run = ends && may_run_ && may_run_(uid);
+  // Conditions of others stay as the API has them, before the kubelet's own. One is shared: why a pod was disrupted is
+  // told once, with its end.
   merged.clear_conditions();
-  // Why a pod was disrupted is told together with its end, not before.
-  const bool ends =
-      !IsTerminalPhase(api.phase()) && IsTerminalPhase(status.phase()) && !(may_run_ && may_run_(pod.metadata().uid()));
-  for (const auto& c : status.conditions()) {
-    if (OwnCondition(c.type()) || (c.type() == "DisruptionTarget" && ends)) *merged.add_conditions() = c;
-  }
   for (const auto& c : api.conditions()) {
-    if (!OwnCondition(c.type()) && FindCondition(merged, c.type()) == nullptr) *merged.add_conditions() = c;
+    if (!OwnCondition(c.type())) *merged.add_conditions() = c;
   }
-  // The kubelet's own come in the order that is written; upstream keeps the API's foreign ones before them.
-  std::stable_partition(merged.mutable_conditions()->begin(), merged.mutable_conditions()->end(),
-                        [](const auto& c) { return !OwnCondition(c.type()); });
+  for (const auto& c : status.conditions()) {
+    if (OwnCondition(c.type())) {
+      *merged.add_conditions() = c;
+    } else if (c.type() == "DisruptionTarget" && ends && !may_run) {
+      core::PodCondition* there = nullptr;
+      for (auto& m : *merged.mutable_conditions()) {
+        if (m.type() == c.type()) there = &m;
+      }
+      *(there != nullptr ? there : merged.add_conditions()) = c;
+    }
+  }
+  // Not the kubelet's at all.
+  *merged.mutable_resourceclaimstatuses() = api.resourceclaimstatuses();
+  if (api.has_extendedresourceclaimstatus()) {
+    *merged.mutable_extendedresourceclaimstatus() = api.extendedresourceclaimstatus();
+  } else {
+    merged.clear_extendedresourceclaimstatus();
+  }
+  *merged.mutable_nodeallocatableresourceclaimstatuses() = api.nodeallocatableresourceclaimstatuses();
+  // Fields of an API server that is newer than this program.
+  auto* unknown = merged.GetReflection()->MutableUnknownFields(&merged);
+  unknown->Clear();
+  unknown->MergeFrom(api.GetReflection()->GetUnknownFields(api));
   // A final phase is shown only when nothing runs any more; until then there are only the conditions.
-  if (!IsTerminalPhase(api.phase()) && IsTerminalPhase(merged.phase())) {
+  if (ends) {
     std::string reason = merged.phase() == "Failed" ? "PodFailed" : "PodCompleted";
-    const bool may_run = may_run_ && may_run_(pod.metadata().uid());
     if (may_run) {
       merged.set_phase(api.phase());
       if (api.reason().empty()) {
@@ -183,12 +239,19 @@ core::PodStatus StatusManager::Merge(const Pod& pod, const core::PodStatus& api,
 
 Task<Status> StatusManager::Deliver(std::string uid) {
   auto it = entries_.find(uid);
-  if (it == entries_.end() || it->second.is_static) co_return absl::OkStatus();
+  if (it == entries_.end()) co_return absl::OkStatus();
   const std::string ns = it->second.ns, name = it->second.name;
+  const bool is_static = it->second.is_static;
   Pod pod;
   bool read = false;
   PodPtr latest = latest_ ? latest_(uid) : nullptr;
+  if (is_static && latest == nullptr) co_return absl::OkStatus();  // delivered when there is a mirror pod
+  const std::string api_uid = is_static ? latest->metadata().uid() : uid;
   auto written = written_.find(uid);
+  if (written != written_.end() && written->second.metadata().uid() != api_uid) {
+    written_.erase(written);
+    written = written_.end();
+  }
   if (written != written_.end() && (latest == nullptr || VersionOf(written->second) > VersionOf(*latest))) {
     pod = written->second;
   } else if (latest != nullptr) {
@@ -206,15 +269,15 @@ Task<Status> StatusManager::Deliver(std::string uid) {
       }
       if (!got.ok()) co_return got.status();
       pod = *std::move(got);
-      if (pod.metadata().uid() != uid) {
-        Forget(uid);
+      if (pod.metadata().uid() != api_uid) {
+        if (!is_static) Forget(uid);
         co_return absl::OkStatus();  // another pod has the name by now
       }
     }
     it = entries_.find(uid);
     if (it == entries_.end()) co_return absl::OkStatus();
     const uint64_t version = it->second.version;
-    core::PodStatus merged = Merge(pod, pod.status(), it->second.status);
+    core::PodStatus merged = Merge(uid, pod.status(), it->second.status);
     if (!api::Equal(merged, pod.status())) {
       Pod update = pod;
       *update.mutable_status() = std::move(merged);
@@ -246,7 +309,7 @@ Task<Status> StatusManager::Deliver(std::string uid) {
       written_[uid] = std::move(pod);
     } else {
       written_.erase(uid);
-      if (VersionOf(*latest) > VersionOf(pod)) UndoChangesOfOthers(*latest);
+      if (VersionOf(*latest) > VersionOf(pod)) UndoChangesOfOthers(uid, *latest);
     }
     co_return absl::OkStatus();
   }
@@ -282,6 +345,7 @@ Task<void> StatusManager::Run() {
     while (!queue_.empty() && running->size() < kWriters && postponed < queue_.size()) {
       std::string uid = std::move(queue_.front());
       queue_.pop_front();
+      if (urgent_ > 0) --urgent_;
       if (running->contains(uid)) {  // one write a pod at a time
         queue_.push_back(std::move(uid));
         ++postponed;
@@ -292,13 +356,14 @@ Task<void> StatusManager::Run() {
       group.Spawn("write status", Writer::One(this, uid, running));
     }
     busy_ = !running->empty();
-    Status waited;
-    if (retries_.empty()) {
-      waited = co_await wakeup_.Wait();
-    } else {
-      auto left = retries_.begin()->first - clock_.Steady();
-      waited = co_await wakeup_.WaitFor(std::max<std::chrono::nanoseconds>(left, std::chrono::milliseconds(1)));
+    TaskGroup timer(executor_);
+    if (!retries_.empty()) {
+      auto left = std::max<std::chrono::nanoseconds>(retries_.begin()->first - clock_.Steady(), kShortestPause);
+      timer.Spawn("status retry", NotifyAfter(clock_, left, &wakeup_));
     }
+    Status waited = co_await wakeup_.Wait();
+    timer.Cancel();
+    co_await timer.Join();
     if (absl::IsCancelled(waited)) break;
   }
   group.Cancel();

@@ -34,7 +34,8 @@ class StatusManager {
  public:
   StatusManager(asio::any_io_executor executor, StatusSink* sink, Clock& clock);
 
-  // The pod as the API server last told, for writes without reading first.
+  // The pod as the API server last told, for writes without reading first; for a static pod its mirror pod. Null: there
+  // is none (yet).
   void SetLatest(std::function<PodPtr(const std::string& uid)> latest) { latest_ = std::move(latest); }
   // True while containers of the pod may still run: its phase must not be final before.
   void SetMayRun(std::function<bool(const std::string& uid)> may_run) { may_run_ = std::move(may_run); }
@@ -48,8 +49,9 @@ class StatusManager {
   // A deletion may have come after the pod was over: look again. Also after a change in the API that must be undone.
   void Nudge(const std::string& uid);
   // What the watch tells: it has caught up with what was written, or others have changed what is ours. The latter is
-  // undone, at once and then not more often than every ten seconds.
-  void Seen(const Pod& pod);
+  // undone, at once and then not more often than every ten seconds. `uid` is the pod's here: a static pod's has another
+  // in the API, that of its mirror pod.
+  void Seen(const std::string& uid, const Pod& pod);
   void Forget(const std::string& uid);
 
   // Delivers until cancelled.
@@ -62,17 +64,17 @@ class StatusManager {
   struct Entry {
     std::string ns, name;
     core::PodStatus status;
-    std::string fingerprint;
+    std::string fingerprint, api_uid;  // api_uid: of the last mirror pod
     uint64_t version = 0, delivered = 0;
     bool finished = false, is_static = false;
     int failures = 0;
     SteadyTime undo_at = SteadyTime::min();  // when a change by others was, or will be, undone
   };
   void Store(const Pod& pod, core::PodStatus status);
-  void Enqueue(const std::string& uid);
-  void UndoChangesOfOthers(const Pod& pod);
+  void Enqueue(const std::string& uid, bool first = false);
+  void UndoChangesOfOthers(const std::string& uid, const Pod& pod);
   Task<Status> Deliver(std::string uid);
-  core::PodStatus Merge(const Pod& pod, const core::PodStatus& api, core::PodStatus status) const;
+  core::PodStatus Merge(const std::string& uid, const core::PodStatus& api, const core::PodStatus& status) const;
 
   asio::any_io_executor executor_;
   StatusSink* sink_;
@@ -82,6 +84,7 @@ class StatusManager {
   std::map<std::string, Entry> entries_;
   std::map<std::string, Pod> written_;  // the answer to our last write, newer than the informer for a moment
   std::deque<std::string> queue_;
+  size_t urgent_ = 0;  // at the front of the queue: changes of readiness
   std::set<std::string> queued_;
   std::multimap<SteadyTime, std::string> retries_;
   Wakeup wakeup_;

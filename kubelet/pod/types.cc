@@ -45,12 +45,18 @@ bool IsInitContainer(const Pod& pod, std::string_view name) {
 
 bool IsSidecar(const core::Container& init_container) { return init_container.restartpolicy() == "Always"; }
 
-bool IsStatic(const Pod& pod) {
-  auto it = pod.metadata().annotations().find("kubernetes.io/config.source");
-  return it != pod.metadata().annotations().end() && it->second != "api";
+const std::string& Annotation(const Pod& pod, const char* name) {
+  static const auto* const none = new std::string();
+  auto it = pod.metadata().annotations().find(name);
+  return it == pod.metadata().annotations().end() ? *none : it->second;
 }
 
-bool IsMirror(const Pod& pod) { return pod.metadata().annotations().contains("kubernetes.io/config.mirror"); }
+bool IsStatic(const Pod& pod) {
+  const std::string& source = Annotation(pod, kSourceAnnotation);
+  return !source.empty() && source != "api";
+}
+
+bool IsMirror(const Pod& pod) { return pod.metadata().annotations().contains(kMirrorAnnotation); }
 
 bool IsCritical(const Pod& pod) {
   constexpr int32_t kSystemCriticalPriority = 2000000000;
@@ -58,15 +64,40 @@ bool IsCritical(const Pod& pod) {
          (pod.spec().has_priority() && pod.spec().priority() >= kSystemCriticalPriority);
 }
 
-bool ShouldRestart(const Pod& pod, const core::Container& container, int32_t exit_code) {
+const core::ContainerRestartRule* MatchingRule(const core::Container& container, int32_t exit_code) {
   for (const auto& rule : container.restartpolicyrules()) {
     if (!rule.has_exitcodes()) continue;
     bool listed = false;
     for (int32_t value : rule.exitcodes().values()) listed = listed || value == exit_code;
-    bool matches = rule.exitcodes().operator_() == "In" ? listed : rule.exitcodes().operator_() == "NotIn" && !listed;
-    if (matches && rule.action() == "Restart") return true;
+    const std::string& op = rule.exitcodes().operator_();
+    if (op == "In" ? listed : op == "NotIn" && !listed) return &rule;
   }
-  std::string_view policy = container.has_restartpolicy() ? container.restartpolicy() : pod.spec().restartpolicy();
+  return nullptr;
+}
+
+bool RestartsAll(const core::Container& container, int32_t exit_code) {
+  const auto* rule = MatchingRule(container, exit_code);
+  return rule != nullptr && rule->action() == "RestartAllContainers";
+}
+
+bool MayRestartAll(const Pod& pod) {
+  for (const auto* list : {&pod.spec().containers(), &pod.spec().initcontainers()}) {
+    for (const auto& c : *list) {
+      for (const auto& rule : c.restartpolicyrules()) {
+        if (rule.action() == "RestartAllContainers") return true;
+      }
+    }
+  }
+  return false;
+}
+
+bool ShouldRestart(const Pod& pod, const core::Container& container, int32_t exit_code) {
+  std::string_view policy = pod.spec().restartpolicy();
+  if (container.has_restartpolicy()) {  // without it, rules do not count
+    const auto* rule = MatchingRule(container, exit_code);
+    if (rule != nullptr && (rule->action() == "Restart" || rule->action() == "RestartAllContainers")) return true;
+    policy = container.restartpolicy();
+  }
   if (policy == "Never") return false;
   if (policy == "OnFailure") return exit_code != 0;
   return true;

@@ -18,6 +18,15 @@ namespace meta = ::k8s::io::apimachinery::pkg::apis::meta::v1;
 using Pod = core::Pod;
 using PodPtr = std::shared_ptr<const core::Pod>;
 
+// Annotations by which a pod's source is known. Upstream: pkg/kubelet/types.
+inline constexpr char kSourceAnnotation[] = "kubernetes.io/config.source";  // "api", "file" or "http"
+inline constexpr char kSeenAnnotation[] = "kubernetes.io/config.seen";
+inline constexpr char kHashAnnotation[] = "kubernetes.io/config.hash";      // of a static pod's manifest
+inline constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";  // the same, on its mirror pod
+
+// The value of an annotation; "" when there is none.
+const std::string& Annotation(const Pod& pod, const char* name);
+
 // "name_namespace(uid)", as messages name a pod.
 std::string FormatPod(const Pod& pod);
 // "namespace/name".
@@ -43,6 +52,11 @@ bool IsMirror(const Pod& pod);
 // A static, mirror or system-priority pod, which admission and eviction spare.
 bool IsCritical(const Pod& pod);
 
+// The first of the container's restartPolicyRules that this exit code matches; null: none.
+const core::ContainerRestartRule* MatchingRule(const core::Container& container, int32_t exit_code);
+// A rule that restarts all containers of the pod in place.
+bool RestartsAll(const core::Container& container, int32_t exit_code);
+bool MayRestartAll(const Pod& pod);
 // Whether a container that ended with this code runs again: container rules, container policy, pod policy.
 bool ShouldRestart(const Pod& pod, const core::Container& container, int32_t exit_code);
 

@@ -9,6 +9,7 @@
 #include "api/int_or_string.h"
 #include "base/flags.h"
 #include "base/go_text.h"
+#include "kubelet/runtime/env.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -19,31 +20,13 @@ constexpr size_t kOutputLimit = 10 << 10;
 
 // $(NAME) by the container's plain environment values; what is not there stays as it is.
 std::string ExpandStatic(std::string_view text, const core::Container& container) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '$' || i + 1 == text.size()) {
-      out.push_back(text[i]);
-      continue;
-    }
-    if (text[i + 1] == '$') {
-      out.push_back('$');
-      ++i;
-      continue;
-    }
-    const size_t close = text[i + 1] == '(' ? text.find(')', i + 2) : std::string_view::npos;
-    if (close == std::string_view::npos) {
-      out.push_back('$');
-      continue;
-    }
-    const std::string_view name = text.substr(i + 2, close - i - 2);
-    const core::EnvVar* found = nullptr;
+  return Expand(text, [&](std::string_view name) {
+    const std::string* found = nullptr;
     for (const auto& env : container.env()) {
-      if (env.name() == name && !env.has_valuefrom()) found = &env;
+      if (env.name() == name && !env.has_valuefrom()) found = &env.value();
     }
-    out += found != nullptr ? found->value() : std::string(text.substr(i, close + 1 - i));
-    i = close;
-  }
-  return out;
+    return found;
+  });
 }
 
 std::string_view GoCodeName(absl::StatusCode code) {

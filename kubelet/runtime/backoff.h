@@ -18,17 +18,27 @@ class Backoff {
   using Nanos = std::chrono::nanoseconds;
   Backoff(Clock& clock, Nanos first, Nanos longest) : clock_(clock), first_(first), longest_(longest) {}
 
-  // How much of the delay is left, counted from `event` (a container's end); 0: go ahead.
-  Nanos LeftSince(const std::string& key, WallTime event) const {
+  // How much of the delay is left, counted from `event` (a container's end, as the wall clock had it); 0: go ahead.
+  // Once an event was seen its age grows by the steady clock: a jump of the wall clock neither shortens nor prolongs a
+  // wait.
+  Nanos LeftSince(const std::string& key, WallTime event) {
     auto it = entries_.find(key);
     if (it == entries_.end() || event - it->second.updated > 2 * longest_) return Nanos(0);
-    return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(event + it->second.delay - clock_.Now()));
+    Entry& e = it->second;
+    if (!e.seen || e.event != event) {
+      e.seen = true;
+      e.event = event;
+      const Nanos age = std::chrono::duration_cast<Nanos>(clock_.Now() - event);
+      e.event_steady = clock_.Steady() - std::clamp(age, Nanos(0), e.delay);
+    }
+    return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(e.event_steady + e.delay - clock_.Steady()));
   }
   // The same, counted from the last Next.
   Nanos LeftSinceUpdate(const std::string& key) const {
     auto it = entries_.find(key);
-    if (it == entries_.end() || clock_.Now() - it->second.updated > 2 * longest_) return Nanos(0);
-    return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(it->second.updated + it->second.delay - clock_.Now()));
+    if (it == entries_.end() || clock_.Steady() - it->second.updated_steady > 2 * longest_) return Nanos(0);
+    return std::max(Nanos(0),
+                    std::chrono::duration_cast<Nanos>(it->second.updated_steady + it->second.delay - clock_.Steady()));
   }
   // Starts or doubles the delay. `event` as above; an event long after the last use starts anew.
   void Next(const std::string& key, WallTime event) {
@@ -41,6 +51,8 @@ class Backoff {
     }
     e.delay = std::min(e.delay, longest_);
     e.updated = clock_.Now();
+    e.updated_steady = clock_.Steady();
+    e.seen = false;
   }
   Nanos Delay(const std::string& key) const {
     auto it = entries_.find(key);
@@ -56,7 +68,9 @@ class Backoff {
  private:
   struct Entry {
     Nanos delay{0};
-    WallTime updated;
+    WallTime updated, event;
+    SteadyTime updated_steady, event_steady;
+    bool seen = false;  // `event`, since the last Next
   };
   Clock& clock_;
   Nanos first_, longest_;

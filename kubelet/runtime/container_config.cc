@@ -57,7 +57,17 @@ cri_v1::NamespaceOption Namespaces(const Pod& pod) {
   out.set_pid(pod.spec().hostpid()                 ? cri_v1::NODE
               : pod.spec().shareprocessnamespace() ? cri_v1::POD
                                                    : cri_v1::CONTAINER);
+  out.mutable_userns_options()->set_mode(cri_v1::NODE);
   return out;
+}
+
+Status CheckHostUsers(const Pod& pod, const std::string& handler) {
+  if (!pod.spec().has_hostusers() || pod.spec().hostusers()) return absl::OkStatus();
+  if (handler.empty()) {
+    return absl::UnimplementedError("can't set `spec.hostUsers: false`, runtime does not support user namespaces");
+  }
+  return absl::UnimplementedError(absl::StrCat("can't set `spec.hostUsers: false`, RuntimeClass handler \"", handler,
+                                               "\" does not support user namespaces"));
 }
 
 StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxInputs& in, const NodeSettings& node) {
@@ -92,13 +102,7 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   *sc->mutable_namespace_options() = Namespaces(pod);
   const auto& pod_sc = pod.spec().securitycontext();
   for (const auto& sysctl : pod_sc.sysctls()) {
-    // Written with slashes, a dot is part of a name (an interface); the runtime wants dots.
-    std::string name = sysctl.name();
-    size_t separator = name.find_first_of("./");
-    if (separator != std::string::npos && name[separator] == '/') {
-      for (char& c : name) c = c == '/' ? '.' : c == '.' ? '/' : c;
-    }
-    (*linux->mutable_sysctls())[name] = sysctl.value();
+    (*linux->mutable_sysctls())[SysctlWithDots(sysctl.name())] = sysctl.value();
   }
   if (pod_sc.has_runasuser()) sc->mutable_run_as_user()->set_value(pod_sc.runasuser());
   if (pod_sc.has_runasgroup()) sc->mutable_run_as_group()->set_value(pod_sc.runasgroup());
@@ -106,17 +110,27 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   SetGroups(pod_sc, sc->mutable_supplemental_groups(), &policy);
   sc->set_supplemental_groups_policy(policy);
   if (pod_sc.has_selinuxoptions()) SetSeLinux(pod_sc.selinuxoptions(), sc->mutable_selinux_options());
-  // What the pod costs as a whole, for runtimes that size virtual machines.
+  // What the pod costs as a whole, and the sandbox beside it, for runtimes that size virtual machines.
+  Pod bare = pod;
+  bare.mutable_spec()->clear_overhead();
   auto* resources = linux->mutable_resources();
-  CgroupResources pod_resources = PodCgroupResources(pod, node.cfs_quota, node.cfs_period_micros, -1);
+  CgroupResources pod_resources = PodCgroupResources(bare, node.cfs_quota, node.cfs_period_micros, -1);
   resources->set_cpu_shares(pod_resources.cpu_shares.value_or(kMinShares));
-  ResourceList limits = PodLimits(pod);
-  if (int64_t cpu = Get(limits, "cpu").MilliValue(); cpu > 0 && node.cfs_quota) {
-    resources->set_cpu_period(node.cfs_period_micros);
-    resources->set_cpu_quota(MilliCpuToQuota(cpu, node.cfs_period_micros));
+  ResourceList limits = PodLimits(bare);
+  auto limit = [&](int64_t milli_cpu, int64_t memory, cri_v1::LinuxContainerResources* to) {
+    if (milli_cpu > 0 && node.cfs_quota) {
+      to->set_cpu_period(node.cfs_period_micros);
+      to->set_cpu_quota(MilliCpuToQuota(milli_cpu, node.cfs_period_micros));
+    }
+    if (memory > 0) to->set_memory_limit_in_bytes(memory);
+  };
+  limit(Get(limits, "cpu").MilliValue(), Get(limits, "memory").Value(), resources);
+  auto* overhead = linux->mutable_overhead();
+  if (pod.spec().overhead_size() > 0) {
+    const int64_t milli_cpu = Get(pod.spec().overhead(), "cpu").MilliValue();
+    overhead->set_cpu_shares(MilliCpuToShares(milli_cpu));
+    limit(milli_cpu, Get(pod.spec().overhead(), "memory").Value(), overhead);
   }
-  if (int64_t memory = Get(limits, "memory").Value(); memory > 0) resources->set_memory_limit_in_bytes(memory);
-  linux->mutable_overhead();
   return out;
 }
 

@@ -63,6 +63,9 @@ StatusOr<cri_v1::SecurityProfile> SeccompProfile(const Pod& pod, const core::Con
 cri_v1::LinuxContainerResources ContainerResources(const Pod& pod, const core::Container& container,
                                                    const NodeSettings& node);
 cri_v1::NamespaceOption Namespaces(const Pod& pod);
+// A pod that wants users of its own (hostUsers: false) is refused, never run with the host's: this kubelet does not map
+// any. `handler` is its RuntimeClass's, "" the default.
+Status CheckHostUsers(const Pod& pod, const std::string& handler);
 
 }  // namespace skiff::kubelet
 

@@ -6,6 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "kubelet/runtime/env_file.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -209,6 +212,31 @@ StatusOr<std::string> ResourceFieldValue(const Pod& pod, const core::Container& 
   return Divided(value, divisor, name == "cpu");
 }
 
+namespace {
+
+// A variable out of a file that a container of the pod wrote: opened beneath its volume, without following links.
+StatusOr<std::string> FileValue(const Pod& pod, const core::FileKeySelector& selector, const EnvFacts& facts) {
+  constexpr size_t kLongestFile = 1 << 20;
+  const std::string& volume = selector.volumename();
+  bool known = false;
+  for (const auto& v : pod.spec().volumes()) known = known || (v.name() == volume && v.volumesource().has_emptydir());
+  auto dir = known ? Dir::Open(JoinPath(facts.empty_dirs, volume)) : StatusOr<Dir>(absl::NotFoundError(""));
+  if (!dir.ok()) return NotFound("cannot find the volume \"", volume, "\" referenced by FileKeyRef");
+  auto text = dir->Read(selector.path(), kLongestFile);
+  auto value = text.ok() ? ValueFromEnvFile(*text, selector.key()) : StatusOr<std::string>(text.status());
+  if (!value.ok()) {
+    LOG_ERROR(value.status(), "Failed to parse env file", {"pod", PodKey(pod)});
+    return InvalidArgument("couldn't parse env file");
+  }
+  if (value->empty() && !selector.optional()) {
+    return NotFound("environment variable key \"", selector.key(), "\" not found in file \"",
+                    JoinPath(JoinPath(facts.empty_dirs, volume), selector.path()), "\"");
+  }
+  return value;
+}
+
+}  // namespace
+
 Task<StatusOr<Env>> MakeEnv(const Pod& pod, const core::Container& container, const EnvFacts& facts,
                             const std::vector<std::shared_ptr<const core::Service>>& services, ObjectSource& objects,
                             std::vector<std::string>* invalid_keys) {
@@ -275,7 +303,9 @@ Task<StatusOr<Env>> MakeEnv(const Pod& pod, const core::Container& container, co
       }
       out.Set(var.name(), it->second);
     } else if (from.has_filekeyref()) {
-      co_return absl::UnimplementedError("fileKeyRef is not supported");
+      CO_ASSIGN_OR_RETURN(std::string value, FileValue(pod, from.filekeyref(), facts));
+      if (value.empty() && from.filekeyref().optional()) continue;
+      out.Set(var.name(), std::move(value));
     } else {
       out.Set(var.name(), "");
     }

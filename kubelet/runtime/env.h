@@ -34,6 +34,7 @@ struct EnvFacts {
   std::string node_name, pod_ip;
   std::vector<std::string> pod_ips, host_ips;
   ResourceList allocatable;  // of the node: for limits that are not set
+  std::string empty_dirs;    // where the pod's emptyDirs are, by their names: for fileKeyRef
 };
 // Errors as upstream's: "unsupported fieldPath: x", "unsupported container resource: y".
 StatusOr<std::string> FieldValue(const Pod& pod, std::string_view field_path, const EnvFacts& facts);

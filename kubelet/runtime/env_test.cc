@@ -1,5 +1,8 @@
 #include "kubelet/runtime/env.h"
 
+#include <filesystem>
+#include <fstream>
+
 #include "base/async_testing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -85,7 +88,7 @@ class Objects final : public ObjectSource {
   void UnregisterPod(const std::string&) override {}
 };
 
-StatusOr<Env> Make(const Pod& pod, std::vector<std::string>* invalid = nullptr) {
+StatusOr<Env> Make(const Pod& pod, std::vector<std::string>* invalid = nullptr, std::string empty_dirs = "") {
   static Objects objects;
   asio::io_context loop;
   EnvFacts facts;
@@ -93,6 +96,7 @@ StatusOr<Env> Make(const Pod& pod, std::vector<std::string>* invalid = nullptr) 
   facts.pod_ips = {"10.1.1.1"};
   facts.host_ips = {"10.2.2.2"};
   facts.allocatable["cpu"] = api::Quantity(2).ToProto();
+  facts.empty_dirs = std::move(empty_dirs);
   StatusOr<Env> out = absl::UnknownError("not run");
   struct Run {
     static Task<void> Do(const Pod& pod, const EnvFacts& facts, std::vector<std::string>* invalid, StatusOr<Env>* out) {
@@ -161,6 +165,41 @@ TEST(MakeEnv, Errors) {
   EXPECT_TRUE(Make(pod).ok());
   e->mutable_valuefrom()->mutable_fieldref()->set_fieldpath("spec.nope");
   EXPECT_EQ(Make(pod).status().message(), "unsupported fieldPath: spec.nope");
+}
+
+TEST(MakeEnv, FilesOfAVolume) {
+  char name[] = "/tmp/skiff-env-XXXXXX";
+  const std::string dir = ::mkdtemp(name);
+  std::filesystem::create_directories(dir + "/empty-dirs/v");
+  std::ofstream(dir + "/empty-dirs/v/env") << "A='from a file'\n";
+  std::ofstream(dir + "/outside") << "A='not this'\n";
+  std::filesystem::create_symlink(dir + "/outside", dir + "/empty-dirs/v/link");
+  Pod pod = MakePod({"c"});
+  auto* volume = pod.mutable_spec()->add_volumes();
+  volume->set_name("v");
+  volume->mutable_volumesource()->mutable_emptydir();
+  auto* e = pod.mutable_spec()->mutable_containers(0)->add_env();
+  e->set_name("X");
+  auto* ref = e->mutable_valuefrom()->mutable_filekeyref();
+  ref->set_volumename("v");
+  ref->set_path("env");
+  ref->set_key("A");
+  EXPECT_THAT(*Make(pod, nullptr, dir + "/empty-dirs"), Contains(Pair("X", "from a file")));
+  ref->set_key("B");
+  EXPECT_EQ(Make(pod, nullptr, dir + "/empty-dirs").status().message(),
+            "environment variable key \"B\" not found in file \"" + dir + "/empty-dirs/v/env\"");
+  ref->set_optional(true);
+  EXPECT_TRUE(Make(pod, nullptr, dir + "/empty-dirs").ok());
+  ref->set_optional(false);
+  ref->set_key("A");
+  for (const char* path : {"link", "../../outside", "none"}) {
+    ref->set_path(path);
+    EXPECT_EQ(Make(pod, nullptr, dir + "/empty-dirs").status().message(), "couldn't parse env file") << path;
+  }
+  ref->set_volumename("other");
+  EXPECT_EQ(Make(pod, nullptr, dir + "/empty-dirs").status().message(),
+            "cannot find the volume \"other\" referenced by FileKeyRef");
+  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ void SetContainerLabels(const Pod& pod, const core::Container& container, int re
   (*labels)[kPodUidLabel] = pod.metadata().uid();
   (*labels)[kContainerNameLabel] = container.name();
   auto& a = *annotations;
-  a[kHashAnnotation] = absl::StrCat(absl::Hex(HashContainer(container)));
+  a[kContainerHashAnnotation] = absl::StrCat(absl::Hex(HashContainer(container)));
   a[kRestartCountAnnotation] = absl::StrCat(restart_count);
   a[kMessagePathAnnotation] = container.terminationmessagepath();
   a[kMessagePolicyAnnotation] = container.terminationmessagepolicy();

@@ -162,7 +162,7 @@ Task<Status> PodRuntime::Kill(PodPtr pod, PodStatePtr state, std::optional<int64
   co_return absl::OkStatus();
 }
 
-Task<Status> PodRuntime::RemoveContainer(const PodState& state, ContainerState container) {
+Task<Status> PodRuntime::RemoveContainer(const PodState& state, ContainerState container, bool keep_logs) {
   std::string link =
       JoinPath(options_.container_logs_dir, LogLinkName(state.name, state.ns, container.name, container.id));
   cri_v1::RemoveContainerRequest request;
@@ -172,7 +172,7 @@ Task<Status> PodRuntime::RemoveContainer(const PodState& state, ContainerState c
     co_return Annotate(removed.status(), absl::StrCat("remove container ", container.name));
   }
   ::unlink(link.c_str());
-  RemoveContainerLogs(options_.node.logs_dir, container.log_path);
+  if (!keep_logs) RemoveContainerLogs(options_.node.logs_dir, container.log_path);
   if (hooks_.container_stopped) hooks_.container_stopped(container.id);
   co_return absl::OkStatus();
 }

@@ -99,15 +99,16 @@ Task<Status> PodRuntime::StartSandbox(PodPtr pod, PodActions* actions, cri_v1::P
     return why;
   };
   cri_v1::RunPodSandboxRequest request;
-  auto made = co_await MakeSandboxConfig(pod, actions->attempt, true);
-  if (!made.ok()) co_return fail(made.status(), std::string(made.status().message()));
-  *config = *made;
-  *request.mutable_config() = *std::move(made);
   if (hooks_.runtime_handler) {
     auto handler = hooks_.runtime_handler(*pod);
     if (!handler.ok()) co_return fail(handler.status(), std::string(handler.status().message()));
     request.set_runtime_handler(*handler);
   }
+  if (Status s = CheckHostUsers(*pod, request.runtime_handler()); !s.ok()) co_return fail(s, std::string(s.message()));
+  auto made = co_await MakeSandboxConfig(pod, actions->attempt, true);
+  if (!made.ok()) co_return fail(made.status(), std::string(made.status().message()));
+  *config = *made;
+  *request.mutable_config() = *std::move(made);
   if (Status s = MakeDirs(config->log_directory()); !s.ok()) co_return fail(s, std::string(s.message()));
   CO_ASSIGN_OR_RETURN(auto slot, co_await starts_->Acquire(Age(*pod)));
   // Setting up a network may take long; upstream gives it twice the usual time.
@@ -141,6 +142,7 @@ Task<StatusOr<ContainerInputs>> PodRuntime::Inputs(PodPtr pod, core::Container c
   EnvFacts facts = hooks_.env_facts ? hooks_.env_facts() : EnvFacts();
   if (IsHostNetwork(*pod) && ips.empty()) ips = facts.host_ips;
   facts.pod_ips = ips;
+  facts.empty_dirs = PodDir(options_.root_dir, pod->metadata().uid()) + "/volumes/kubernetes.io~empty-dir";
   facts.pod_ip = ips.empty() ? "" : ips.front();
   std::vector<std::string> invalid;
   auto services = hooks_.services ? hooks_.services() : std::vector<std::shared_ptr<const core::Service>>();
@@ -249,6 +251,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   result->changed = true;
   const std::string id = created->container_id();
   events_.Record(about, client::kNormal, "Created", "Container created");
+  if (hooks_.container_started) hooks_.container_started(*pod, container);
   cri_v1::StartContainerRequest start;
   start.set_container_id(id);
   auto started = co_await runtime_.StartContainer(std::move(start), {.timeout = options_.request_timeout});
@@ -282,10 +285,14 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   co_return true;
 }
 
-Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt) {
+Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt,
+                                              bool restart_all) {
   SyncResult result;
-  PodActions actions = ComputeActions(*pod, *state, hooks_.probes);
-  if (actions.empty()) co_return result;
+  PodActions actions = ComputeActions(*pod, *state, hooks_.probes, restart_all);
+  ResizePlan resize;
+  PodPtr actuated = actions.kill_pod || restart_all || !hooks_.actuated ? nullptr : hooks_.actuated(*pod);
+  if (actuated != nullptr) resize = PlanResize(*pod, *actuated, *state, &actions);
+  if (actions.empty() && resize.empty()) co_return result;
   auto stop = [&](Status status) {
     if (result.status.ok()) result.status = std::move(status);
   };
@@ -321,6 +328,22 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
       result.changed = true;
       Status s = co_await KillContainer(pod, kill.id, *container, ips.empty() ? "" : ips.front(), kill.message,
                                         kill.reason, std::nullopt, nullptr);
+      if (!s.ok()) {
+        stop(s);
+        co_return result;
+      }
+    }
+    for (const auto& reset : actions.to_reset) {
+      result.changed = true;
+      const core::Container* container = FindContainer(*pod, reset.name);
+      const ContainerState* there = state->FindId(reset.id);
+      if (container == nullptr || there == nullptr) continue;
+      Status s;
+      if (reset.kill) {
+        s = co_await KillContainer(pod, reset.id, *container, ips.empty() ? "" : ips.front(), "killing",
+                                   KillReason::kOther, 0, nullptr);
+      }
+      if (s.ok()) s = co_await RemoveContainer(*state, *there, true);
       if (!s.ok()) {
         stop(s);
         co_return result;
@@ -384,6 +407,18 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     }
     bool ok = co_await StartOne(pod, c, state, actions.sandbox_id, config, ips, "", interrupt, &result);
     if (!ok && !IsSidecar(c)) co_return result;
+  }
+  if (!resize.empty()) {
+    result.changed = true;
+    if (Status s = co_await Resize(pod, actuated, std::move(resize)); !s.ok()) {
+      if (absl::IsCancelled(s)) {
+        stop(s);
+        co_return result;
+      }
+      LOG_ERROR(s, "Resize of the pod failed", {"pod", PodKey(*pod)});
+      result.resize_error = std::string(s.message());
+      stop(s);
+    }
   }
   for (int i : actions.to_start) {
     if (interrupt->stopped()) {

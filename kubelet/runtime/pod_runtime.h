@@ -14,6 +14,7 @@
 #include "cri/runtime.h"
 #include "kubelet/pod/actions.h"
 #include "kubelet/pod/interrupt.h"
+#include "kubelet/pod/resize.h"
 #include "kubelet/pod/status.h"
 #include "kubelet/resources/cgroup_names.h"
 #include "kubelet/runtime/backoff.h"
@@ -46,6 +47,14 @@ struct PodRuntimeHooks {
   std::function<void(const Pod&)> sandbox_ready;                           // report the condition right away
   std::function<void(const std::string& container_id)> container_stopped;  // forget probe results
   ProbeResults probes;
+  // In-place resizes. `actuated`: the pod with the resources that its containers have; null when they are the granted
+  // ones. The others tell what changed.
+  std::function<PodPtr(const Pod&)> actuated;
+  std::function<Status(const Pod&)> update_pod_cgroup;
+  std::function<void(const Pod&, const core::Container&)> container_started;
+  std::function<void(const std::string& uid, const std::string& container, const core::ResourceRequirements&)>
+      container_resized;
+  std::function<void(const Pod&)> pod_resized;
 };
 
 class PodRuntime {
@@ -61,11 +70,13 @@ class PodRuntime {
     std::map<std::string, WaitReason> failures;  // containers that could not be started
     std::vector<std::string> started;            // containers that were
     std::map<std::string, ImagePuller::Result> image_volumes;
+    std::string resize_error;                 // why a resize did not succeed
     bool changed = false;                     // look at the pod again at once
     std::chrono::nanoseconds retry_after{0};  // when to try again; 0: the usual time
   };
   // One step towards what the spec wants. Interrupted: hooks end, calls to the runtime are completed.
-  Task<SyncResult> Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt);
+  // `restart_all`: the pod's containers are to begin anew (see ComputeActions).
+  Task<SyncResult> Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt, bool restart_all = false);
 
   // Ends all containers (sidecars after the others, in reverse order) and stops the sandboxes. `grace` overrides the
   // pod's. When cancelled it returns early; calling again with a shorter grace goes on from there.
@@ -82,6 +93,8 @@ class PodRuntime {
 
  private:
   struct Ordering;
+  Task<Status> Resize(PodPtr pod, PodPtr actuated, ResizePlan plan);
+  Task<Status> CheckMemoryDecreases(const ResizePlan& plan);
   Task<Status> StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config);
   Task<StatusOr<cri_v1::PodSandboxConfig>> MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report);
   Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
@@ -94,7 +107,7 @@ class PodRuntime {
   Task<StatusOr<ContainerInputs>> Inputs(PodPtr pod, core::Container container, int restarts,
                                          std::vector<std::string> ips);
   std::string CgroupParent(const Pod& pod) const;
-  Task<Status> RemoveContainer(const PodState& state, ContainerState container);
+  Task<Status> RemoveContainer(const PodState& state, ContainerState container, bool keep_logs = false);
   std::pair<int64_t, std::string> Age(const Pod& pod) const;
 
   asio::any_io_executor executor_;

@@ -1,6 +1,7 @@
 #include "kubelet/runtime/pod_state.h"
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/numbers.h"
 #include "kubelet/runtime/labels.h"
@@ -62,7 +63,7 @@ ContainerState ToContainerState(const cri_v1::ContainerStatus& s, std::string sa
     out.message = s.message();
   }
   if (!absl::SimpleAtoi(Value(s.annotations(), kRestartCountAnnotation), &out.restart_count)) out.restart_count = 0;
-  if (!absl::SimpleHexAtoi(Value(s.annotations(), kHashAnnotation), &out.hash)) out.hash = 0;
+  if (!absl::SimpleHexAtoi(Value(s.annotations(), kContainerHashAnnotation), &out.hash)) out.hash = 0;
   if (s.has_user() && s.user().has_linux()) {
     ContainerState::User user{s.user().linux().uid(), s.user().linux().gid(), {}};
     user.groups.assign(s.user().linux().supplemental_groups().begin(), s.user().linux().supplemental_groups().end());
@@ -90,15 +91,28 @@ SandboxState ToSandboxState(const cri_v1::PodSandboxStatus& s) {
   return out;
 }
 
+// Counts decide where there are any: the runtime's times are the wall clock's, which may have been set back in between.
 void Sort(PodState* state) {
   std::stable_sort(state->sandboxes.begin(), state->sandboxes.end(), [](const auto& a, const auto& b) {
-    if (a.created_at != b.created_at) return a.created_at > b.created_at;
-    return a.attempt > b.attempt;
+    if (a.attempt != b.attempt) return a.attempt > b.attempt;
+    return a.created_at > b.created_at;
   });
-  std::stable_sort(state->containers.begin(), state->containers.end(), [](const auto& a, const auto& b) {
-    if (a.created_at != b.created_at) return a.created_at > b.created_at;
-    return a.restart_count > b.restart_count;
-  });
+  std::stable_sort(state->containers.begin(), state->containers.end(),
+                   [](const auto& a, const auto& b) { return a.created_at > b.created_at; });
+  std::map<std::string_view, std::vector<size_t>> places;  // of each name, in order
+  for (size_t i = 0; i < state->containers.size(); ++i) places[state->containers[i].name].push_back(i);
+  std::vector<size_t> order(state->containers.size());
+  for (const auto& [name, own] : places) {
+    std::vector<size_t> sorted = own;
+    std::stable_sort(sorted.begin(), sorted.end(), [&](size_t a, size_t b) {
+      return state->containers[a].restart_count > state->containers[b].restart_count;
+    });
+    for (size_t i = 0; i < own.size(); ++i) order[own[i]] = sorted[i];
+  }
+  std::vector<ContainerState> containers;
+  containers.reserve(order.size());
+  for (size_t from : order) containers.push_back(std::move(state->containers[from]));
+  state->containers = std::move(containers);
   if (!state->sandboxes.empty() && !state->sandboxes.front().ips.empty()) state->ips = state->sandboxes.front().ips;
 }
 

@@ -101,6 +101,14 @@ StatusOr<cri_v1::SecurityProfile> SeccompProfile(const Pod& pod, const core::Con
   return out;
 }
 
+std::string SysctlWithDots(std::string name) {
+  size_t separator = name.find_first_of("./");
+  if (separator != std::string::npos && name[separator] == '/') {
+    for (char& c : name) c = c == '/' ? '.' : c == '.' ? '/' : c;
+  }
+  return name;
+}
+
 Status SetAppArmor(const Pod& pod, const core::Container& container, cri_v1::LinuxContainerSecurityContext* out) {
   const core::AppArmorProfile* profile = nullptr;
   core::AppArmorProfile annotated;

@@ -15,6 +15,10 @@ namespace skiff::kubelet {
 const std::vector<std::string>& MaskedPaths();
 const std::vector<std::string>& ReadonlyPaths();
 
+// A sysctl's name with dots between its parts; written with slashes, a dot is part of a name (an interface), and then
+// becomes a slash.
+std::string SysctlWithDots(std::string name);
+
 // From the container's field, else the pod's, else the annotation
 // container.apparmor.security.beta.kubernetes.io/CONTAINER.
 Status SetAppArmor(const Pod& pod, const core::Container& container, ::runtime::v1::LinuxContainerSecurityContext* out);

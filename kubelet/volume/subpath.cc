@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <set>
 
+#include "kubelet/runtime/env.h"
+
 namespace skiff::kubelet {
 namespace {
 
@@ -117,32 +119,13 @@ Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter) {
 }
 
 StatusOr<std::string> ExpandSubPathExpr(const std::string& text, const std::map<std::string, std::string>& env) {
-  std::string out;
   std::set<std::string> missing;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '$' || i + 1 == text.size()) {
-      out.push_back(text[i]);
-      continue;
-    }
-    if (text[i + 1] == '$') {
-      out.push_back('$');
-      ++i;
-      continue;
-    }
-    const size_t close = text[i + 1] == '(' ? text.find(')', i + 2) : std::string::npos;
-    if (close == std::string::npos) {
-      out.push_back('$');
-      continue;
-    }
-    const std::string name = text.substr(i + 2, close - i - 2);
-    auto found = env.find(name);
-    if (found == env.end() || found->second.empty()) {
-      missing.insert(name);
-    } else {
-      out += found->second;
-    }
-    i = close;
-  }
+  std::string out = Expand(text, [&](std::string_view name) -> const std::string* {
+    auto found = env.find(std::string(name));
+    if (found != env.end() && !found->second.empty()) return &found->second;
+    missing.emplace(name);
+    return nullptr;
+  });
   if (!missing.empty()) return InvalidArgument("missing value for ", absl::StrJoin(missing, ", "));
   return out;
 }

@@ -1,0 +1,257 @@
+#include "kubelet/pod/allocations.h"
+
+#include "api/codec.h"
+#include "base/files.h"
+#include "base/log.h"
+
+namespace skiff::kubelet {
+namespace {
+
+constexpr auto kCoalesce = std::chrono::milliseconds(100);
+
+bool Same(const core::ResourceRequirements& a, const core::ResourceRequirements& b) { return api::Equal(a, b); }
+
+// `pod` with the resources of `state` in place; null when nothing would change.
+std::shared_ptr<Pod> With(const Pod& pod, const ResourceCheckpoint::PodResources& state) {
+  std::shared_ptr<Pod> out;
+  auto copy = [&]() -> Pod& {
+    if (out == nullptr) out = std::make_shared<Pod>(pod);
+    return *out;
+  };
+  if (state.pod && !(pod.spec().has_resources() && Same(pod.spec().resources(), *state.pod))) {
+    *copy().mutable_spec()->mutable_resources() = *state.pod;
+  }
+  auto differs = [&](const core::Container& c) -> const core::ResourceRequirements* {
+    auto it = state.containers.find(c.name());
+    return it == state.containers.end() || Same(c.resources(), it->second) ? nullptr : &it->second;
+  };
+  for (int i = 0; i < pod.spec().containers_size(); ++i) {
+    if (const auto* r = differs(pod.spec().containers(i))) {
+      *copy().mutable_spec()->mutable_containers(i)->mutable_resources() = *r;
+    }
+  }
+  for (int i = 0; i < pod.spec().initcontainers_size(); ++i) {
+    if (const auto* r = differs(pod.spec().initcontainers(i))) {
+      *copy().mutable_spec()->mutable_initcontainers(i)->mutable_resources() = *r;
+    }
+  }
+  return out;
+}
+
+ResourceCheckpoint::PodResources ResourcesOf(const Pod& pod) {
+  ResourceCheckpoint::PodResources out;
+  if (pod.spec().has_resources()) out.pod = pod.spec().resources();
+  for (const auto* list : {&pod.spec().containers(), &pod.spec().initcontainers()}) {
+    for (const auto& c : *list) out.containers[c.name()] = c.resources();
+  }
+  return out;
+}
+
+StatusOr<std::map<std::string, ResourceCheckpoint::PodResources>> Parse(std::string_view data) {
+  std::map<std::string, ResourceCheckpoint::PodResources> out;
+  ASSIGN_OR_RETURN(api::json document, api::ParseJson(data));
+  auto entries = document.find("entries");
+  if (!document.is_object() || entries == document.end() || entries->is_null()) return out;
+  if (!entries->is_object()) return InvalidArgument("entries: must be an object");
+  for (const auto& [uid, entry] : entries->items()) {
+    ResourceCheckpoint::PodResources& pod = out[uid];
+    if (!entry.is_object()) return InvalidArgument("entries.", uid, ": must be an object");
+    if (auto level = entry.find("PodLevelResources"); level != entry.end() && level->is_object()) {
+      RETURN_IF_ERROR(api::FromJsonValue(*level, &pod.pod.emplace()), "entries.", uid, ".PodLevelResources");
+    }
+    auto containers = entry.find("ContainerResources");
+    if (containers == entry.end() || !containers->is_object()) continue;
+    for (const auto& [name, resources] : containers->items()) {
+      RETURN_IF_ERROR(api::FromJsonValue(resources, &pod.containers[name]), "entries.", uid, ".ContainerResources.",
+                      name);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+uint32_t CheckpointChecksum(std::string_view data) {
+  uint32_t hash = 2166136261u;
+  for (std::string_view part : {std::string_view("(string)"), data}) {
+    for (unsigned char c : part) hash = (hash ^ c) * 16777619u;
+  }
+  return hash;
+}
+
+Status ResourceCheckpoint::Load() {
+  if (path_.empty()) return absl::OkStatus();
+  auto text = ReadFile(path_, 64 << 20);
+  if (ErrnoOf(text.status()) == ENOENT) return absl::OkStatus();
+  if (!text.ok()) return text.status();
+  ASSIGN_OR_RETURN(api::json file, api::ParseJson(*text), path_);
+  auto data = file.is_object() ? file.find("data") : file.end();
+  if (!file.is_object() || data == file.end() || !data->is_string()) {
+    return InvalidArgument(path_, ": data: must be a string");
+  }
+  const std::string& inner = data->get_ref<const std::string&>();
+  auto checksum = file.find("checksum");
+  if (checksum == file.end() || !checksum->is_number_integer() ||
+      checksum->get<uint64_t>() != CheckpointChecksum(inner)) {
+    return InvalidArgument(path_, ": checkpoint is corrupted");
+  }
+  ASSIGN_OR_RETURN(pods_, Parse(inner), path_);
+  dirty_ = false;
+  return absl::OkStatus();
+}
+
+Status ResourceCheckpoint::Save() {
+  if (!dirty_ || path_.empty()) return absl::OkStatus();
+  std::string data = "{";
+  if (!pods_.empty()) {
+    data += "\"entries\":{";
+    bool first = true;
+    for (const auto& [uid, pod] : pods_) {
+      if (!std::exchange(first, false)) data += ',';
+      api::AppendJsonString(uid, &data);
+      data += ":{\"ContainerResources\":{";
+      bool first_container = true;
+      for (const auto& [name, resources] : pod.containers) {
+        if (!std::exchange(first_container, false)) data += ',';
+        api::AppendJsonString(name, &data);
+        data += ':';
+        api::AppendJson(resources, nullptr, &data);
+      }
+      data += "},\"PodLevelResources\":";
+      if (pod.pod) {
+        api::AppendJson(*pod.pod, nullptr, &data);
+      } else {
+        data += "null";
+      }
+      data += '}';
+    }
+    data += '}';
+  }
+  data += '}';
+  std::string file = "{\"data\":";
+  api::AppendJsonString(data, &file);
+  absl::StrAppend(&file, ",\"checksum\":", CheckpointChecksum(data), "}");
+  RETURN_IF_ERROR(WriteFileAtomic(path_, file, 0600));
+  dirty_ = false;
+  return absl::OkStatus();
+}
+
+const ResourceCheckpoint::PodResources* ResourceCheckpoint::Get(const std::string& uid) const {
+  auto it = pods_.find(uid);
+  return it == pods_.end() ? nullptr : &it->second;
+}
+
+const core::ResourceRequirements* ResourceCheckpoint::Get(const std::string& uid, const std::string& container) const {
+  const PodResources* pod = Get(uid);
+  if (pod == nullptr) return nullptr;
+  auto it = pod->containers.find(container);
+  return it == pod->containers.end() ? nullptr : &it->second;
+}
+
+void ResourceCheckpoint::Set(const std::string& uid, PodResources resources) {
+  pods_[uid] = std::move(resources);
+  dirty_ = true;
+}
+
+void ResourceCheckpoint::Set(const std::string& uid, const std::string& container,
+                             core::ResourceRequirements resources) {
+  pods_[uid].containers[container] = std::move(resources);
+  dirty_ = true;
+}
+
+void ResourceCheckpoint::SetPodLevel(const std::string& uid, core::ResourceRequirements resources) {
+  pods_[uid].pod = std::move(resources);
+  dirty_ = true;
+}
+
+void ResourceCheckpoint::Remove(const std::string& uid) { dirty_ = pods_.erase(uid) > 0 || dirty_; }
+
+void ResourceCheckpoint::Keep(const std::set<std::string>& uids) {
+  dirty_ = std::erase_if(pods_, [&](const auto& entry) { return !uids.contains(entry.first); }) > 0 || dirty_;
+}
+
+Allocations::Allocations(asio::any_io_executor executor, Clock& clock, const std::string& root_dir)
+    : clock_(clock),
+      allocated_(root_dir.empty() ? "" : JoinPath(root_dir, "allocated_pods_state")),
+      actuated_(root_dir.empty() ? "" : JoinPath(root_dir, "actuated_pods_state")),
+      wakeup_(executor) {}
+
+void Allocations::Load() {
+  for (ResourceCheckpoint* checkpoint : {&allocated_, &actuated_}) {
+    if (Status s = checkpoint->Load(); !s.ok()) LOG_ERROR(s, "Cannot read a checkpoint of resources; it begins anew");
+  }
+}
+
+Status Allocations::Save() {
+  Status a = allocated_.Save(), b = actuated_.Save();
+  return a.ok() ? b : a;
+}
+
+Task<void> Allocations::Run() {
+  for (;;) {
+    Status waited = co_await wakeup_.Wait();
+    if (waited.ok()) waited = co_await clock_.Sleep(kCoalesce);
+    if (Status s = Save(); !s.ok()) LOG_ERROR(s, "Cannot write a checkpoint of resources");
+    if (absl::IsCancelled(waited)) co_return;
+  }
+}
+
+PodPtr Allocations::Allocated(const PodPtr& pod) const {
+  const auto* state = allocated_.Get(pod->metadata().uid());
+  if (state == nullptr) return pod;
+  PodPtr out = With(*pod, *state);
+  return out == nullptr ? pod : out;
+}
+
+void Allocations::Allocate(const Pod& pod) {
+  allocated_.Set(pod.metadata().uid(), ResourcesOf(pod));
+  Changed();
+}
+
+PodPtr Allocations::Actuated(const Pod& allocated) const {
+  const auto* state = actuated_.Get(allocated.metadata().uid());
+  return state == nullptr ? nullptr : With(allocated, *state);
+}
+
+void Allocations::SetActuated(const Pod& pod, const core::Container& container) {
+  if (FindContainer(pod, container.name()) == nullptr) return;  // ephemeral ones have no resources
+  actuated_.Set(pod.metadata().uid(), container.name(), container.resources());
+  if (pod.spec().has_resources() &&
+      (actuated_.Get(pod.metadata().uid()) == nullptr || !actuated_.Get(pod.metadata().uid())->pod)) {
+    actuated_.SetPodLevel(pod.metadata().uid(), pod.spec().resources());
+  }
+  Changed();
+}
+
+void Allocations::SetActuated(const std::string& uid, const std::string& container,
+                              core::ResourceRequirements resources) {
+  actuated_.Set(uid, container, std::move(resources));
+  Changed();
+}
+
+void Allocations::SetActuatedPodLevel(const Pod& pod) {
+  if (!pod.spec().has_resources()) return;
+  actuated_.SetPodLevel(pod.metadata().uid(), pod.spec().resources());
+  Changed();
+}
+
+const Allocations::Conditions* Allocations::FindConditions(const std::string& uid) const {
+  auto it = conditions_.find(uid);
+  return it == conditions_.end() ? nullptr : &it->second;
+}
+
+void Allocations::Remove(const std::string& uid) {
+  allocated_.Remove(uid);
+  actuated_.Remove(uid);
+  conditions_.erase(uid);
+  Changed();
+}
+
+void Allocations::Keep(const std::set<std::string>& uids) {
+  allocated_.Keep(uids);
+  actuated_.Keep(uids);
+  std::erase_if(conditions_, [&](const auto& entry) { return !uids.contains(entry.first); });
+  if (allocated_.dirty() || actuated_.dirty()) Changed();
+}
+
+}  // namespace skiff::kubelet

@@ -1,0 +1,92 @@
+// Which resources pods were granted, and which of those their containers really have: the two differ from the spec, and
+// from each other, while a resize is pending or under way. Both are kept in checkpoints of upstream's names and layout
+// (allocated_pods_state, actuated_pods_state under the kubelet's root), so that either kubelet goes on where the other
+// stopped. Loop only. Upstream: pkg/kubelet/allocation.
+#ifndef SKIFF_KUBELET_POD_ALLOCATIONS_H_
+#define SKIFF_KUBELET_POD_ALLOCATIONS_H_
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/async.h"
+#include "base/clock.h"
+#include "kubelet/pod/types.h"
+
+namespace skiff::kubelet {
+
+// One checkpoint: resources by pod and container.
+class ResourceCheckpoint {
+ public:
+  struct PodResources {
+    std::map<std::string, core::ResourceRequirements> containers;
+    std::optional<core::ResourceRequirements> pod;  // pod-level
+  };
+
+  // "" keeps nothing on disk.
+  explicit ResourceCheckpoint(std::string path) : path_(std::move(path)) {}
+  // An absent file is an empty state; a broken one an error that names it.
+  Status Load();
+  // Writes when something changed since. Atomic: temporary file, fsync, rename.
+  Status Save();
+  bool dirty() const { return dirty_; }
+
+  const PodResources* Get(const std::string& uid) const;
+  const core::ResourceRequirements* Get(const std::string& uid, const std::string& container) const;
+  void Set(const std::string& uid, PodResources resources);
+  void Set(const std::string& uid, const std::string& container, core::ResourceRequirements resources);
+  void SetPodLevel(const std::string& uid, core::ResourceRequirements resources);
+  void Remove(const std::string& uid);
+  void Keep(const std::set<std::string>& uids);  // forgets all others
+
+ private:
+  std::string path_;
+  std::map<std::string, PodResources> pods_;
+  bool dirty_ = false;
+};
+
+// The checksum that upstream's checkpoints carry: FNV-1a (32 bits) over its dump of the text.
+uint32_t CheckpointChecksum(std::string_view data);
+
+class Allocations {
+ public:
+  // Conditions of a resize as they stand; times are the wall clock's.
+  struct Conditions {
+    std::optional<core::PodCondition> pending, in_progress;
+  };
+
+  Allocations(asio::any_io_executor executor, Clock& clock, const std::string& root_dir);
+  // Broken checkpoints are logged and begun anew: what runs is then taken to have what its spec says.
+  void Load();
+  // Writes the checkpoints a moment after they changed. Until cancelled.
+  Task<void> Run();
+  Status Save();
+
+  // The pod with what it was granted; the same pointer when that is what the spec says, or nothing is known.
+  PodPtr Allocated(const PodPtr& pod) const;
+  void Allocate(const Pod& pod);
+  bool Knows(const std::string& uid) const { return allocated_.Get(uid) != nullptr; }
+
+  // The pod with what its containers have by now; null when that is what was granted (or nothing is known).
+  PodPtr Actuated(const Pod& allocated) const;
+  void SetActuated(const Pod& pod, const core::Container& container);  // it was started with these
+  void SetActuated(const std::string& uid, const std::string& container, core::ResourceRequirements resources);
+  void SetActuatedPodLevel(const Pod& pod);
+
+  Conditions& conditions(const std::string& uid) { return conditions_[uid]; }
+  const Conditions* FindConditions(const std::string& uid) const;
+  void Remove(const std::string& uid);
+  void Keep(const std::set<std::string>& uids);
+
+ private:
+  void Changed() { wakeup_.Notify(); }
+  Clock& clock_;
+  ResourceCheckpoint allocated_, actuated_;
+  std::map<std::string, Conditions> conditions_;
+  Wakeup wakeup_;
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_POD_ALLOCATIONS_H_

@@ -1,0 +1,44 @@
+// What is known of one pod while its coroutine lives; private to pod_workers*.cc.
+#ifndef SKIFF_KUBELET_POD_POD_WORKER_H_
+#define SKIFF_KUBELET_POD_POD_WORKER_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "kubelet/pod/pod_workers.h"
+
+namespace skiff::kubelet {
+
+struct PodWorkers::Worker {
+  explicit Worker(asio::any_io_executor executor) : wakeup(executor) {}
+
+  PodPtr pod;
+  std::string uid;
+  Wakeup wakeup;
+  std::shared_ptr<Interrupt> interrupt = std::make_shared<Interrupt>();
+  bool admitted = false;
+  bool rejected = false;
+  bool terminate = false;  // begin, or go on, to end it
+  bool stopped = false;    // no container runs any more, and none will
+  bool finished = false;   // nothing is held any more
+  bool gone = false;       // its source does not know it any more
+  bool unknown = false;    // only the runtime knows it
+  bool looked = false;     // its state was read from the runtime in this life
+  std::optional<int64_t> grace;
+  WaitReason failed;                             // why the kubelet ends it (deadline, eviction)
+  std::optional<core::PodCondition> disruption;  // .. with this condition
+  bool evicted = false;
+  std::map<std::string, WaitReason> reasons;
+  int errors = 0;
+  int64_t deadline_seconds = -1;  // spec.activeDeadlineSeconds for which `deadline` was reckoned
+  SteadyTime deadline{};
+  PodPtr again;  // the source brought the same pod back while it was being ended
+
+  bool syncing() const { return !terminate; }
+};
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_POD_POD_WORKER_H_

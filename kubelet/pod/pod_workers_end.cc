@@ -1,0 +1,110 @@
+// How pods end, and what follows from it: room for others, the turn of the next static pod of a name.
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "kubelet/pod/pod_worker.h"
+
+namespace skiff::kubelet {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
+  PodPtr pod = Allocated(w->pod);
+  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
+  if (!w->unknown && !w->rejected) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
+  probes_.StopLivenessAndStartup(w->uid);
+  Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, w->grace));
+  if (!killed.ok()) {
+    if (!absl::IsCancelled(killed)) {
+      events_.Record(*pod, client::kWarning, "FailedKillPod", absl::StrCat("error killing pod: ", killed.message()));
+    }
+    co_return killed;
+  }
+  probes_.RemovePod(w->uid);
+  CO_ASSIGN_OR_RETURN(state, co_await cache_.Refresh(w->uid));
+  if (state->AnyRunning()) co_return Internal("detected running containers after a successful KillPod");
+  w->stopped = true;
+  if (!w->unknown && !w->rejected) {
+    core::PodStatus status = Generate(*w, *pod, *state, true);
+    statuses_.Set(*pod, std::move(status));
+  }
+  if (hooks_.pods_changed) hooks_.pods_changed();
+  RetryResizes();
+  co_return absl::OkStatus();
+}
+
+Task<Status> PodWorkers::ReleaseOnce(std::shared_ptr<Worker> w) {
+  CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, false), "tear down volumes");
+  objects_.UnregisterPod(w->uid);
+  CO_RETURN_IF_ERROR(cgroups_.RemovePod(w->uid), "remove cgroup");
+  runtime_.Forget(w->uid);
+  co_return absl::OkStatus();
+}
+
+Task<Status> PodWorkers::EraseOnce(std::shared_ptr<Worker> w) {
+  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
+  auto named = std::make_shared<PodState>(*state);
+  named->name = w->pod->metadata().name();
+  named->ns = w->pod->metadata().namespace_();
+  CO_RETURN_IF_ERROR(co_await runtime_.Remove(named));
+  CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, true));
+  cache_.Forget(w->uid);
+  co_return absl::OkStatus();
+}
+
+// A static pod waits until the one before it that had its name has ended: an edited manifest makes another pod.
+bool PodWorkers::HasTurn(const Worker& w) const {
+  auto it = static_turns_.find(PodKey(*w.pod));
+  return it == static_turns_.end() || it->second.empty() || it->second.front() == w.uid;
+}
+
+void PodWorkers::EndTurn(const Worker& w) {
+  auto it = static_turns_.find(PodKey(*w.pod));
+  if (it == static_turns_.end()) return;
+  std::erase(it->second, w.uid);
+  if (it->second.empty()) {
+    static_turns_.erase(it);
+  } else if (auto next = workers_.find(it->second.front()); next != workers_.end()) {
+    next->second->wakeup.Notify();
+  }
+}
+
+bool PodWorkers::StaticEnding(const std::string& ns, const std::string& name) const {
+  return static_turns_.contains(absl::StrCat(ns, "/", name));
+}
+
+void PodWorkers::Drop(const std::shared_ptr<Worker>& w) {
+  EndTurn(*w);
+  statuses_.Forget(w->uid);
+  if (allocations_ != nullptr) allocations_->Remove(w->uid);
+  auto it = workers_.find(w->uid);
+  if (it != workers_.end() && it->second == w) workers_.erase(it);
+  if (hooks_.pod_ended) hooks_.pod_ended();
+  if (w->again != nullptr) Update(std::exchange(w->again, nullptr));
+}
+
+// Ends pods to make room, and waits until they have ended, or well over their grace periods.
+Task<void> PodWorkers::Preempt(std::vector<PodPtr> pods) {
+  constexpr char kMessage[] = "Preempted in order to admit critical pod";
+  for (const PodPtr& pod : pods) {
+    events_.Record(*pod, client::kWarning, "Preempting", kMessage);
+    core::PodCondition condition;
+    condition.set_type("DisruptionTarget");
+    condition.set_status("True");
+    condition.set_reason("TerminationByKubelet");
+    condition.set_message("Pod was preempted by Kubelet to accommodate a critical pod.");
+    if (pod->metadata().generation() != 0) condition.set_observedgeneration(pod->metadata().generation());
+    const int64_t grace =
+        pod->spec().has_terminationgraceperiodseconds() ? pod->spec().terminationgraceperiodseconds() : 30;
+    const std::string uid = pod->metadata().uid();
+    LOG_INFO("Preempting pod to free up resources", {"pod", PodKey(*pod)}, {"podUID", uid});
+    if (!Evict(uid, grace, {"Preempting", kMessage}, std::move(condition))) continue;
+    const SteadyTime end = clock_.Steady() + std::max(seconds(10), seconds(grace + grace / 2));
+    while (MayRun(uid) && clock_.Steady() < end) {
+      if (!(co_await clock_.Sleep(milliseconds(100))).ok()) co_return;
+    }
+    if (MayRun(uid)) LOG_WARNING("Failed to evict pod", {"pod", PodKey(*pod)}, {"err", "timed out"});
+  }
+}
+
+}  // namespace skiff::kubelet

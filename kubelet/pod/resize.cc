@@ -1,0 +1,178 @@
+#include "kubelet/pod/resize.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "api/codec.h"
+#include "kubelet/resources/pod_resources.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using State = ContainerState::State;
+
+// What the runtime is told of a container: bytes and milli-CPUs; a limit of the pod holds where there is no own one.
+struct Amounts {
+  int64_t memory_limit = 0, memory_request = 0, cpu_limit = 0, cpu_request = 0;
+  bool operator==(const Amounts&) const = default;
+};
+
+Amounts AmountsOf(const Pod& pod, const core::Container& c) {
+  auto limit = [&](const char* name) {
+    api::Quantity own = Get(c.resources().limits(), name);
+    return own.IsZero() ? Get(pod.spec().resources().limits(), name) : own;
+  };
+  return {limit("memory").Value(), Get(c.resources().requests(), "memory").Value(), limit("cpu").MilliValue(),
+          Get(c.resources().requests(), "cpu").MilliValue()};
+}
+
+bool RestartsFor(const core::Container& c, std::string_view resource) {
+  for (const auto& policy : c.resizepolicy()) {
+    if (policy.resourcename() == resource) return policy.restartpolicy() == "RestartContainer";
+  }
+  return false;
+}
+
+// The newest container of that name, if it runs.
+const ContainerState* Running(const PodState& state, const std::string& name) {
+  const ContainerState* s = state.Find(name);
+  return s != nullptr && s->state == State::kRunning ? s : nullptr;
+}
+
+bool SameCpuAndMemory(const core::ResourceRequirements& a, const core::ResourceRequirements& b) {
+  for (const char* name : {"cpu", "memory"}) {
+    if (Get(a.requests(), name) != Get(b.requests(), name) || Get(a.limits(), name) != Get(b.limits(), name)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Raise(const core::ResourceRequirements& from, core::ResourceRequirements* to) {
+  for (const char* name : {"cpu", "memory"}) {
+    for (bool limits : {false, true}) {
+      const ResourceList& theirs = limits ? from.limits() : from.requests();
+      ResourceList& ours = limits ? *to->mutable_limits() : *to->mutable_requests();
+      if (limits && (!theirs.contains(name) || !ours.contains(name))) {
+        ours.erase(name);  // no limit is the highest one
+      } else if (theirs.contains(name) && Get(theirs, name) > Get(ours, name)) {
+        ours[name] = theirs.at(name);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+ResizePlan PlanResize(const Pod& allocated, const Pod& actuated, const PodState& state, PodActions* actions) {
+  ResizePlan plan;
+  plan.pod = !SameCpuAndMemory(allocated.spec().resources(), actuated.spec().resources());
+  auto add = [](std::vector<ContainerResize>* list, ContainerResize resize, int64_t to, int64_t from) {
+    if (to < from) {
+      list->insert(list->begin(), std::move(resize));
+    } else {
+      list->push_back(std::move(resize));
+    }
+  };
+  auto look = [&](int i, const core::Container& c, const core::Container& now, std::vector<int>* start) {
+    const ContainerState* running = Running(state, c.name());
+    if (running == nullptr) return;
+    if (std::any_of(actions->to_kill.begin(), actions->to_kill.end(),
+                    [&](const auto& kill) { return kill.id == running->id; })) {
+      return;  // it comes back with the new size
+    }
+    const Amounts to = AmountsOf(allocated, c), from = AmountsOf(actuated, now);
+    if (to == from) return;
+    const bool memory = to.memory_limit != from.memory_limit || to.memory_request != from.memory_request;
+    const bool cpu = to.cpu_limit != from.cpu_limit || to.cpu_request != from.cpu_request;
+    if ((memory && RestartsFor(c, "memory")) || (cpu && RestartsFor(c, "cpu"))) {
+      actions->to_kill.push_back({running->id, c.name(),
+                                  absl::StrCat("Container ", c.name(), " resize requires restart"),
+                                  KillReason::kOther});
+      start->push_back(i);
+      plan.pod = true;
+      return;
+    }
+    ContainerResize resize{running->id, &c, &now};
+    if (to.memory_limit != from.memory_limit) {
+      add(&plan.memory, resize, to.memory_limit, from.memory_limit);
+    } else if (memory) {
+      add(&plan.memory, resize, to.memory_request, from.memory_request);
+    }
+    if (to.cpu_limit != from.cpu_limit) {
+      add(&plan.cpu, resize, to.cpu_limit, from.cpu_limit);
+    } else if (cpu) {
+      add(&plan.cpu, resize, to.cpu_request, from.cpu_request);
+    }
+  };
+  for (int i = 0; i < allocated.spec().initcontainers_size(); ++i) {
+    look(i, allocated.spec().initcontainers(i), actuated.spec().initcontainers(i), &actions->init_to_start);
+  }
+  for (int i = 0; i < allocated.spec().containers_size(); ++i) {
+    look(i, allocated.spec().containers(i), actuated.spec().containers(i), &actions->to_start);
+  }
+  return plan;
+}
+
+bool ResizeInProgress(const Pod& allocated, const Pod& actuated, const PodState& state) {
+  if (!SameCpuAndMemory(allocated.spec().resources(), actuated.spec().resources())) return true;
+  auto differs = [&](const core::Container& c, const core::Container& now) {
+    return Running(state, c.name()) != nullptr && !SameCpuAndMemory(c.resources(), now.resources());
+  };
+  for (int i = 0; i < allocated.spec().initcontainers_size(); ++i) {
+    if (differs(allocated.spec().initcontainers(i), actuated.spec().initcontainers(i))) return true;
+  }
+  for (int i = 0; i < allocated.spec().containers_size(); ++i) {
+    if (differs(allocated.spec().containers(i), actuated.spec().containers(i))) return true;
+  }
+  return false;
+}
+
+Pod LargerOf(const Pod& allocated, const Pod& actuated) {
+  Pod out = allocated;
+  for (int i = 0; i < out.spec().initcontainers_size(); ++i) {
+    Raise(actuated.spec().initcontainers(i).resources(),
+          out.mutable_spec()->mutable_initcontainers(i)->mutable_resources());
+  }
+  for (int i = 0; i < out.spec().containers_size(); ++i) {
+    Raise(actuated.spec().containers(i).resources(), out.mutable_spec()->mutable_containers(i)->mutable_resources());
+  }
+  if (out.spec().has_resources() && actuated.spec().has_resources()) {
+    Raise(actuated.spec().resources(), out.mutable_spec()->mutable_resources());
+  }
+  return out;
+}
+
+bool IncreasesRequests(const Pod& allocated, const Pod& wanted) {
+  ResourceList before = PodRequests(allocated), now = PodRequests(wanted);
+  return Get(now, "memory") > Get(before, "memory") || Get(now, "cpu") > Get(before, "cpu");
+}
+
+std::string ResizeMessage(std::string_view prefix, const Pod& pod, int64_t generation, std::string_view error) {
+  std::string out = absl::StrCat(prefix, ": {");
+  auto add = [&](std::string_view name, const auto& containers) {
+    if (containers.empty()) return;
+    absl::StrAppend(&out, "\"", name, "\":[");
+    bool first = true;
+    for (const auto& c : containers) {
+      if (!std::exchange(first, false)) out += ',';
+      out += "{\"name\":";
+      api::AppendJsonString(c.name(), &out);
+      out += ",\"resources\":";
+      api::AppendJson(c.resources(), nullptr, &out);
+      out += '}';
+    }
+    out += "],";
+  };
+  add("initContainers", pod.spec().initcontainers());
+  add("containers", pod.spec().containers());
+  absl::StrAppend(&out, "\"generation\":", generation);
+  if (!error.empty()) {
+    out += ",\"error\":";
+    api::AppendJsonString(error, &out);
+  }
+  return out + "}";
+}
+
+}  // namespace skiff::kubelet

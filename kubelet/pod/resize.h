@@ -1,0 +1,45 @@
+// In-place resizes, the pure part: what to change in running containers, in which order, and what is said about it.
+// Upstream: kubernetes.io/docs/tasks/configure-pod-container/resize-container-resources.
+#ifndef SKIFF_KUBELET_POD_RESIZE_H_
+#define SKIFF_KUBELET_POD_RESIZE_H_
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kubelet/pod/actions.h"
+#include "kubelet/pod/types.h"
+#include "kubelet/runtime/pod_state.h"
+
+namespace skiff::kubelet {
+
+struct ContainerResize {
+  std::string id;
+  const core::Container* to = nullptr;    // in the allocated pod
+  const core::Container* from = nullptr;  // in the actuated pod
+};
+
+struct ResizePlan {
+  std::vector<ContainerResize> memory, cpu;  // to update in place; decreases before increases
+  bool pod = false;                          // the pod's own cgroup changes
+  bool empty() const { return memory.empty() && cpu.empty() && !pod; }
+};
+
+// The difference between what was granted and what the running containers have. Those whose resizePolicy asks for a
+// restart go into `actions` (to kill, and to start again). Pointers are into the two pods.
+ResizePlan PlanResize(const Pod& allocated, const Pod& actuated, const PodState& state, PodActions* actions);
+bool ResizeInProgress(const Pod& allocated, const Pod& actuated, const PodState& state);
+
+// What both pods need at the most: the pod's cgroup gets this before containers grow, and the final values after they
+// have shrunk.
+Pod LargerOf(const Pod& allocated, const Pod& actuated);
+
+// Whether cpu or memory requests grow.
+bool IncreasesRequests(const Pod& allocated, const Pod& wanted);
+
+// `Pod resize started: {"containers":[..],"generation":2}`; `error` may be "".
+std::string ResizeMessage(std::string_view prefix, const Pod& pod, int64_t generation, std::string_view error = "");
+
+}  // namespace skiff::kubelet
+
+#endif  // SKIFF_KUBELET_POD_RESIZE_H_

@@ -1,0 +1,197 @@
+#include "kubelet/pod/resize.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "api/codec.h"
+#include "api/quantity.h"
+#include "kubelet/pod/allocations.h"
+#include "kubelet/pod/pod_testing.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing_pods::MakePod;
+using testing_pods::StateBuilder;
+
+// "cpu-request cpu-limit memory-request memory-limit", "-" for none.
+core::ResourceRequirements Resources(const std::string& text) {
+  std::istringstream in(text);
+  std::string cpu_request, cpu_limit, memory_request, memory_limit;
+  in >> cpu_request >> cpu_limit >> memory_request >> memory_limit;
+  core::ResourceRequirements out;
+  auto set = [](auto* map, const char* name, const std::string& value) {
+    if (value != "-") (*map)[name] = api::Quantity::Of(value).ToProto();
+  };
+  set(out.mutable_requests(), "cpu", cpu_request);
+  set(out.mutable_limits(), "cpu", cpu_limit);
+  set(out.mutable_requests(), "memory", memory_request);
+  set(out.mutable_limits(), "memory", memory_limit);
+  return out;
+}
+
+Pod Sized(const std::map<std::string, std::string>& containers) {
+  std::vector<std::string> names;
+  for (const auto& [name, size] : containers) names.push_back(name);
+  Pod pod = MakePod(names);
+  int i = 0;
+  for (const auto& [name, size] : containers) {
+    *pod.mutable_spec()->mutable_containers(i++)->mutable_resources() = Resources(size);
+  }
+  return pod;
+}
+
+std::vector<std::string> Names(const std::vector<ContainerResize>& list) {
+  std::vector<std::string> out;
+  for (const auto& resize : list) out.push_back(resize.to->name());
+  return out;
+}
+
+constexpr auto kRunning = ContainerState::State::kRunning;
+
+TEST(ResizeTest, DecreasesComeBeforeIncreases) {
+  const Pod from = Sized({{"a", "1 1 64Mi 64Mi"}, {"b", "1 1 64Mi 64Mi"}, {"c", "1 1 64Mi 64Mi"}});
+  const Pod to = Sized({{"a", "2 2 64Mi 64Mi"}, {"b", "500m 1 32Mi 32Mi"}, {"c", "1 1 64Mi 64Mi"}});
+  StateBuilder state;
+  state.Sandbox("s").Container("a", kRunning).Container("b", kRunning).Container("c", kRunning);
+  PodActions actions;
+  ResizePlan plan = PlanResize(to, from, state, &actions);
+  EXPECT_THAT(Names(plan.cpu), ElementsAre("b", "a"));
+  EXPECT_THAT(Names(plan.memory), ElementsAre("b"));
+  EXPECT_TRUE(actions.empty());
+  EXPECT_TRUE(ResizeInProgress(to, from, state));
+  EXPECT_FALSE(ResizeInProgress(to, to, state));
+  EXPECT_TRUE(IncreasesRequests(from, to));
+  EXPECT_FALSE(IncreasesRequests(to, from));
+  const Pod larger = LargerOf(to, from);
+  EXPECT_TRUE(api::Equal(larger.spec().containers(0).resources(), Resources("2 2 64Mi 64Mi")));
+  EXPECT_TRUE(api::Equal(larger.spec().containers(1).resources(), Resources("1 1 64Mi 64Mi")));
+  // Containers that do not run get their size when they start.
+  StateBuilder none;
+  none.Sandbox("s");
+  EXPECT_TRUE(PlanResize(to, from, none, &actions).empty());
+  EXPECT_FALSE(ResizeInProgress(to, from, none));
+}
+
+TEST(ResizeTest, ThePolicyMayAskForARestart) {
+  Pod from = Sized({{"a", "1 - 64Mi 64Mi"}}), to = Sized({{"a", "1 - 64Mi 96Mi"}});
+  for (Pod* pod : {&from, &to}) {
+    auto* policy = pod->mutable_spec()->mutable_containers(0)->add_resizepolicy();
+    policy->set_resourcename("memory");
+    policy->set_restartpolicy("RestartContainer");
+  }
+  StateBuilder state;
+  state.Sandbox("s").Container("a", kRunning);
+  PodActions actions;
+  ResizePlan plan = PlanResize(to, from, state, &actions);
+  EXPECT_TRUE(plan.pod);
+  EXPECT_THAT(plan.memory, IsEmpty());
+  ASSERT_EQ(actions.to_kill.size(), 1u);
+  EXPECT_EQ(actions.to_kill[0].message, "Container a resize requires restart");
+  EXPECT_THAT(actions.to_start, ElementsAre(0));
+  // Another resource needs none.
+  Pod cpu = from;
+  *cpu.mutable_spec()->mutable_containers(0)->mutable_resources() = Resources("2 - 64Mi 64Mi");
+  actions = {};
+  plan = PlanResize(cpu, from, state, &actions);
+  EXPECT_THAT(Names(plan.cpu), ElementsAre("a"));
+  EXPECT_TRUE(actions.empty());
+}
+
+TEST(ResizeTest, LimitsOfThePodReachContainersWithoutOwnOnes) {
+  Pod from = Sized({{"a", "1 - - -"}}), to = from;
+  *from.mutable_spec()->mutable_resources() = Resources("1 2 64Mi 64Mi");
+  *to.mutable_spec()->mutable_resources() = Resources("1 2 64Mi 96Mi");
+  StateBuilder state;
+  state.Sandbox("s").Container("a", kRunning);
+  PodActions actions;
+  ResizePlan plan = PlanResize(to, from, state, &actions);
+  EXPECT_TRUE(plan.pod);
+  EXPECT_THAT(Names(plan.memory), ElementsAre("a"));
+  EXPECT_TRUE(ResizeInProgress(to, from, state));
+}
+
+TEST(ResizeTest, MessagesAreUpstreams) {
+  Pod pod = Sized({{"c", "200m 200m 32Mi 32Mi"}});
+  EXPECT_EQ(ResizeMessage("Pod resize started", pod, 2),
+            "Pod resize started: {\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":\"200m\","
+            "\"memory\":\"32Mi\"},\"requests\":{\"cpu\":\"200m\",\"memory\":\"32Mi\"}}}],\"generation\":2}");
+  pod = Sized({{"c", "1900m - - -"}});
+  EXPECT_EQ(ResizeMessage("Pod resize OutOfcpu", pod, 2, "Node didn't have enough resource: cpu"),
+            "Pod resize OutOfcpu: {\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"1900m\"}}}],"
+            "\"generation\":2,\"error\":\"Node didn't have enough resource: cpu\"}");
+}
+
+class AllocationsTest : public ::testing::Test {
+ protected:
+  AllocationsTest() {
+    char name[] = "/tmp/skiff-allocations-XXXXXX";
+    dir = ::mkdtemp(name);
+  }
+  ~AllocationsTest() override { std::filesystem::remove_all(dir); }
+  std::string Read(const std::string& file) {
+    std::ifstream in(dir + "/" + file);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  std::string dir;
+  asio::io_context loop;
+  FakeClock clock;
+};
+
+TEST_F(AllocationsTest, SurviveARestartInUpstreamsLayout) {
+  Pod pod = Sized({{"c", "100m 100m 32Mi 32Mi"}});
+  Allocations first(loop.get_executor(), clock, dir);
+  first.Load();
+  first.Allocate(pod);
+  first.SetActuated(pod, pod.spec().containers(0));
+  ASSERT_TRUE(first.Save().ok());
+  api::json file = *api::ParseJson(Read("allocated_pods_state"));
+  EXPECT_EQ(file["data"], R"({"entries":{"u-1":{"ContainerResources":{"c":{"limits":{"cpu":"100m","memory":"32Mi"},)"
+                          R"("requests":{"cpu":"100m","memory":"32Mi"}}},"PodLevelResources":null}}})");
+  EXPECT_EQ(file["checksum"], CheckpointChecksum(file["data"].get<std::string>()));
+  EXPECT_TRUE(std::filesystem::exists(dir + "/actuated_pods_state"));
+
+  Allocations second(loop.get_executor(), clock, dir);
+  second.Load();
+  auto wanted = std::make_shared<Pod>(Sized({{"c", "200m 200m 32Mi 32Mi"}}));
+  PodPtr allocated = second.Allocated(wanted);
+  ASSERT_NE(allocated, wanted);
+  EXPECT_TRUE(api::Equal(allocated->spec().containers(0).resources(), Resources("100m 100m 32Mi 32Mi")));
+  EXPECT_EQ(second.Actuated(*allocated), nullptr);
+  second.Allocate(*wanted);
+  EXPECT_EQ(second.Allocated(wanted), wanted) << "the very same pod, without a copy";
+  PodPtr actuated = second.Actuated(*wanted);
+  ASSERT_NE(actuated, nullptr);
+  EXPECT_TRUE(api::Equal(actuated->spec().containers(0).resources(), Resources("100m 100m 32Mi 32Mi")));
+  second.Remove("u-1");
+  ASSERT_TRUE(second.Save().ok());
+  EXPECT_EQ((*api::ParseJson(Read("allocated_pods_state")))["data"], "{}");
+}
+
+TEST_F(AllocationsTest, BrokenFilesAreBegunAnew) {
+  for (const char* text : {"", "nonsense", "{\"data\":\"{}\",\"checksum\":1}", "{\"data\":7}", "[]"}) {
+    std::ofstream(dir + "/allocated_pods_state") << text;
+    ResourceCheckpoint checkpoint(dir + "/allocated_pods_state");
+    EXPECT_THAT(std::string(checkpoint.Load().message()), HasSubstr("allocated_pods_state")) << text;
+    EXPECT_EQ(checkpoint.Get("u-1"), nullptr);
+    checkpoint.Set("u-1", {});
+    EXPECT_TRUE(checkpoint.Save().ok());
+    EXPECT_TRUE(ResourceCheckpoint(dir + "/allocated_pods_state").Load().ok());
+  }
+}
+
+TEST(CheckpointChecksumTest, IsOverUpstreamsDump) {
+  // FNV-1a of "(string)" followed by the text.
+  EXPECT_EQ(CheckpointChecksum(""), 441364273u);
+  EXPECT_EQ(CheckpointChecksum("{}"), 694314937u);
+}
+
+}  // namespace
+}  // namespace skiff::kubelet

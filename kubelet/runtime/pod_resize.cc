@@ -1,0 +1,90 @@
+// Changes the resources of containers while they run: the pod's cgroup grows before its containers and shrinks after
+// them, memory and CPU each on their own, decreases before increases. What fails is tried again with the next sync.
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/log.h"
+#include "kubelet/pod/resize.h"
+#include "kubelet/runtime/pod_runtime.h"
+
+namespace skiff::kubelet {
+namespace {
+
+int64_t MemoryLimit(const core::Container& c) { return Get(c.resources().limits(), "memory").Value(); }
+
+// `base` with one resource of `from`.
+core::ResourceRequirements Mixed(const core::ResourceRequirements& base, const core::ResourceRequirements& from,
+                                 const std::string& name) {
+  core::ResourceRequirements out = base;
+  auto take = [&](const ResourceList& source, ResourceList* to) {
+    auto it = source.find(name);
+    if (it == source.end()) {
+      to->erase(name);
+    } else {
+      (*to)[name] = it->second;
+    }
+  };
+  take(from.limits(), out.mutable_limits());
+  take(from.requests(), out.mutable_requests());
+  return out;
+}
+
+}  // namespace
+
+// A limit below what is in use would make the kernel kill: refused before anything is changed.
+Task<Status> PodRuntime::CheckMemoryDecreases(const ResizePlan& plan) {
+  std::vector<std::string> problems;
+  for (const ContainerResize& resize : plan.memory) {
+    const int64_t to = MemoryLimit(*resize.to), from = MemoryLimit(*resize.from);
+    if (to == 0 || (from != 0 && to >= from)) continue;
+    cri_v1::ContainerStatsRequest request;
+    request.set_container_id(resize.id);
+    auto answer = co_await runtime_.ContainerStats(std::move(request), {.timeout = options_.request_timeout});
+    if (!answer.ok()) co_return Annotate(answer.status(), "cannot decrease memory limits: unable to read memory usage");
+    const auto& memory = answer->stats().memory();
+    const uint64_t used = memory.has_usage_bytes() ? memory.usage_bytes().value() : memory.working_set_bytes().value();
+    if (used >= static_cast<uint64_t>(to)) {
+      problems.push_back(absl::StrCat("attempting to set container \"", resize.to->name(), "\" memory limit (", to,
+                                      ") below current usage (", used, ")"));
+    }
+  }
+  if (problems.empty()) co_return absl::OkStatus();
+  std::string text = absl::StrJoin(problems, ", ");
+  if (problems.size() > 1) text = absl::StrCat("[", text, "]");
+  co_return FailedPrecondition("cannot decrease memory limits: ", text);
+}
+
+Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, ResizePlan plan) {
+  CO_RETURN_IF_ERROR(co_await CheckMemoryDecreases(plan));
+  auto set_pod = [&](const Pod& to) {
+    return hooks_.update_pod_cgroup ? hooks_.update_pod_cgroup(to) : absl::OkStatus();
+  };
+  CO_RETURN_IF_ERROR(set_pod(LargerOf(*pod, *actuated)), "failed to set pod cgroup config");
+  std::map<std::string, core::ResourceRequirements> now;  // by container, as far as the change has come
+  for (const char* name : {"memory", "cpu"}) {
+    for (const ContainerResize& resize : std::string_view(name) == "memory" ? plan.memory : plan.cpu) {
+      auto [it, added] = now.emplace(resize.to->name(), resize.from->resources());
+      core::Container container = *resize.to;
+      *container.mutable_resources() = Mixed(it->second, resize.to->resources(), name);
+      cri_v1::UpdateContainerResourcesRequest request;
+      request.set_container_id(resize.id);
+      *request.mutable_linux() = ContainerResources(*pod, container, options_.node);
+      auto answer =
+          co_await runtime_.UpdateContainerResources(std::move(request), {.timeout = options_.request_timeout});
+      if (!answer.ok()) co_return answer.status();
+      it->second = container.resources();
+      if (hooks_.container_resized) hooks_.container_resized(pod->metadata().uid(), container.name(), it->second);
+    }
+  }
+  // What is told in other terms than cpu and memory, or by no more than an absent value, is the same to the runtime.
+  for (const auto& [name, resources] : now) {
+    const core::Container* to = FindContainer(*pod, name);
+    if (to != nullptr && hooks_.container_resized) {
+      hooks_.container_resized(pod->metadata().uid(), name, to->resources());
+    }
+  }
+  CO_RETURN_IF_ERROR(set_pod(*pod), "failed to set pod cgroup config");
+  if (hooks_.pod_resized) hooks_.pod_resized(*pod);
+  co_return absl::OkStatus();
+}
+
+}  // namespace skiff::kubelet
