@@ -230,11 +230,12 @@ struct FakeMirrorApi final : MirrorApi {
   Status fail;
   int uids = 0;
   Task<Status> Create(Pod pod) override {
-    log.push_back("create " + pod.metadata().name() + " " + Annotation(pod, kMirrorAnnotation));
+    const std::string name = pod.metadata().name();
+    log.push_back("create " + name + " " + Annotation(pod, kMirrorAnnotation));
     if (!fail.ok()) co_return fail;
-    if (pods.contains(pod.metadata().name())) co_return absl::AlreadyExistsError("exists");
+    if (pods.contains(name)) co_return absl::AlreadyExistsError("exists");
     pod.mutable_metadata()->set_uid("api-" + std::to_string(++uids));
-    pods[pod.metadata().name()] = std::make_shared<const Pod>(std::move(pod));
+    pods[name] = std::make_shared<const Pod>(std::move(pod));
     co_return absl::OkStatus();
   }
   Task<Status> Delete(std::string, std::string name, std::string uid) override {

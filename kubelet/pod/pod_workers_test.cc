@@ -774,8 +774,8 @@ TEST_F(PodWorkersTest, nonroot_after_restart) {
   runtime.Exit(runtime.ContainerNamed("image"), 1);
   Relist();
   const size_t images = runtime.CountCalls("StartContainer image");
-  Advance(seconds(120));
-  Advance(seconds(120));
+  Advance(seconds(310));  // the longest back-off
+  Advance(seconds(20));
   EXPECT_EQ(runtime.CountCalls("StartContainer image"), images);
   EXPECT_EQ(user("fixed"), 1234);
   EXPECT_EQ(statuses.Get("u-1")->containerstatuses(1).state().waiting().reason(), "CreateContainerConfigError");

