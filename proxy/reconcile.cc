@@ -168,10 +168,15 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
     });
     auto claim = [&](skiff_range range, uint8_t state, skiff_range* into) {
       if (range.count == 0 || *into == range) return;
-      if (into->count != 0 || !ranges_.Claim(range)) {
-        *into = {};  // overlaps: whatever it was, it is replaced
+      bool ours = ranges_.Claim(range);
+      if (into->count != 0) {
+        // Half a pass: frontends of one port stand on two ranges. Both are in use until all are switched.
+        ranges_.Give(*into);
+        if (ours) ranges_.Give(range);
+        *into = {};
         return;
       }
+      if (!ours) return;  // overlaps, or given up already: whatever it was, it is replaced
       std::vector<uint32_t> want = Slots(port, state, port.maglev ? range.count : 0);
       bool same = want.size() == range.count && range.first + range.count <= slots.size();
       for (uint32_t i = 0; same && i < range.count; i++) {
