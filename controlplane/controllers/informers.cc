@@ -1,5 +1,7 @@
 #include "controlplane/controllers/informers.h"
 
+#include <algorithm>
+
 #include "client/object.h"
 
 namespace skiff::controlplane {
@@ -33,7 +35,14 @@ void SlimPod(core::Pod& pod) {
   auto* spec = pod.mutable_spec();
   for (auto& container : *spec->mutable_containers()) SlimContainer(container);
   for (auto& container : *spec->mutable_initcontainers()) SlimContainer(container);
-  spec->clear_volumes();
+  // The scheduler looks at claims; of other volumes only the kubelet wants to know.
+  auto& volumes = *spec->mutable_volumes();
+  volumes.erase(std::remove_if(volumes.begin(), volumes.end(),
+                               [](const core::Volume& volume) {
+                                 const auto& source = volume.volumesource();
+                                 return !source.has_persistentvolumeclaim() && !source.has_ephemeral();
+                               }),
+                volumes.end());
   spec->clear_ephemeralcontainers();
   spec->clear_securitycontext();
   spec->clear_imagepullsecrets();
