@@ -492,7 +492,8 @@ TEST_F(NodesTest, ROOT_XdpForwardsPlacedConnections) {
     uint64_t fast = counted() - before;
     EXPECT_GT(fast, 300u) << "both ways";
     EXPECT_EQ(As({"c", false}, [&] { return chat(ip, 30001); }), "same") << ip;
-    EXPECT_EQ(counted() - before, fast) << "an endpoint here is the kernel's business";
+    // (The first connection's last packets may be counted late.)
+    EXPECT_LT(counted() - before, fast + 10) << "an endpoint here is the kernel's business";
     EXPECT_EQ(As({"c", false},
                  [&] {
                    Fd fd(socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -501,7 +502,7 @@ TEST_F(NodesTest, ROOT_XdpForwardsPlacedConnections) {
                    return absl::StrJoin(seen, "; ");
                  }),
               Answer("s", v6 ? "fd0a::1" : "10.0.0.1", ip, 30053));
-    EXPECT_GT(counted() - before, fast + 50);
+    EXPECT_GT(counted() - before, fast + 60);
   }
   // Without it again.
   packets_.reset();
