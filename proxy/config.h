@@ -116,7 +116,7 @@ struct CommandLine {
   std::string load_balancing = "random";                        // or "maglev"
   int32_t maglev_table_size = 1021;
   bool cleanup = false, init_only = false;
-  bool take_over = true;  // remove the rules of another kube-proxy
+  bool take_over = true;                                   // remove the rules of another kube-proxy
   bool show = false;                                       // the command `kube-proxy show`
   std::vector<std::string> show_what;                      // its arguments
   std::string version;                                     // "", "true", "raw", "vX.Y.Z"

@@ -19,7 +19,7 @@ struct ProxyOptions {
   api::FeatureGates gates;
   std::string config_file;                                 // ends the proxy when it is written to; "": there is none
   std::vector<std::pair<std::string, std::string>> flags;  // for /flagz
-  bool take_over = true;  // remove the rules of another kube-proxy
+  bool take_over = true;                                   // remove the rules of another kube-proxy
   std::string node_name;
   // Names of the devices that take traffic from outside; empty: chosen (SelectDevices).
   std::vector<std::string> packet_devices;

@@ -70,7 +70,8 @@ static int answer(int fd, int status, const char* body, int keep) {
 static int handle(struct connection* c) {
   char path[512] = "";
   sscanf(c->request, "%*s %511s", path);
-  const int keep = !terminating && strcasestr(c->request, "connection: close") == NULL && strstr(c->request, " HTTP/1.0\r\n") == NULL;
+  const int keep = !terminating && strcasestr(c->request, "connection: close") == NULL &&
+                   strstr(c->request, " HTTP/1.0\r\n") == NULL;
   char body[512];
   int status = 200;
   if (strcmp(path, "/") == 0) {

@@ -41,8 +41,8 @@ class ServerHost {
 
   // The log of the container's current (or previous) instance as its status has it. Errors in upstream's words
   // (`container "c" in pod "p" is waiting to start: ContainerCreating`,
-  // `previous terminated container "c" in pod "p" not found`) with kInvalidArgument; kNotFound: the runtime does not have
-  // the container any more.
+  // `previous terminated container "c" in pod "p" not found`) with kInvalidArgument; kNotFound: the runtime does not
+  // have the container any more.
   struct ContainerLog {
     std::string id;    // CRI id
     std::string path;  // the CRI log file
