@@ -6,10 +6,10 @@
 #include <linux/if_link.h>
 #include <linux/magic.h>
 #include <linux/pkt_sched.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
-#include <netlink/route/classifier.h>
-#include <netlink/route/qdisc.h>
-#include <netlink/route/tc.h>
+#include <netlink/socket.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,6 +19,7 @@
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
+#include <functional>
 
 #include "absl/strings/str_split.h"
 
@@ -203,22 +204,39 @@ Status AttachIterator(bpf_program* program, int map_fd, const std::string& pin) 
 
 namespace {
 
+using EachTc = std::function<void(const tcmsg& message, std::string_view kind)>;
+
+int OnTc(nl_msg* message, void* each) {
+  const nlmsghdr* header = nlmsg_hdr(message);
+  if (!nlmsg_valid_hdr(header, sizeof(tcmsg))) return NL_SKIP;
+  const nlattr* kind = nlmsg_find_attr(nlmsg_hdr(message), sizeof(tcmsg), TCA_KIND);
+  (*static_cast<EachTc*>(each))(*static_cast<const tcmsg*>(nlmsg_data(header)),
+                                kind == nullptr ? std::string_view() : nla_get_string(kind));
+  return NL_OK;
+}
+
+// The kernel's qdiscs (RTM_GETQDISC, of all devices) or filters (RTM_GETTFILTER). False if it does not tell. Read by
+// hand: libnl-route's objects for them find their tables only in its shared library.
+bool DumpTc(int type, int ifindex, uint32_t parent, EachTc each) {
+  nl_sock* socket = nl_socket_alloc();
+  if (socket == nullptr) return false;
+  tcmsg ask = {};
+  ask.tcm_ifindex = ifindex;
+  ask.tcm_parent = parent;
+  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, OnTc, &each);
+  bool told = nl_connect(socket, NETLINK_ROUTE) == 0 &&
+              nl_send_simple(socket, type, NLM_F_DUMP, &ask, sizeof(ask)) >= 0 && nl_recvmsgs_default(socket) >= 0;
+  nl_socket_free(socket);
+  return told;
+}
+
 // Whether the device has the qdisc "ingress", as the bandwidth plugin makes it. It takes filters for the other
 // direction without a word, and runs them on what comes in.
 bool HasIngressQdisc(int ifindex) {
-  nl_sock* socket = nl_socket_alloc();
-  if (socket == nullptr) return false;
   bool out = false;
-  nl_cache* cache = nullptr;
-  if (nl_connect(socket, NETLINK_ROUTE) == 0 && rtnl_qdisc_alloc_cache(socket, &cache) == 0) {
-    for (nl_object* o = nl_cache_get_first(cache); o != nullptr; o = nl_cache_get_next(o)) {
-      auto* tc = TC_CAST(o);
-      const char* kind = rtnl_tc_get_kind(tc);
-      out |= rtnl_tc_get_ifindex(tc) == ifindex && kind != nullptr && std::string_view(kind) == "ingress";
-    }
-    nl_cache_free(cache);
-  }
-  nl_socket_free(socket);
+  DumpTc(RTM_GETQDISC, ifindex, 0, [&](const tcmsg& message, std::string_view kind) {
+    out |= message.tcm_ifindex == ifindex && kind == "ingress";
+  });
   return out;
 }
 
@@ -245,16 +263,9 @@ namespace {
 
 // Whether any filter is left in a direction; true where that cannot be told.
 bool HasFilters(int ifindex, uint32_t parent) {
-  nl_sock* socket = nl_socket_alloc();
-  if (socket == nullptr) return true;
-  bool out = true;
-  nl_cache* cache = nullptr;
-  if (nl_connect(socket, NETLINK_ROUTE) == 0 && rtnl_cls_alloc_cache(socket, ifindex, parent, &cache) == 0) {
-    out = nl_cache_nitems(cache) > 0;
-    nl_cache_free(cache);
-  }
-  nl_socket_free(socket);
-  return out;
+  bool any = false;
+  bool told = DumpTc(RTM_GETTFILTER, ifindex, parent, [&](const tcmsg&, std::string_view) { any = true; });
+  return any || !told;
 }
 
 }  // namespace
