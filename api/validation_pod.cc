@@ -44,7 +44,8 @@ void ValidateSysctls(const core::PodSecurityContext& context, const Path& path, 
   std::set<std::string> names;
   for (int i = 0; i < context.sysctls_size(); ++i) {
     const std::string& name = context.sysctls(i).name();
-    const Path at = path.Index(i).Child("name");
+    const Path entry = path.Index(i);  // paths refer to their parents
+    const Path at = entry.Child("name");
     if (name.empty()) {
       errors->Required(at);
     } else if (!IsSysctlName(name)) {

@@ -41,12 +41,17 @@ def events(name):
     return [(e["reason"], e["message"]) for e in lib.get("events", "--field-selector", f"involvedObject.name={name}")["items"]]
 
 
+FLAGS = []
+
+
 def restart_kubelet(*flags):
     """Starts the kubelet anew with further flags."""
     pid = lib.pid_of("kubelet-n1")
-    with open(f"/proc/{pid}/cmdline") as f:
-        argv = [a for a in f.read().split("\0")[:-1] if not a.startswith("--image-credential-provider")]
-    os.kill(pid, signal.SIGTERM)
+    if not FLAGS:  # as hack/up started it
+        with open(f"/proc/{pid}/cmdline") as f:
+            FLAGS.extend(f.read().split("\0")[:-1])
+        os.kill(pid, signal.SIGTERM)
+    argv = FLAGS
     lib.wait("the kubelet's end", lambda: not os.path.exists(f"/proc/{pid}"), 20)
     with open(os.path.join(lib.DIR, "log/kubelet-n1.log"), "ab") as log:
         child = subprocess.Popen([*argv, *flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
