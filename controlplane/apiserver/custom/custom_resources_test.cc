@@ -47,7 +47,8 @@ class CustomResourcesTest : public ApiServerTest {
     const Answered made = Call("POST", kDefinitions, definition);
     EXPECT_EQ(made.status, 201) << made.body;
     const std::string path = absl::StrCat(kDefinitions, "/", definition["metadata"]["name"].get<std::string>());
-    for (int i = 0; i < 1000; ++i) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (std::chrono::steady_clock::now() < until) {
       const json now = Call("GET", path).document;
       if (!now["status"]["conditions"].is_null()) return now;
     }
