@@ -11,6 +11,7 @@
 namespace skiff::cni {
 
 inline constexpr const char* kConflistName = "10-skiff.conflist";
+inline constexpr const char* kNetworkName = "skiff";
 
 std::string Conflist(const Prefix& pod_cidr, uint32_t mtu, const std::string& state_dir);
 // Written only when it differs.

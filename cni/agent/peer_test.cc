@@ -79,6 +79,9 @@ TEST(ConflistTest, NamesThePluginAndItsRange) {
   "plugins": [
     {
       "type": "skiff-cni",
+      "capabilities": {
+        "portMappings": true
+      },
       "ranges": [
         "10.244.1.0/24"
       ],

@@ -12,8 +12,8 @@
 namespace skiff::cni {
 namespace {
 
-// An entry is three short lines; more is not ours.
-constexpr size_t kMaxEntryBytes = 1024;
+// An entry is three short lines and one a host port, of which the configuration that brings them allows this much.
+constexpr size_t kMaxEntryBytes = 1 << 20;
 
 std::string LastFile(const Ip& ip) { return ip.v6 ? "last.v6" : "last.v4"; }
 
@@ -31,18 +31,20 @@ StatusOr<Ipam> Ipam::Open(const std::string& state_dir, const std::string& netwo
   return Ipam(std::move(dir), std::move(lock), std::move(boot_id));
 }
 
-StatusOr<std::vector<Ipam::Entry>> Ipam::Entries() const {
+StatusOr<std::vector<Reservation>> Ipam::Reservations() const {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, dir_.List());
-  std::vector<Entry> entries;
+  std::vector<Reservation> entries;
   for (const std::string& name : names) {
     const auto ip = Ip::Parse(name);
     if (!ip.ok()) continue;  // lock, last.*, a file that a crash left half-made
     ASSIGN_OR_RETURN(const std::string text, dir_.Read(name, kMaxEntryBytes), "read address file ", name);
     const std::vector<std::string> lines = absl::StrSplit(text, '\n');
-    Entry entry{*ip, {}, true};
+    Reservation entry{*ip, {}, true, {}};
     if (lines.size() >= 3) {
       entry.owner = {lines[0], lines[1]};
       entry.stale = lines[2] != boot_id_;
+      for (size_t i = 3; i < lines.size(); ++i)
+        if (const auto port = PortMapping::Parse(lines[i]); port.ok()) entry.ports.push_back(*port);
     }
     entries.push_back(std::move(entry));
   }
@@ -79,9 +81,9 @@ Status Ipam::Remove(const Ip& ip) const {
 }
 
 StatusOr<Ip> Ipam::Allocate(const Prefix& range, const Attachment& attachment) {
-  ASSIGN_OR_RETURN(const std::vector<Entry> entries, Entries());
+  ASSIGN_OR_RETURN(const std::vector<Reservation> entries, Reservations());
   std::vector<Ip> used;
-  for (const Entry& entry : entries) {
+  for (const Reservation& entry : entries) {
     if (!range.Contains(entry.ip)) continue;
     if (entry.stale) {
       RETURN_IF_ERROR(Remove(entry.ip));
@@ -103,8 +105,7 @@ StatusOr<Ip> Ipam::Allocate(const Prefix& range, const Attachment& attachment) {
   // Walk the sorted list of used addresses beside the candidates: as many steps as there are used ones at most.
   for (size_t tried = 0; tried <= used.size() + 1; ++tried) {
     if (!std::binary_search(used.begin(), used.end(), next)) {
-      const std::string owner = absl::StrCat(attachment.container_id, "\n", attachment.interface, "\n", boot_id_, "\n");
-      RETURN_IF_ERROR(Put(next.ToString(), owner, /*replace=*/false), "reserve address");
+      RETURN_IF_ERROR(Put(next.ToString(), Text(attachment), /*replace=*/false), "reserve address");
       RETURN_IF_ERROR(Put(LastFile(next), next.ToString(), /*replace=*/true), "remember the last address given");
       return next;
     }
@@ -115,29 +116,53 @@ StatusOr<Ip> Ipam::Allocate(const Prefix& range, const Attachment& attachment) {
                                                    used.size(), " of ", used.size(), " in use)"));
 }
 
-StatusOr<std::vector<Ip>> Ipam::Find(const Attachment& attachment) const {
-  ASSIGN_OR_RETURN(const std::vector<Entry> entries, Entries());
-  std::vector<Ip> found;
-  for (const Entry& entry : entries)
-    if (!entry.stale && entry.owner == attachment) found.push_back(entry.ip);
-  return found;
+std::string Ipam::Text(const Attachment& owner) const {
+  return absl::StrCat(owner.container_id, "\n", owner.interface, "\n", boot_id_, "\n");
 }
 
-StatusOr<std::vector<Ip>> Ipam::Release(const Attachment& attachment) {
-  ASSIGN_OR_RETURN(std::vector<Ip> found, Find(attachment));
-  for (const Ip& ip : found) RETURN_IF_ERROR(Remove(ip));
-  return found;
-}
-
-StatusOr<std::vector<Attachment>> Ipam::Keep(const std::vector<Attachment>& valid) {
-  ASSIGN_OR_RETURN(const std::vector<Entry> entries, Entries());
-  std::vector<Attachment> dropped;
-  for (const Entry& entry : entries) {
-    if (!entry.stale && std::find(valid.begin(), valid.end(), entry.owner) != valid.end()) continue;
-    RETURN_IF_ERROR(Remove(entry.ip));
-    if (!entry.stale) dropped.push_back(entry.owner);
+Status Ipam::Claim(const Attachment& attachment, const std::vector<PortMapping>& ports) const {
+  ASSIGN_OR_RETURN(const std::vector<Reservation> held, Find(attachment));
+  for (const auto& [ip, owner, stale, before] : held) {
+    std::string text = Text(attachment);
+    for (const PortMapping& port : ports)
+      if (port.Concerns(ip)) absl::StrAppend(&text, port.ToString(), "\n");
+    RETURN_IF_ERROR(Put(ip.ToString(), text, /*replace=*/true), "remember host ports");
   }
-  return dropped;
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<HostPort>> Ipam::HostPorts() const {
+  ASSIGN_OR_RETURN(const std::vector<Reservation> entries, Reservations());
+  std::vector<std::pair<int64_t, HostPort>> claims;
+  for (const Reservation& entry : entries) {
+    if (entry.stale || entry.ports.empty()) continue;
+    ASSIGN_OR_RETURN(const struct stat st, dir_.Stat(entry.ip.ToString()));
+    const int64_t since = st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec;
+    for (const PortMapping& port : entry.ports) claims.push_back({since, {entry.ip, entry.owner, port}});
+  }
+  std::stable_sort(claims.begin(), claims.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<HostPort> out;
+  for (auto& [since, claim] : claims) out.push_back(std::move(claim));
+  return out;
+}
+
+StatusOr<std::vector<Reservation>> Ipam::Find(const Attachment& attachment) const {
+  ASSIGN_OR_RETURN(std::vector<Reservation> found, Reservations());
+  std::erase_if(found, [&](const Reservation& r) { return r.stale || r.owner != attachment; });
+  return found;
+}
+
+StatusOr<std::vector<Reservation>> Ipam::Unlisted(const std::vector<Attachment>& valid) const {
+  ASSIGN_OR_RETURN(std::vector<Reservation> found, Reservations());
+  std::erase_if(found, [&](const Reservation& r) {
+    return !r.stale && std::find(valid.begin(), valid.end(), r.owner) != valid.end();
+  });
+  return found;
+}
+
+Status Ipam::Free(const std::vector<Reservation>& reservations) const {
+  for (const Reservation& r : reservations) RETURN_IF_ERROR(Remove(r.ip));
+  return absl::OkStatus();
 }
 
 }  // namespace skiff::cni

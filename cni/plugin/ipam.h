@@ -1,6 +1,6 @@
 // Address management that survives crashes and reboots: one small file an address, named for it, holding who has it.
 //
-//   STATE_DIR/NETWORK/10.244.1.7      "CONTAINER_ID\nINTERFACE\nBOOT_ID\n"
+//   STATE_DIR/NETWORK/10.244.1.7      "CONTAINER_ID\nINTERFACE\nBOOT_ID\n", then a line a host port (port_mapping.h)
 //   STATE_DIR/NETWORK/last.v4         the address given last, so that a freed one is not given again at once
 //   STATE_DIR/NETWORK/lock            flock'ed by every operation: plugins run side by side
 //
@@ -17,6 +17,20 @@
 
 namespace skiff::cni {
 
+struct Reservation {
+  Ip ip;
+  Attachment owner;
+  bool stale = false;  // of an earlier boot: as good as free
+  std::vector<PortMapping> ports;
+};
+
+// A host port that leads to an address given here.
+struct HostPort {
+  Ip pod;
+  Attachment owner;
+  PortMapping mapping;
+};
+
 class Ipam {
  public:
   // Takes the lock; it is held until destruction. `boot_id` is /proc/sys/kernel/random/boot_id's text.
@@ -26,22 +40,22 @@ class Ipam {
   // node's own in other plugins' habit, kept free so that nodes can change plugins) and the last one are never given.
   // kResourceExhausted: "no IP addresses available in range 10.244.1.0/24 (253 of 253 in use)".
   StatusOr<Ip> Allocate(const Prefix& range, const Attachment& attachment);
+  // Remembers the attachment's host ports beside its addresses, in the place of what was there.
+  Status Claim(const Attachment& attachment, const std::vector<PortMapping>& ports) const;
+  // All that are claimed, the oldest claim first.
+  StatusOr<std::vector<HostPort>> HostPorts() const;
   // What the attachment has.
-  StatusOr<std::vector<Ip>> Find(const Attachment& attachment) const;
-  // Frees what the attachment has; freeing nothing is fine.
-  StatusOr<std::vector<Ip>> Release(const Attachment& attachment);
-  // Frees whatever belongs to none of `valid`; returns the attachments that were dropped.
-  StatusOr<std::vector<Attachment>> Keep(const std::vector<Attachment>& valid);
+  StatusOr<std::vector<Reservation>> Find(const Attachment& attachment) const;
+  // What belongs to none of `valid`.
+  StatusOr<std::vector<Reservation>> Unlisted(const std::vector<Attachment>& valid) const;
+  // Freeing what is free is fine.
+  Status Free(const std::vector<Reservation>& reservations) const;
 
  private:
-  struct Entry {
-    Ip ip;
-    Attachment owner;
-    bool stale;  // of an earlier boot
-  };
   Ipam(Dir dir, Fd lock, std::string boot_id)
       : dir_(std::move(dir)), lock_(std::move(lock)), boot_id_(std::move(boot_id)) {}
-  StatusOr<std::vector<Entry>> Entries() const;
+  StatusOr<std::vector<Reservation>> Reservations() const;
+  std::string Text(const Attachment& owner) const;
   Status Put(const std::string& name, std::string_view text, bool replace) const;
   Status Remove(const Ip& ip) const;
 

@@ -25,6 +25,10 @@ class IpamTest : public ::testing::Test {
     if (!ip.ok()) return ip.status();
     return ip->ToString();
   }
+  void Free(const std::string& id) {
+    const Ipam ipam = Open();
+    ASSERT_TRUE(ipam.Free(*ipam.Find({id, "eth0"})).ok());
+  }
 
   std::string dir_;
   Prefix range_ = *Prefix::Parse("10.1.0.0/24");
@@ -34,7 +38,7 @@ TEST_F(IpamTest, GivesAddressesInTurnAndTheSameToARepeatedCall) {
   EXPECT_EQ(*Take("a"), "10.1.0.2");
   EXPECT_EQ(*Take("b"), "10.1.0.3");
   EXPECT_EQ(*Take("a"), "10.1.0.2");
-  ASSERT_TRUE(Open().Release({"a", "eth0"}).ok());
+  Free("a");
   EXPECT_EQ(*Take("c"), "10.1.0.4") << "a freed address is not given again at once";
 }
 
@@ -43,7 +47,7 @@ TEST_F(IpamTest, IpExhaustion_ClearErrorAndFreedAddressesComeBack) {
   const auto full = Take("one-more");
   EXPECT_EQ(full.status().message(), "no IP addresses available in range 10.1.0.0/24 (253 of 253 in use)");
   EXPECT_EQ(full.status().code(), absl::StatusCode::kResourceExhausted);
-  ASSERT_TRUE(Open().Release({"c77", "eth0"}).ok());
+  Free("c77");
   EXPECT_EQ(*Take("one-more"), "10.1.0.79");
 }
 
@@ -53,13 +57,28 @@ TEST_F(IpamTest, NodeReboot_AddressesOfAnEarlierBootAreFree) {
   EXPECT_EQ(Open("boot-2").Find({"c5", "eth0"})->size(), 0u);
 }
 
-TEST_F(IpamTest, KeepFreesWhatIsNotInTheList) {
+TEST_F(IpamTest, WhatIsNotInTheListIsUnlisted) {
+  ASSERT_TRUE(Take("old", "boot-0").ok() && Take("a").ok() && Take("b").ok());
+  const auto unlisted = Open().Unlisted({{"a", "eth0"}});
+  ASSERT_TRUE(unlisted.ok());
+  ASSERT_EQ(unlisted->size(), 1u) << "an ADD frees what it meets of an earlier boot";
+  EXPECT_EQ(unlisted->at(0).owner.container_id, "b");
+}
+
+TEST_F(IpamTest, HostPortsAreKeptWithTheAddressAndGoWithIt) {
   ASSERT_TRUE(Take("a").ok() && Take("b").ok());
-  const auto dropped = Open().Keep({{"a", "eth0"}});
-  ASSERT_TRUE(dropped.ok());
-  ASSERT_EQ(dropped->size(), 1u);
-  EXPECT_EQ(dropped->at(0).container_id, "b");
-  EXPECT_EQ(Open().Find({"a", "eth0"})->size(), 1u);
+  const PortMapping any = *PortMapping::Parse("tcp * 8080 80"), one = *PortMapping::Parse("udp 10.0.0.7 53 5353"),
+                    other_family = *PortMapping::Parse("tcp ::1 1 1");
+  ASSERT_TRUE(Open().Claim({"b", "eth0"}, {any, one, other_family}).ok());
+  auto ports = *Open().HostPorts();
+  ASSERT_EQ(ports.size(), 2u);
+  EXPECT_EQ(ports[0].pod.ToString(), "10.1.0.3");
+  EXPECT_EQ(ports[0].owner.container_id, "b");
+  EXPECT_EQ(ports[0].mapping, any);
+  EXPECT_EQ(ports[1].mapping, one);
+  EXPECT_EQ(Open("boot-2").HostPorts()->size(), 0u) << "of an earlier boot";
+  Free("b");
+  EXPECT_EQ(Open().HostPorts()->size(), 0u);
 }
 
 TEST_F(IpamTest, HalfWrittenAndForeignFilesAreNoAddresses) {

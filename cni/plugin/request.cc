@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "cni/plugin/error.h"
 
@@ -104,9 +105,55 @@ StatusOr<std::vector<Prefix>> ParsePrevious(const json& result) {
   return addresses;
 }
 
+// With field names as the conventions have them: containerd writes Go's ("HostPort"), whose readers take any case.
+json InConventionsCase(const json& object) {
+  json out = json::object();
+  for (const char* name : {"hostPort", "containerPort", "protocol", "hostIP"})
+    for (const auto& [key, value] : object.items())
+      if (absl::EqualsIgnoreCase(key, name) && (key == name || !out.contains(name))) out[name] = value;
+  return out;
+}
+
+StatusOr<uint16_t> Port(const json& object, const std::string& at, const char* field) {
+  const auto it = object.find(field);
+  if (it == object.end() || !it->is_number_integer() || it->get<int64_t>() < 1 || it->get<int64_t>() > 65535)
+    return Invalid(absl::StrCat(at, ".", field), "must be a number from 1 to 65535");
+  return it->get<uint16_t>();
+}
+
+Status ParsePorts(const json& root, std::vector<PortMapping>* out) {
+  const auto runtime = root.find("runtimeConfig");
+  if (runtime == root.end() || runtime->is_null()) return absl::OkStatus();
+  if (!runtime->is_object()) return Invalid("runtimeConfig", "must be an object");
+  const auto list = runtime->find("portMappings");
+  if (list == runtime->end() || list->is_null()) return absl::OkStatus();
+  if (!list->is_array()) return Invalid("runtimeConfig.portMappings", "must be a list");
+  for (const json& given : *list) {
+    const std::string at = absl::StrCat("runtimeConfig.portMappings[", out->size(), "]");
+    if (!given.is_object()) return Invalid(at, "must be an object");
+    const json item = InConventionsCase(given);
+    PortMapping mapping;
+    ASSIGN_OR_RETURN(mapping.host_port, Port(item, at, "hostPort"));
+    ASSIGN_OR_RETURN(mapping.container_port, Port(item, at, "containerPort"));
+    ASSIGN_OR_RETURN(const std::string protocol, String(item, "protocol", "tcp"));
+    if ((mapping.protocol = ProtocolNumber(protocol)) == 0)
+      return Invalid(at + ".protocol", absl::StrCat("must be tcp, udp or sctp, not \"", protocol, "\""));
+    ASSIGN_OR_RETURN(const std::string host_ip, String(item, "hostIP", ""));
+    if (!host_ip.empty()) {
+      const auto ip = Ip::Parse(host_ip);
+      if (!ip.ok()) return Invalid(at + ".hostIP", ip.status().message());
+      mapping.host_ip = *ip;
+    }
+    out->push_back(mapping);
+  }
+  return absl::OkStatus();
+}
+
 Status ParseValidAttachments(const json& root, std::vector<Attachment>* out) {
   const auto list = root.find("cni.dev/valid-attachments");
-  if (list == root.end()) return absl::OkStatus();
+  // Without the key nothing would be valid, and everything garbage. Null is how Go writes an empty list.
+  if (list == root.end()) return Invalid("cni.dev/valid-attachments", "is missing");
+  if (list->is_null()) return absl::OkStatus();
   if (!list->is_array()) return Invalid("cni.dev/valid-attachments", "must be a list");
   for (const json& item : *list) {
     if (!item.is_object()) return Invalid("cni.dev/valid-attachments", "must hold objects");
@@ -157,7 +204,11 @@ StatusOr<Request> ParseRequest(const std::function<const char*(const char*)>& ge
   if (const auto previous = root.find("prevResult"); previous != root.end() && previous->is_object()) {
     ASSIGN_OR_RETURN(request.previous, ParsePrevious(*previous));
   }
-  RETURN_IF_ERROR(ParseValidAttachments(root, &request.valid_attachments));
+  if (request.verb == Verb::kGc && type == PluginType::kPod)
+    RETURN_IF_ERROR(ParseValidAttachments(root, &request.valid_attachments));
+  // DEL works from what ADD remembered: it must not fail over what it does not need.
+  if (type == PluginType::kPod && (request.verb == Verb::kAdd || request.verb == Verb::kCheck))
+    RETURN_IF_ERROR(ParsePorts(root, &request.ports));
   return request;
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "cni/plugin/ip.h"
+#include "cni/plugin/port_mapping.h"
 
 namespace skiff::cni {
 
@@ -43,6 +44,7 @@ struct Request {
   Config config;
   std::optional<std::vector<Prefix>> previous;  // the addresses of prevResult
   std::vector<Attachment> valid_attachments;    // for GC
+  std::vector<PortMapping> ports;               // runtimeConfig.portMappings
 };
 
 enum class PluginType { kPod, kLoopback };  // kLoopback has no configuration of its own

@@ -35,12 +35,62 @@ TEST(RequestTest, ReadsEnvironmentAndConfiguration) {
   EXPECT_EQ(request->config.mtu, 1500u);
 }
 
-TEST(RequestTest, ReadsPrevResultAndValidAttachments) {
+TEST(RequestTest, ReadsPrevResult) {
   const auto request = Parse(kAdd, R"({"cniVersion":"1.1.0","name":"n","ranges":["fd00::/64"],
-      "prevResult":{"ips":[{"address":"fd00::5/128"}]},"cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}]})");
+      "prevResult":{"ips":[{"address":"fd00::5/128"}]}})");
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->previous->at(0).ToString(), "fd00::5/128");
+}
+
+TEST(RequestTest, ReadsValidAttachments) {
+  auto parse = [](std::string_view list) {
+    return Parse({{"CNI_COMMAND", "GC"}},
+                 absl::StrCat(R"({"cniVersion":"1.1.0","name":"n","ranges":["fd00::/64"])", list, "}"));
+  };
+  const auto request = parse(R"(,"cni.dev/valid-attachments":[{"containerID":"a","ifname":"eth0"}])");
+  ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_EQ(request->valid_attachments.at(0), (Attachment{"a", "eth0"}));
+  EXPECT_TRUE(parse(R"(,"cni.dev/valid-attachments":null)").ok()) << "libcni's empty list";
+  EXPECT_EQ(parse("").status().message(), "invalid network configuration: \"cni.dev/valid-attachments\" is missing");
+}
+
+TEST(RequestTest, ReadsPortMappings) {
+  auto parse = [](std::string_view runtime, const char* command = "ADD") {
+    Env env = kAdd;
+    env["CNI_COMMAND"] = command;
+    return Parse(env, absl::StrCat(R"({"cniVersion":"1.0.0","name":"n","ranges":["10.0.0.0/24"],"runtimeConfig":)",
+                                   runtime, "}"));
+  };
+  // The first as containerd writes them: Go's names, protocols in lower case, no address as "".
+  const auto request = parse(R"({"portMappings":[{"HostPort":8080,"ContainerPort":80,"Protocol":"tcp","HostIP":""},
+      {"hostPort":53,"containerPort":5353,"protocol":"UDP","hostIP":"fd00::7"}, {"hostPort":1,"containerPort":2}]})");
+  ASSERT_TRUE(request.ok()) << request.status();
+  ASSERT_EQ(request->ports.size(), 3u);
+  EXPECT_EQ(request->ports[0].ToString(), "tcp * 8080 80");
+  EXPECT_EQ(request->ports[1].ToString(), "udp fd00::7 53 5353");
+  EXPECT_EQ(request->ports[2].ToString(), "tcp * 1 2");
+  EXPECT_TRUE(parse("null").ok());
+  EXPECT_TRUE(parse(R"({"portMappings":null})").ok());
+
+  const std::pair<const char*, const char*> bad[] = {
+      {"[]", "\"runtimeConfig\" must be an object"},
+      {R"({"portMappings":{}})", "\"runtimeConfig.portMappings\" must be a list"},
+      {R"({"portMappings":[1]})", "\"runtimeConfig.portMappings[0]\" must be an object"},
+      {R"({"portMappings":[{"hostPort":0,"containerPort":80}]})",
+       "\"runtimeConfig.portMappings[0].hostPort\" must be a number from 1 to 65535"},
+      {R"({"portMappings":[{"hostPort":65536,"containerPort":80}]})",
+       "\"runtimeConfig.portMappings[0].hostPort\" must be a number from 1 to 65535"},
+      {R"({"portMappings":[{"hostPort":1,"containerPort":"80"}]})",
+       "\"runtimeConfig.portMappings[0].containerPort\" must be a number from 1 to 65535"},
+      {R"({"portMappings":[{"hostPort":1,"containerPort":2,"protocol":"icmp; accept"}]})",
+       "\"runtimeConfig.portMappings[0].protocol\" must be tcp, udp or sctp, not \"icmp; accept\""},
+      {R"({"portMappings":[{"hostPort":1,"containerPort":2,"hostIP":"1.2.3.4 }"}]})",
+       "\"runtimeConfig.portMappings[0].hostIP\" invalid IP address: 1.2.3.4 }"},
+  };
+  for (const auto& [runtime, message] : bad) {
+    EXPECT_EQ(parse(runtime).status().message(), absl::StrCat("invalid network configuration: ", message));
+    EXPECT_TRUE(parse(runtime, "DEL").ok()) << "DEL needs none of it: " << runtime;
+  }
 }
 
 TEST(RequestTest, BadInputNamesTheFieldAndCarriesTheCode) {
