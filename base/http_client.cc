@@ -20,7 +20,8 @@ constexpr size_t kRefusalLimit = 1024 * 1024;  // of the answer to an upgrade th
 
 struct Link {
   std::shared_ptr<Transport> transport;
-  std::string in;  // read and not yet used
+  std::string in;                   // read and not yet used
+  std::shared_ptr<ssl_ctx_st> tls;  // whose certificate the server knows us by
   SteadyTime idle_since;
   bool reused = false;
 };
@@ -85,10 +86,12 @@ std::unique_ptr<Link> Client::Impl::TakeIdle() {
   while (!idle.empty()) {
     std::unique_ptr<Link> link = std::move(idle.back());
     idle.pop_back();
-    // The server's close, or anything it said without being asked, makes the connection useless.
+    // The server's close, or anything it said without being asked, makes the connection useless. So does another
+    // certificate in the place of the one it was opened with: busy connections never end, and the old one expires.
     char probe;
+    const bool current = !tls || link->tls == tls->Context();
     const auto got = link->transport->TryRead({&probe, 1});
-    if (got.ok() && !*got) {
+    if (current && got.ok() && !*got) {
       link->reused = true;
       return link;
     }
@@ -155,7 +158,8 @@ Task<StatusOr<std::unique_ptr<Link>>> Client::Impl::NewLink(std::shared_ptr<Time
     handshake->Start(end);
     handshake->Guard(link->transport);
     const std::string& name = tls->server_name().empty() ? authority.host : tls->server_name();
-    const Status status = co_await link->transport->ConnectTls(tls->Context(), name, tls->insecure_skip_verify());
+    link->tls = tls->Context();
+    const Status status = co_await link->transport->ConnectTls(link->tls, name, tls->insecure_skip_verify());
     handshake->Stop();
     if (handshake->expired()) co_return absl::DeadlineExceededError("net/http: TLS handshake timeout");
     CO_RETURN_IF_ERROR(status);

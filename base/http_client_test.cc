@@ -369,8 +369,10 @@ TEST_F(ClientTest, CertificateFilesAreReadAgainWhenTheyChange) {
   ASSERT_TRUE(tls.ok()) << tls.status();
   Client client(executor(), authority(), *tls);
   EXPECT_EQ(Run(client.Do({}))->body, "first");
+  EXPECT_EQ(Run(client.Do({}))->body, "first");
+  EXPECT_EQ(server->connections(), 1u) << "kept while nothing changes";
   write("second");
-  client.CloseIdle();
+  // A kept connection would speak for the old certificate, and go on doing so after that has expired.
   EXPECT_EQ(Run(client.Do({}))->body, "second");
   ASSERT_TRUE(WriteFileAtomic(path, "half a rotation", 0600).ok());
   client.CloseIdle();

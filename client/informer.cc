@@ -16,6 +16,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// An answer that may be meant for the version that the watch asked for (a server restored from a backup does not know
+// it yet): only a list gets out of that. Too busy (429) and not there (503) are meant for everybody.
+bool RefusesVersion(const Status& status) {
+  const int code = HttpCodeOf(status);
+  return code != 0 && code != 429 && code != 503;
+}
+
 }  // namespace
 
 std::string KeyOf(const Message& object) {
@@ -296,7 +303,7 @@ Task<void> InformerBase::RunState(std::shared_ptr<State> state) {
         VLOG(2, "Watch expired, listing again", {"type", state->Name()}, {"err", status});
         state->need_list = true;
         if (progress) continue;
-      } else if (absl::IsDataLoss(status) || absl::IsInvalidArgument(status)) {
+      } else if (absl::IsDataLoss(status) || absl::IsInvalidArgument(status) || RefusesVersion(status)) {
         state->need_list = true;
       }
     }

@@ -89,6 +89,25 @@ TEST_F(InformerTest, ListsAgainWhenTheVersionIsGone) {
   EXPECT_THAT(log_, ElementsAre("+a", "+b", "~a", "+c", "-b"));
 }
 
+// As upstream: a version that the server has not reached (504 after a restore) or cannot serve would be asked for ever.
+TEST_F(InformerTest, ListsAgainWhenTheServerRefusesTheVersion) {
+  server_.Put(Map("a"));
+  Start();
+  auto lists = [this] { return server_.CountRequests("GET /api/v1/configmaps?limit"); };
+  for (const int status : {500, 504}) {
+    const size_t before = lists();
+    server_.FailNextWatches(1, status);
+    server_.DropWatches();
+    ASSERT_TRUE(Until([&] { return server_.watches() == 1 && lists() == before + 1; })) << status;
+  }
+  const size_t before = lists(), watches = server_.CountRequests("GET /api/v1/configmaps?res");
+  server_.FailNextWatches(1, 503);
+  server_.DropWatches();
+  ASSERT_TRUE(Until(
+      [&] { return server_.watches() == 1 && server_.CountRequests("GET /api/v1/configmaps?res") >= watches + 2; }));
+  EXPECT_EQ(lists(), before) << "a server that is away is not asked for everything";
+}
+
 TEST_F(InformerTest, BookmarksMoveTheResumePoint) {
   server_.Put(Map("a"));
   Start();
