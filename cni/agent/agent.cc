@@ -99,7 +99,7 @@ class Agent {
                {"podCIDR", cidr->ToString()}, {"vtepMAC", overlay->mac()});
     }
 
-    const std::vector<Peer> peers = Peers();
+    const std::vector<Peer> peers = ChooseAndTell(me);
     FirewallConfig rules{"skiff-cni", options_.cluster_cidr, *cidr, overlay->name(), options_.port};
     if (!firewall_ || firewall_key_ != cidr->ToString()) {
       firewall_.emplace(rules);
@@ -123,38 +123,18 @@ class Agent {
     return Ip::Parse(text);
   }
 
-  // Valid peers. One that announces itself wrongly, or claims a subnet or address that another holds, is left out
-  // alone, and told so once by an event.
-  std::vector<Peer> Peers() {
-    std::vector<Peer> peers;
-    std::map<std::string, std::string> bad;
-    nodes_->ForEach([&](const std::shared_ptr<const core::Node>& node) {
-      if (node->metadata().name() == options_.node_name) return;
-      auto peer = ReadPeer(*node);
-      Status status = peer.status();
-      if (peer.ok() && peer->vni != options_.vni)
-        status =
-            InvalidArgument("annotation ", kBackendData, ": VNI ", peer->vni, " is not this cluster's ", options_.vni);
-      if (peer.ok() && !options_.cluster_cidr.Contains(peer->pod_cidr.ip))
-        status = InvalidArgument("spec.podCIDR: ", peer->pod_cidr.ToString(), " is not within ",
-                                 options_.cluster_cidr.ToString());
-      for (const Peer& other : peers)
-        if (peer.ok() &&
-            (other.pod_cidr.Contains(peer->pod_cidr.First()) || peer->pod_cidr.Contains(other.pod_cidr.First()) ||
-             other.public_ip == peer->public_ip || other.mac == peer->mac))
-          status = InvalidArgument("its subnet, address or MAC is also node ", other.node, "'s");
-      if (status.ok()) {
-        peers.push_back(*std::move(peer));
-      } else if (!absl::IsNotFound(status)) {
-        bad[node->metadata().name()] = std::string(status.message());
-        if (bad_[node->metadata().name()] != status.message()) {
-          LOG_ERROR(status, "Ignoring a node of the overlay", {"node", node->metadata().name()});
-          events_.Record(*node, client::kWarning, "InvalidOverlayAnnotation", std::string(status.message()));
-        }
-      }
-    });
-    bad_ = std::move(bad);
-    return peers;
+  // Who is left out is told so once, by an event.
+  std::vector<Peer> ChooseAndTell(const Peer& me) {
+    Peers chosen = ChoosePeers(me, options_.cluster_cidr, nodes_->List(), peers_);
+    for (const auto& [name, why] : chosen.bad) {
+      const auto told = bad_.find(name);
+      if (told != bad_.end() && told->second == why) continue;
+      LOG_ERROR(InvalidArgument(why), "Ignoring a node of the overlay", {"node", name});
+      if (const auto node = nodes_->Get(name)) events_.Record(*node, client::kWarning, "InvalidOverlayAnnotation", why);
+    }
+    bad_ = std::move(chosen.bad);
+    peers_ = chosen.good;
+    return std::move(chosen.good);
   }
 
   std::shared_ptr<client::Rest> rest_;
@@ -164,6 +144,7 @@ class Agent {
   Wakeup wakeup_;
   std::optional<Firewall> firewall_;
   std::string firewall_key_;
+  std::vector<Peer> peers_;
   std::map<std::string, std::string> bad_;
 };
 

@@ -1,7 +1,10 @@
 #include "cni/agent/firewall.h"
 
 #include "absl/strings/str_join.h"
+#include "base/log.h"
 #include "base/subprocess.h"
+#include "cni/agent/conflist.h"
+#include "cni/plugin/host_ports.h"
 
 namespace skiff::cni {
 namespace {
@@ -42,14 +45,20 @@ std::string Ruleset(const FirewallConfig& config, const std::vector<Peer>& peers
 
 Task<Status> Firewall::Apply(const std::vector<Peer>& peers) {
   std::string text = Ruleset(config_, peers);
-  if (text == loaded_) co_return absl::OkStatus();
+  if (text == loaded_) {
+    CO_ASSIGN_OR_RETURN(const auto now, FindTable(config_.table));
+    if (now && now == identity_) co_return absl::OkStatus();
+    LOG_WARNING("Somebody changed the pod network's rules; loading them again", {"table", config_.table});
+  }
   CO_RETURN_IF_ERROR(co_await Nft(text), "load the pod network's rules");
   loaded_ = std::move(text);
+  CO_ASSIGN_OR_RETURN(identity_, FindTable(config_.table));
   co_return absl::OkStatus();
 }
 
 Task<Status> Firewall::Remove(std::string table) {
-  co_return co_await Nft(absl::StrCat("table ip ", table, "\ndelete table ip ", table, "\n"));
+  co_return co_await Nft(
+      absl::StrCat("table ip ", table, "\ndelete table ip ", table, "\n", HostPortRules(kNetworkName, {})));
 }
 
 }  // namespace skiff::cni

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/async_testing.h"
 #include "base/files.h"
 #include "cni/agent/firewall.h"
 #include "cni/agent/overlay.h"
@@ -117,6 +118,28 @@ TEST_F(ROOT_OverlayTest, VxlanSpoof_FramesOfStrangersAndForeignSourcesAreDropped
   EXPECT_FALSE(ping("-I 10.6.9.9")) << "a source that is not of the peer's subnet";
   load({});
   EXPECT_FALSE(ping("")) << "a sender that is no node";
+}
+
+// nftables.service starts with `flush ruleset`: without masquerading pods reach nothing outside, and without the guards
+// anybody reaches them.
+TEST_F(ROOT_OverlayTest, RulesThatSomebodyFlushedAreLoadedAgain) {
+  if (system("command -v nft >/dev/null") != 0) GTEST_SKIP() << "needs nft";
+  Enter(0);
+  auto there = [] { return system("nft list chain ip t prerouting 2>/dev/null | grep -q flannel.1") == 0; };
+  asio::io_context loop;
+  Firewall firewall({"t", *Prefix::Parse("10.6.0.0/16"), nodes_[0].cidr, "flannel.1", 8472});
+  ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
+  ASSERT_TRUE(there());
+  const auto first = *FindTable("t");
+  ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
+  EXPECT_EQ(*FindTable("t"), first) << "untouched while nothing changes";
+  ASSERT_EQ(system("nft flush ruleset"), 0);
+  EXPECT_EQ(*FindTable("t"), std::nullopt);
+  ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
+  EXPECT_TRUE(there());
+  ASSERT_EQ(system("nft delete chain ip t input"), 0);
+  ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
+  EXPECT_EQ(system("nft list chain ip t input >/dev/null"), 0);
 }
 
 }  // namespace

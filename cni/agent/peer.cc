@@ -1,5 +1,8 @@
 #include "cni/agent/peer.h"
 
+#include <algorithm>
+#include <tuple>
+
 #include <nlohmann/json.hpp>
 
 namespace skiff::cni {
@@ -72,6 +75,53 @@ StatusOr<Peer> ReadPeer(const Node& node) {
   peer.mac = mac->get<std::string>();
   for (char& c : peer.mac) c = static_cast<char>(tolower(static_cast<unsigned char>(c)));
   return peer;
+}
+
+Peers ChoosePeers(const Peer& self, const Prefix& cluster_cidr, std::vector<std::shared_ptr<const Node>> nodes,
+                  const std::vector<Peer>& before) {
+  struct Candidate {
+    bool known;
+    int64_t born;
+    Peer peer;
+  };
+  Peers out;
+  std::vector<Candidate> candidates;
+  for (const auto& node : nodes) {
+    const std::string& name = node->metadata().name();
+    if (name == self.node) continue;
+    auto peer = ReadPeer(*node);
+    if (!peer.ok()) {
+      if (!absl::IsNotFound(peer.status())) out.bad[name] = std::string(peer.status().message());
+    } else if (peer->vni != self.vni) {
+      out.bad[name] =
+          absl::StrCat("annotation ", kBackendData, ": VNI ", peer->vni, " is not this cluster's ", self.vni);
+    } else if (!cluster_cidr.Contains(peer->pod_cidr.First()) || !cluster_cidr.Contains(peer->pod_cidr.Last())) {
+      out.bad[name] =
+          absl::StrCat("spec.podCIDR: ", peer->pod_cidr.ToString(), " is not within ", cluster_cidr.ToString());
+    } else {
+      const bool known = std::find(before.begin(), before.end(), *peer) != before.end();
+      candidates.push_back({known, node->metadata().creationtimestamp().seconds(), *std::move(peer)});
+    }
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return std::tie(b.known, a.born, a.peer.node) < std::tie(a.known, b.born, b.peer.node);
+  });
+  auto conflict = [](const Peer& a, const Peer& b) {
+    return a.pod_cidr.Contains(b.pod_cidr.First()) || b.pod_cidr.Contains(a.pod_cidr.First()) ||
+           a.public_ip == b.public_ip || a.mac == b.mac;
+  };
+  for (Candidate& candidate : candidates) {
+    const Peer* owner = conflict(self, candidate.peer) ? &self : nullptr;
+    for (const Peer& peer : out.good)
+      if (conflict(peer, candidate.peer)) owner = &peer;
+    if (owner == nullptr) {
+      out.good.push_back(std::move(candidate.peer));
+    } else {
+      out.bad[candidate.peer.node] = absl::StrCat("its subnet, address or MAC is node ", owner->node, "'s");
+    }
+  }
+  std::sort(out.good.begin(), out.good.end());
+  return out;
 }
 
 std::map<std::string, std::string> Announce(const Peer& self) {

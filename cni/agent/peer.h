@@ -9,7 +9,9 @@
 #define SKIFF_CNI_AGENT_PEER_H_
 
 #include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "cni/plugin/ip.h"
@@ -34,6 +36,16 @@ struct Peer {
 // kNotFound: the node has not announced itself (or uses another backend), which is no fault. kInvalidArgument: it has,
 // wrongly; the message names the annotation and the value.
 StatusOr<Peer> ReadPeer(const k8s::io::api::core::v1::Node& node);
+// The other nodes that are peers, and why the ones that announced themselves wrongly are none, by node. A subnet,
+// address or MAC has one owner: this node, then whoever was a peer with it before, then the oldest node. So nobody can
+// push another out by claiming what is the other's.
+struct Peers {
+  std::vector<Peer> good;
+  std::map<std::string, std::string> bad;
+};
+Peers ChoosePeers(const Peer& self, const Prefix& cluster_cidr,
+                  std::vector<std::shared_ptr<const k8s::io::api::core::v1::Node>> nodes,
+                  const std::vector<Peer>& before);
 // The annotations that make other nodes' agents, ours or flannel's, see this one.
 std::map<std::string, std::string> Announce(const Peer& self);
 // spec.podCIDR, or the first of spec.podCIDRs, of the IPv4 family. kNotFound where none is assigned yet.
