@@ -43,9 +43,10 @@ bool NeedsRefresh(const Token& token, WallTime now) {
 
 }  // namespace
 
-std::set<std::pair<bool, std::string>> ReferencesOf(const Pod& pod) {
+std::set<std::pair<bool, std::string>> ReferencesOf(const Pod& pod, bool starting_only) {
   std::set<std::pair<bool, std::string>> out;
   for (const auto& volume : pod.spec().volumes()) {
+    if (starting_only) break;
     const auto& source = volume.volumesource();
     if (source.has_configmap()) out.emplace(false, source.configmap().localobjectreference().name());
     if (source.has_secret()) out.emplace(true, source.secret().secretname());
@@ -75,17 +76,22 @@ Task<StatusOr<std::shared_ptr<const T>>> ObjectCache::Read(Entries<T>& entries, 
       (entry->object->immutable() || (entry->read >= entry->fresh_since && now - entry->read < options_.ttl))) {
     co_return entry->object;
   }
-  entry->object = nullptr;
-  entry->read = now;
   auto got = co_await rest_->template Get<T>(ns, name);
   if (!got.ok()) {
     // The API server says "configmaps", upstream's kubelet "configmap": events carry the latter.
     if (client::IsNotFound(got.status())) {
+      entry->object = nullptr;
       co_return absl::NotFoundError(absl::StrCat(kind, " \"", name, "\" not found"));
+    }
+    if (entry->object != nullptr && (absl::IsUnavailable(got.status()) || absl::IsDeadlineExceeded(got.status()))) {
+      VLOG(2, "Going on with what was read before", {"kind", kind}, {"object", absl::StrCat(ns, "/", name)},
+           {"err", got.status()});
+      co_return entry->object;
     }
     co_return got.status();
   }
   got->mutable_metadata()->clear_managedfields();
+  entry->read = now;
   entry->object = std::make_shared<const T>(*std::move(got));
   std::shared_ptr<const T> object = entry->object;
   guard.Reset();
@@ -93,20 +99,25 @@ Task<StatusOr<std::shared_ptr<const T>>> ObjectCache::Read(Entries<T>& entries, 
   co_return object;
 }
 
-// Drops what is neither fresh nor immutable and referred to.
+// Drops what is neither fresh, nor immutable and referred to, nor needed to start containers.
 template <typename T>
 void ObjectCache::Trim(Entries<T>& entries, bool secrets) {
   const SteadyTime now = clock_.Steady();
   for (auto it = entries.begin(); it != entries.end();) {
     const Entry<T>& entry = *it->second;
     bool keep = entry.lock->held() || (entry.object != nullptr && now - entry.read < options_.ttl);
-    if (!keep && entry.object != nullptr && entry.object->immutable()) {
-      for (const auto& [uid, names] : references_) {
-        keep = keep || names.count({secrets, it->first.first, it->first.second}) > 0;
-      }
+    if (!keep && entry.object != nullptr) {
+      const auto count = counts_.find({secrets, it->first.first, it->first.second});
+      keep = count != counts_.end() && (entry.object->immutable() || count->second.second > 0);
     }
     it = keep ? std::next(it) : entries.erase(it);
   }
+}
+
+void ObjectCache::Count(const References& references, int by) {
+  for (const Reference& reference : references.all) counts_[reference].first += by;
+  for (const Reference& reference : references.starting) counts_[reference].second += by;
+  if (by < 0) std::erase_if(counts_, [](const auto& count) { return count.second == std::pair(0, 0); });
 }
 
 Task<StatusOr<std::shared_ptr<const ConfigMap>>> ObjectCache::GetConfigMap(std::string ns, std::string name) {
@@ -166,23 +177,31 @@ Task<StatusOr<std::shared_ptr<const PersistentVolume>>> ObjectCache::GetVolume(s
 }
 
 void ObjectCache::RegisterPod(const Pod& pod) {
+  const std::string& ns = pod.metadata().namespace_();
+  References now;
+  for (const auto& [secret, name] : ReferencesOf(pod)) now.all.emplace(secret, ns, name);
+  for (const auto& [secret, name] : ReferencesOf(pod, true)) now.starting.emplace(secret, ns, name);
+  Count(now, 1);
   auto [slot, is_new] = references_.try_emplace(pod.metadata().uid());
-  slot->second.clear();
-  const SteadyTime now = clock_.Steady();
-  for (const auto& [secret, name] : ReferencesOf(pod)) {
-    slot->second.emplace(secret, pod.metadata().namespace_(), name);
-    if (!is_new) continue;
-    const std::pair key(pod.metadata().namespace_(), name);
+  Count(slot->second, -1);
+  slot->second = std::move(now);
+  if (!is_new) return;
+  const SteadyTime time = clock_.Steady();
+  for (const auto& [secret, in, name] : slot->second.all) {
+    const std::pair key(in, name);
     if (secret) {
-      if (auto found = secrets_.find(key); found != secrets_.end()) found->second->fresh_since = now;
+      if (auto found = secrets_.find(key); found != secrets_.end()) found->second->fresh_since = time;
     } else {
-      if (auto found = config_maps_.find(key); found != config_maps_.end()) found->second->fresh_since = now;
+      if (auto found = config_maps_.find(key); found != config_maps_.end()) found->second->fresh_since = time;
     }
   }
 }
 
 void ObjectCache::UnregisterPod(const std::string& uid) {
-  references_.erase(uid);
+  if (const auto found = references_.find(uid); found != references_.end()) {
+    Count(found->second, -1);
+    references_.erase(found);
+  }
   auto it = tokens_.lower_bound(TokenKey{uid, "", "", "", INT64_MIN});
   while (it != tokens_.end() && std::get<0>(it->first) == uid) it = tokens_.erase(it);
   Trim(config_maps_, false);

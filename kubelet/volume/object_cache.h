@@ -1,6 +1,8 @@
 // ObjectSource on an API server: reads are shared by all that ask at once and kept for a short time, so that a burst of
-// pods of one namespace costs one request an object; immutable objects are kept while a pod refers to them. Nothing is
-// kept beyond that: volumes are refreshed once a minute, and what lies in them is not held in memory meanwhile.
+// pods of one namespace costs one request an object; immutable objects are kept while a pod refers to them, and so is
+// what containers are started with (environment, pull secrets): without an API server they are started again with what
+// was read last. Nothing is kept beyond that: volumes are refreshed once a minute, and what lies in them is not held in
+// memory meanwhile.
 #ifndef SKIFF_KUBELET_VOLUME_OBJECT_CACHE_H_
 #define SKIFF_KUBELET_VOLUME_OBJECT_CACHE_H_
 
@@ -64,12 +66,19 @@ class ObjectCache final : public ObjectSource {
   Entries<ConfigMap> config_maps_;
   Entries<Secret> secrets_;
   std::map<TokenKey, std::shared_ptr<TokenEntry>> tokens_;
-  // uid -> (is secret, namespace, name) that its spec names.
-  std::map<std::string, std::set<std::tuple<bool, std::string, std::string>>> references_;
+  using Reference = std::tuple<bool, std::string, std::string>;  // is secret, namespace, name
+  struct References {
+    std::set<Reference> all, starting;
+  };
+  std::map<std::string, References> references_;  // of pods, by uid
+  // How many pods have it in each of the two: asked for every object at every read.
+  std::map<Reference, std::pair<int, int>> counts_;
+  void Count(const References& references, int by);
 };
 
-// The config maps and secrets that a pod's spec names in volumes, environment and pull secrets: (is secret, name).
-std::set<std::pair<bool, std::string>> ReferencesOf(const Pod& pod);
+// The config maps and secrets that a pod's spec names: (is secret, name). In environment and pull secrets only, or in
+// volumes too.
+std::set<std::pair<bool, std::string>> ReferencesOf(const Pod& pod, bool starting_only = false);
 
 }  // namespace skiff::kubelet
 
