@@ -142,17 +142,30 @@ Task<Status> LogRotator::Rotate(Log log) {
 Task<Status> LogRotator::Once() {
   if (options_.max_size < 0) co_return absl::OkStatus();
   const std::vector<Log> logs = list_();
-  std::vector<size_t> full;
+  std::vector<size_t> full, missing;
   const int64_t limit = options_.max_size;
-  std::function<Status()> look = [&logs, &full, limit] {
+  std::function<Status()> look = [&logs, &full, &missing, limit] {
     for (size_t i = 0; i < logs.size(); ++i) {
       struct stat st {};
-      if (lstat(logs[i].path.c_str(), &st) == 0 && S_ISREG(st.st_mode) && st.st_size >= limit) full.push_back(i);
+      if (lstat(logs[i].path.c_str(), &st) != 0) {
+        if (errno == ENOENT) missing.push_back(i);
+      } else if (S_ISREG(st.st_mode) && st.st_size >= limit) {
+        full.push_back(i);
+      }
     }
     return absl::OkStatus();
   };
   CO_RETURN_IF_ERROR(co_await RunBlocking(std::move(look)));
   Status first;
+  // A kubelet that ended between renaming and telling the runtime leaves the container writing to the renamed file.
+  for (size_t i : missing) {
+    Status status = co_await reopen_(logs[i].container_id);
+    if (absl::IsCancelled(status)) co_return status;
+    if (status.ok()) continue;
+    LOG_ERROR(status, "Container log doesn't exist, reopen container log failed", {"containerID", logs[i].container_id},
+              {"path", logs[i].path});
+    first.Update(Annotate(status, absl::StrCat("failed to reopen container log ", logs[i].container_id)));
+  }
   for (size_t i : full) {
     Status status = co_await Rotate(logs[i]);
     if (absl::IsCancelled(status)) co_return status;

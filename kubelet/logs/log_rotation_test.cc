@@ -77,6 +77,19 @@ TEST_F(LogRotationTest, LeftoversOfACrashGo) {
   EXPECT_EQ(Files(), (std::vector<std::string>{"0.log", "0.log.20250101-000000.gz", "0.log.20260101-000000"}));
 }
 
+// security.md: agent-kill. As upstream: the runtime is told again.
+TEST_F(LogRotationTest, AgentKill_ALogThatWasRenamedAndNotReopenedIsReopened) {
+  ASSERT_TRUE(WriteFileAtomic(path + ".20250101-000000", "the container still writes here").ok());
+  reopen_result = Unavailable("no runtime");
+  EXPECT_EQ(Once().message(), "failed to reopen container log id: no runtime");
+  reopen_result = absl::OkStatus();
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(reopened, (std::vector<std::string>{"id", "id"}));
+  EXPECT_EQ(Files(), (std::vector<std::string>{"0.log", "0.log.20250101-000000"}));
+  EXPECT_TRUE(Once().ok());
+  EXPECT_EQ(reopened.size(), 2u);
+}
+
 TEST_F(LogRotationTest, ARuntimeThatDoesNotReopenGetsItsLogBack) {
   ASSERT_TRUE(WriteFileAtomic(path, "long enough").ok());
   reopen_result = Unavailable("no runtime");
