@@ -114,6 +114,8 @@ StatusOr<CgroupStats> CgroupTree::ReadStats(const std::string& path) const {
                                            : ReadStatsV2(cgroup, path == "/", false, &stats));
   ASSIGN_OR_RETURN(const std::vector<pid_t> pids, cgroup.Pids(version_ == Version::kV1 ? "cpu" : ""));
   stats.pids.processes = pids.size();
+  // Where v2 has no pids controller, at the root among others, upstream counts the processes.
+  if (version_ == Version::kV2 && stats.pids.threads == 0) stats.pids.threads = pids.size();
   return stats;
 }
 

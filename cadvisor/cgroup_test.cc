@@ -246,6 +246,14 @@ TEST_F(V1, MalformedFiles) {
   }
 }
 
+// As upstream, which reads cgroup.procs where there is no pids.current.
+TEST_F(V2, WithoutAPidsControllerProcessesCountAsThreads) {
+  tree_.Add({{"sys/fs/cgroup/plain/cgroup.procs", "7\n8\n"}});
+  const auto stats = cgroups_->ReadStats("/plain");
+  ASSERT_TRUE(stats.ok()) << stats.status();
+  EXPECT_EQ(stats->pids.threads, 2u);
+  EXPECT_EQ(stats->pids.threads_max, 0u);
+}
 TEST_F(V2, MalformedFiles) {
   const std::pair<const char*, const char*> cases[] = {{"cpu.stat", "usage_usec x"},
                                                        {"memory.current", "abc"},
