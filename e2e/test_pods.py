@@ -218,13 +218,18 @@ spec:
         """security.md: pods and restarts go on without the API server; afterwards the status is delivered."""
         lib.apply("""
 apiVersion: v1
+kind: ConfigMap
+metadata: {name: crashing}
+data: {CODE: "3"}
+---
+apiVersion: v1
 kind: Pod
 metadata: {name: crashing}
 spec:
   nodeName: n1
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: c, image: "localhost/skiff/test:1", command: [sh, -c, "sleep 8; exit 3"]}
+  - {name: c, image: "localhost/skiff/test:1", command: [sh, -c, "sleep 12; exit $CODE"], envFrom: [{configMapRef: {name: crashing}}]}
   - {name: d, image: "localhost/skiff/test:1", command: [sleep, "1000"]}
 """)
         lib.wait("the pod to run", lambda: self.status("crashing")["phase"] == "Running", 30)
@@ -238,7 +243,7 @@ spec:
         now = self.status("crashing")["containerStatuses"]
         self.assertEqual(now[0]["lastState"]["terminated"]["exitCode"], 3)
         self.assertEqual((now[1]["containerID"], now[1]["restartCount"]), (steady, 0))
-        lib.kubectl("delete", "pod", "crashing")
+        lib.kubectl("delete", "pod/crashing", "configmap/crashing")
 
     def test_no_flap(self):
         """security.md: restarting the kubelet with Ready pods: none is ever seen not Ready."""

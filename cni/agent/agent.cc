@@ -14,6 +14,7 @@
 #include "client/informer.h"
 #include "cni/agent/conflist.h"
 #include "cni/agent/firewall.h"
+#include "cni/agent/host_port_repair.h"
 #include "cni/agent/overlay.h"
 
 namespace skiff::cni {
@@ -106,6 +107,7 @@ class Agent {
       firewall_key_ = cidr->ToString();
     }
     CO_RETURN_IF_ERROR(co_await firewall_->Apply(peers));
+    CO_RETURN_IF_ERROR(RepairHostPorts(options_.state_dir), "host ports");
     const Overlay::Changes changes = overlay->Apply(peers);
     if (changes.added || changes.removed)
       LOG_INFO("Changed the overlay", {"nodes", peers.size()}, {"added", changes.added}, {"removed", changes.removed});

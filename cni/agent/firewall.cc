@@ -1,5 +1,7 @@
 #include "cni/agent/firewall.h"
 
+#include <linux/netfilter.h>
+
 #include "absl/strings/str_join.h"
 #include "base/log.h"
 #include "base/subprocess.h"
@@ -46,13 +48,13 @@ std::string Ruleset(const FirewallConfig& config, const std::vector<Peer>& peers
 Task<Status> Firewall::Apply(const std::vector<Peer>& peers) {
   std::string text = Ruleset(config_, peers);
   if (text == loaded_) {
-    CO_ASSIGN_OR_RETURN(const auto now, FindTable(config_.table));
+    CO_ASSIGN_OR_RETURN(const auto now, FindTable(NFPROTO_IPV4, config_.table));
     if (now && now == identity_) co_return absl::OkStatus();
     LOG_WARNING("Somebody changed the pod network's rules; loading them again", {"table", config_.table});
   }
   CO_RETURN_IF_ERROR(co_await Nft(text), "load the pod network's rules");
   loaded_ = std::move(text);
-  CO_ASSIGN_OR_RETURN(identity_, FindTable(config_.table));
+  CO_ASSIGN_OR_RETURN(identity_, FindTable(NFPROTO_IPV4, config_.table));
   co_return absl::OkStatus();
 }
 

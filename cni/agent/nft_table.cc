@@ -1,7 +1,6 @@
 #include "cni/agent/nft_table.h"
 
 #include <endian.h>
-#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <netinet/in.h>
@@ -17,7 +16,7 @@
 
 namespace skiff::cni {
 
-StatusOr<std::optional<TableIdentity>> FindTable(const std::string& name) {
+StatusOr<std::optional<TableIdentity>> FindTable(uint8_t family, const std::string& name) {
   const std::string context = absl::StrCat("look up nftables table ", name);
   const std::unique_ptr<nl_sock, decltype(&nl_socket_free)> socket(nl_socket_alloc(), nl_socket_free);
   const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
@@ -25,7 +24,7 @@ StatusOr<std::optional<TableIdentity>> FindTable(const std::string& name) {
   if (socket == nullptr || message == nullptr) return ErrnoStatus(ENOMEM, context);
   if (const int error = nl_connect(socket.get(), NETLINK_NETFILTER); error < 0)
     return Internal(context, ": ", nl_geterror(error));
-  nfgenmsg header{.nfgen_family = NFPROTO_IPV4, .version = NFNETLINK_V0, .res_id = 0};
+  nfgenmsg header{.nfgen_family = family, .version = NFNETLINK_V0, .res_id = 0};
   nlmsg_append(message.get(), &header, sizeof header, NLMSG_ALIGNTO);
   nla_put_string(message.get(), NFTA_TABLE_NAME, name.c_str());
   if (const int sent = nl_send_auto(socket.get(), message.get()); sent < 0)

@@ -18,8 +18,8 @@ struct TableIdentity {
   bool operator==(const TableIdentity&) const = default;
 };
 
-// Of the IPv4 table of that name; nullopt: there is none.
-StatusOr<std::optional<TableIdentity>> FindTable(const std::string& name);
+// Of the table of that family (NFPROTO_*) and name; nullopt: there is none.
+StatusOr<std::optional<TableIdentity>> FindTable(uint8_t family, const std::string& name);
 
 }  // namespace skiff::cni
 

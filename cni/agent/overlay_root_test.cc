@@ -1,5 +1,6 @@
 // The overlay and its guards against the real kernel: nodes as network namespaces on a bridge.
 #include <fcntl.h>
+#include <linux/netfilter.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -130,11 +131,11 @@ TEST_F(ROOT_OverlayTest, RulesThatSomebodyFlushedAreLoadedAgain) {
   Firewall firewall({"t", *Prefix::Parse("10.6.0.0/16"), nodes_[0].cidr, "flannel.1", 8472});
   ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
   ASSERT_TRUE(there());
-  const auto first = *FindTable("t");
+  const auto first = *FindTable(NFPROTO_IPV4, "t");
   ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
-  EXPECT_EQ(*FindTable("t"), first) << "untouched while nothing changes";
+  EXPECT_EQ(*FindTable(NFPROTO_IPV4, "t"), first) << "untouched while nothing changes";
   ASSERT_EQ(system("nft flush ruleset"), 0);
-  EXPECT_EQ(*FindTable("t"), std::nullopt);
+  EXPECT_EQ(*FindTable(NFPROTO_IPV4, "t"), std::nullopt);
   ASSERT_TRUE(RunTask(loop, firewall.Apply({})).ok());
   EXPECT_TRUE(there());
   ASSERT_EQ(system("nft delete chain ip t input"), 0);
