@@ -1,14 +1,15 @@
 // For measurements of the data path: a TCP server and a client whose work is connections. No part of Skiff is linked.
 //
 //   kube-proxy-bench-load serve PORT                     echoes; a 'T' as the first byte asks for bytes without end
-//   kube-proxy-bench-load connect IP PORT SECONDS        connect, 1 byte there and back, close: prints
-//                                                        "RATE per second, p50 US, p99 US, failed N"
+//   kube-proxy-bench-load connect IP PORT SECONDS        connect, 1 byte there and back, close
 //   kube-proxy-bench-load request IP PORT SECONDS        the same over one connection
-//   kube-proxy-bench-load stream IP PORT SECONDS         prints MiB a second
+//   kube-proxy-bench-load stream IP PORT SECONDS         takes bytes; what is counted are MiB
 //   kube-proxy-bench-load until IP PORT BYTE             connects until the server answers BYTE; prints nanoseconds
 //   since
 //                                                        a line came on standard input
-// The server answers every byte with the one in the environment variable BYTE ("x").
+// The first three print one JSON object: "count", "seconds", "p50" and "p99" in microseconds, "failed", and "cpu", the
+// nanoseconds of processor time of client and server together, the kernel's on their behalf included. The server
+// answers every byte with the one in the environment variable BYTE ("x"), and a 'C' with its processor time.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -30,6 +31,12 @@
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+int64_t ProcessorTime() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return int64_t{t.tv_sec} * 1000000000 + t.tv_nsec;
+}
 
 double Since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -97,6 +104,9 @@ int Serve(int port) {
       ssize_t got = recv(fd, buffer, sizeof(buffer), MSG_DONTWAIT);
       if (got <= 0) {
         close(fd);
+      } else if (buffer[0] == 'C') {
+        int64_t used = ProcessorTime();
+        (void)!send(fd, &used, sizeof(used), MSG_NOSIGNAL);
       } else if (buffer[0] == 'T') {
         epoll_ctl(epoll, EPOLL_CTL_DEL, fd, nullptr);
         std::thread([fd] {
@@ -113,9 +123,20 @@ int Serve(int port) {
   }
 }
 
+// Of this process and of the server.
+int64_t ProcessorTimes(const sockaddr_in& to) {
+  int64_t server = 0;
+  int fd = Connect(to);
+  bool good = fd >= 0 && send(fd, "C", 1, MSG_NOSIGNAL) == 1 &&
+              recv(fd, &server, sizeof(server), MSG_WAITALL) == sizeof(server);
+  if (fd >= 0) Reset(fd);
+  return good ? server + ProcessorTime() : 0;
+}
+
 int Measure(const sockaddr_in& to, double seconds, bool connect_each) {
   std::vector<double> took;
   int failed = 0, fd = -1;
+  int64_t used = ProcessorTimes(to);
   Clock::time_point begin = Clock::now();
   while (Since(begin) < seconds) {
     Clock::time_point one = Clock::now();
@@ -132,12 +153,13 @@ int Measure(const sockaddr_in& to, double seconds, bool connect_each) {
     }
   }
   double all = Since(begin);
+  used = ProcessorTimes(to) - used;
   std::sort(took.begin(), took.end());
   auto at = [&](double part) {
     return took.empty() ? 0 : took[static_cast<size_t>(part * static_cast<double>(took.size() - 1))];
   };
-  printf("%.0f per second, p50 %.1f, p99 %.1f, failed %d\n", static_cast<double>(took.size()) / all, at(0.5), at(0.99),
-         failed);
+  printf("{\"count\": %zu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f, \"failed\": %d, \"cpu\": %lld}\n",
+         took.size(), all, at(0.5), at(0.99), failed, static_cast<long long>(used));
   return 0;
 }
 
@@ -146,14 +168,18 @@ int Stream(const sockaddr_in& to, double seconds) {
   if (fd < 0 || send(fd, "T", 1, MSG_NOSIGNAL) != 1) return 1;
   std::vector<char> buffer(1 << 18);
   double bytes = 0;
+  int64_t used = ProcessorTimes(to);
   Clock::time_point begin = Clock::now();
   while (Since(begin) < seconds) {
     ssize_t n = recv(fd, buffer.data(), buffer.size(), 0);
     if (n <= 0) return 1;
     bytes += static_cast<double>(n);
   }
-  printf("%.1f\n", bytes / Since(begin) / (1 << 20));
+  double all = Since(begin);
+  used = ProcessorTimes(to) - used;
   Reset(fd);
+  printf("{\"count\": %.3f, \"seconds\": %.6f, \"p50\": 0, \"p99\": 0, \"failed\": 0, \"cpu\": %lld}\n",
+         bytes / (1 << 20), all, static_cast<long long>(used));
   return 0;
 }
 
