@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
+#include "bpf/devices.h"
 #include "bpf/objects.h"
 
 namespace skiff::bpf {
@@ -75,6 +76,8 @@ const std::vector<Feature>& Features() {
       {"tc programs", "4.1", "nothing from outside is served", true, HasPacketPrograms},
       {"pidfd_getfd", "5.6", "connected UDP sockets of endpoints that are gone are aborted, not moved", false,
        HasPidfdGetfd},
+      {"tcx", "6.6", "pods' devices with somebody else's ingress qdisc (the bandwidth plugin's) are left out", false,
+       HasTcx},
       {"SOCK_DESTROY (CONFIG_INET_DIAG_DESTROY)", "4.5",
        "connected UDP sockets stay with endpoints that are gone where no other is left", false, HasSocketDestroy},
   };

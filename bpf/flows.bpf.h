@@ -123,18 +123,18 @@ static __always_inline bool rewrite_error(struct __sk_buff* skb, const struct pa
 SUBPROGRAM int translate_error(struct __sk_buff* skb, const struct packet* error) {
   struct packet quoted;
   bool in = !error->out;
-  if (!parse_ip(skb, &quoted, error->l4 + 8, false)) return TC_ACT_OK;
-  if (quoted.fragment == LATER || !parse_ports(skb, &quoted)) return TC_ACT_OK;
+  if (!parse_ip(skb, &quoted, error->l4 + 8, false)) return TC_ACT_UNSPEC;
+  if (quoted.fragment == LATER || !parse_ports(skb, &quoted)) return TC_ACT_UNSPEC;
   struct skiff_flow_key key;
   reverse_key_of(&key, &quoted, in ? SKIFF_FLOW_TO_CLIENT : SKIFF_FLOW_FROM_SERVICE);
   struct skiff_flow* flow = bpf_map_lookup_elem(&flows, &key);
   if (!flow) {
     key.kind = in ? SKIFF_FLOW_TO_BACKEND : SKIFF_FLOW_MASQUERADE;
     flow = bpf_map_lookup_elem(&flows, &key);
-    if (!flow || !flow->port) return TC_ACT_OK;
+    if (!flow || !flow->port) return TC_ACT_UNSPEC;
   }
   struct skiff_address to = flow->address;
-  return rewrite_error(skb, error, &quoted, in, &to, flow->port) ? TC_ACT_OK : TC_ACT_SHOT;
+  return rewrite_error(skb, error, &quoted, in, &to, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
 enum opening {

@@ -25,18 +25,20 @@
 #define SKIFF_OFFSET(type, field, at) _Static_assert(__builtin_offsetof(struct type, field) == (at), #type "." #field)
 #endif
 
-#define SKIFF_LAYOUT_VERSION 3
+#define SKIFF_LAYOUT_VERSION 4
 
 #define SKIFF_CHUNK_BITS 12
 #define SKIFF_CHUNK_SIZE (1 << SKIFF_CHUNK_BITS)  // elements of one chunk of `slots` and of `backends`
 #define SKIFF_MAX_SLOT_CHUNKS 1024                // 4,194,304 slots
 #define SKIFF_MAX_BACKEND_CHUNKS 512              // 2,097,152 backends
+#define SKIFF_MAX_COUNT_CHUNKS 64                 // 262,144 service ports
 #define SKIFF_MAX_FRONTENDS 131072
 #define SKIFF_MAX_AFFINITY 16384
 #define SKIFF_MAX_FLOWS 65536  // entries of the connection table: two or four a connection
 #define SKIFF_MAX_SOURCE_RANGES 65536
 #define SKIFF_MAX_FRAGMENTS 8192  // datagrams whose fragments are on their way
 #define SKIFF_MAX_DEVICES 1024
+#define SKIFF_MAX_SERVICE_CIDRS 8
 #define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
 
 enum skiff_scope {
@@ -55,7 +57,9 @@ enum skiff_frontend_flags {
   SKIFF_FRONTEND_RANGES = 1 << 6,  // packets must come from one of the service's source ranges
   SKIFF_FRONTEND_MAGLEV = 1 << 7,  // the slots are a Maglev table: packets are placed by a hash of where they come from
 };
-#define SKIFF_FRONTEND_OUTSIDE_DROP (1u << 8) /* `outside` is empty by policy: packets are dropped, not refused */
+// The set is empty by policy (Local): packets are dropped, not refused.
+#define SKIFF_FRONTEND_OUTSIDE_DROP (1u << 8)
+#define SKIFF_FRONTEND_INSIDE_DROP (1u << 9)
 
 enum skiff_backend_state {
   SKIFF_BACKEND_CLUSTER = 1 << 0,  // takes new connections under the traffic policy Cluster
@@ -110,6 +114,13 @@ struct skiff_backend {
 };
 SKIFF_LAYOUT(skiff_backend, 24);
 SKIFF_OFFSET(skiff_backend, service, 20);
+
+// What a service port did, by its id. Not per CPU: one addition a connection is cheap, a copy for each CPU is not.
+struct skiff_service_counts {
+  __u64 connections;  // connections and first datagrams that got an endpoint
+  __u64 refused;      // and those that got none
+};
+SKIFF_LAYOUT(skiff_service_counts, 16);
 
 // loadBalancerSourceRanges, for the longest prefix match.
 struct skiff_source_range {
@@ -223,18 +234,26 @@ enum skiff_settings_flags {
   SKIFF_SETTING_DIRECT_RETURN = 1 << 1,
   SKIFF_SETTING_LOCAL_BY_CIDR = 1 << 2,  // local_* say which sources are pods (detectLocalMode by CIDR)
   SKIFF_SETTING_LOCAL_BY_DEVICE = 1 << 3,
+  SKIFF_SETTING_PACKETS =
+      1 << 4,  // packet programs are at the devices: sockets may leave what is to be dropped to them
 };
+
+struct skiff_prefix {
+  struct skiff_address base, mask;
+};
+SKIFF_LAYOUT(skiff_prefix, 32);
 
 struct skiff_settings {
   __u64 host_netns_cookie;
-  __u32 flags;  // enum skiff_settings_flags
-  __u32 reserved;
+  __u32 flags;                   // enum skiff_settings_flags
+  __u32 service_cidrs;           // how many of service_cidr are set
   struct skiff_address node_v4;  // the node's own, as the source of its processes; zero: unknown
   struct skiff_address node_v6;
   struct skiff_address local_base4, local_mask4;  // a zero mask: no such range
   struct skiff_address local_base6, local_mask6;
+  struct skiff_prefix service_cidr[SKIFF_MAX_SERVICE_CIDRS];  // where cluster IPs come from (ServiceCIDR objects)
 };
-SKIFF_LAYOUT(skiff_settings, 112);
+SKIFF_LAYOUT(skiff_settings, 368);
 SKIFF_OFFSET(skiff_settings, local_base4, 48);
 
 enum skiff_counter {
@@ -253,6 +272,9 @@ enum skiff_counter {
   SKIFF_COUNT_PACKET_FRAGMENT,  // fragments that came before, or without, the first one of their datagram
   SKIFF_COUNT_PACKET_DIRECT,    // connections that another node handed over, to be answered from here
   SKIFF_COUNT_PACKET_XDP,       // packets that XDP forwarded
+  SKIFF_COUNT_PACKET_POLICY,    // dropped: the policy is Local, and no endpoint is here
+  SKIFF_COUNT_PACKET_UNKNOWN,   // dropped: to a cluster IP that no service has
+  SKIFF_COUNT_PACKET_ECHO,      // refused: ICMP echo to a cluster IP
   SKIFF_COUNTERS,
 };
 

@@ -44,6 +44,20 @@ struct {
   __array(values, struct backend_chunk);
 } backends SEC(".maps");
 
+struct count_chunk {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, SKIFF_CHUNK_SIZE);
+  __uint(key_size, sizeof(__u32));
+  __uint(value_size, sizeof(struct skiff_service_counts));
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(max_entries, SKIFF_MAX_COUNT_CHUNKS);
+  __type(key, __u32);
+  __array(values, struct count_chunk);
+} service_counts SEC(".maps");
+
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, SKIFF_MAX_AFFINITY);
@@ -123,6 +137,13 @@ static __always_inline struct skiff_backend* backend_at(__u32 id) {
   __u32 chunk = id >> SKIFF_CHUNK_BITS, at = id & (SKIFF_CHUNK_SIZE - 1);
   void* inner = bpf_map_lookup_elem(&backends, &chunk);
   return inner ? bpf_map_lookup_elem(inner, &at) : 0;
+}
+
+static __always_inline void count_service(__u32 service, bool refused) {
+  __u32 chunk = service >> SKIFF_CHUNK_BITS, at = service & (SKIFF_CHUNK_SIZE - 1);
+  void* inner = bpf_map_lookup_elem(&service_counts, &chunk);
+  struct skiff_service_counts* c = inner ? bpf_map_lookup_elem(inner, &at) : 0;
+  if (c) __sync_fetch_and_add(refused ? &c->refused : &c->connections, 1);
 }
 
 static __always_inline bool same_address(const struct skiff_address* a, const struct skiff_address* b) {

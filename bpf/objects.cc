@@ -3,13 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
-#include <linux/if_link.h>
 #include <linux/magic.h>
-#include <linux/pkt_sched.h>
-#include <netlink/attr.h>
-#include <netlink/msg.h>
-#include <netlink/netlink.h>
-#include <netlink/socket.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -17,59 +11,14 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdarg>
-#include <cstdio>
 #include <functional>
 
 #include "absl/strings/str_split.h"
+#include "bpf/log_scope.h"
 
 namespace skiff::bpf {
 
 namespace {
-
-constexpr size_t kMaxLog = 64 * 1024;
-// Where our filters stand on a device.
-constexpr uint32_t kTcHandle = 1, kTcPriority = 23583;
-std::string* log_sink = nullptr;
-
-int KeepLog(enum libbpf_print_level level, const char* format, va_list args) {
-  if (level == LIBBPF_DEBUG || log_sink == nullptr) return 0;
-  char line[4096];
-  va_list again;
-  va_copy(again, args);
-  int n = vsnprintf(line, sizeof(line), format, args);
-  if (n >= static_cast<int>(sizeof(line))) {
-    // A verifier log comes as one long message; its end is where the reason stands.
-    std::string whole(static_cast<size_t>(n) + 1, '\0');
-    vsnprintf(whole.data(), whole.size(), format, again);
-    whole.pop_back();
-    log_sink->append(whole);
-  } else if (n > 0) {
-    log_sink->append(line, static_cast<size_t>(n));
-  }
-  va_end(again);
-  if (log_sink->size() > kMaxLog) log_sink->erase(0, log_sink->size() - kMaxLog);
-  return n;
-}
-
-// While one lives, libbpf's messages are kept, not printed.
-class LogScope {
- public:
-  LogScope() {
-    libbpf_set_print(KeepLog);
-    log_sink = &log_;
-  }
-  ~LogScope() { log_sink = nullptr; }
-  // libbpf returns -errno.
-  Status Error(int err, std::string_view what) const {
-    std::string context(what);
-    if (!log_.empty()) absl::StrAppend(&context, " (", log_, ")");
-    return ErrnoStatus(-err, context);
-  }
-
- private:
-  std::string log_;
-};
 
 bool OnBpffs(const std::string& path) {
   struct statfs fs;
@@ -199,140 +148,6 @@ Status AttachIterator(bpf_program* program, int map_fd, const std::string& pin) 
   int err = bpf_link__pin(link, pin.c_str());
   bpf_link__destroy(link);
   if (err != 0) return log.Error(err, absl::StrCat("pin ", pin));
-  return absl::OkStatus();
-}
-
-namespace {
-
-using EachTc = std::function<void(const tcmsg& message, std::string_view kind)>;
-
-int OnTc(nl_msg* message, void* each) {
-  const nlmsghdr* header = nlmsg_hdr(message);
-  if (!nlmsg_valid_hdr(header, sizeof(tcmsg))) return NL_SKIP;
-  const nlattr* kind = nlmsg_find_attr(nlmsg_hdr(message), sizeof(tcmsg), TCA_KIND);
-  (*static_cast<EachTc*>(each))(*static_cast<const tcmsg*>(nlmsg_data(header)),
-                                kind == nullptr ? std::string_view() : nla_get_string(kind));
-  return NL_OK;
-}
-
-// The kernel's qdiscs (RTM_GETQDISC, of all devices) or filters (RTM_GETTFILTER). False if it does not tell. Read by
-// hand: libnl-route's objects for them find their tables only in its shared library.
-bool DumpTc(int type, int ifindex, uint32_t parent, EachTc each) {
-  nl_sock* socket = nl_socket_alloc();
-  if (socket == nullptr) return false;
-  tcmsg ask = {};
-  ask.tcm_ifindex = ifindex;
-  ask.tcm_parent = parent;
-  nl_socket_modify_cb(socket, NL_CB_VALID, NL_CB_CUSTOM, OnTc, &each);
-  bool told = nl_connect(socket, NETLINK_ROUTE) == 0 &&
-              nl_send_simple(socket, type, NLM_F_DUMP, &ask, sizeof(ask)) >= 0 && nl_recvmsgs_default(socket) >= 0;
-  nl_socket_free(socket);
-  return told;
-}
-
-// Whether the device has the qdisc "ingress", as the bandwidth plugin makes it. It takes filters for the other
-// direction without a word, and runs them on what comes in.
-bool HasIngressQdisc(int ifindex) {
-  bool out = false;
-  DumpTc(RTM_GETQDISC, ifindex, 0, [&](const tcmsg& message, std::string_view kind) {
-    out |= message.tcm_ifindex == ifindex && kind == "ingress";
-  });
-  return out;
-}
-
-}  // namespace
-
-Status AttachTc(int ifindex, bool ingress, int program_fd) {
-  LogScope log;
-  LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS);
-  int err = bpf_tc_hook_create(&hook);
-  if (err != 0 && err != -EEXIST) return log.Error(err, absl::StrCat("make clsact qdisc on device ", ifindex));
-  if (err == -EEXIST && HasIngressQdisc(ifindex)) {
-    return FailedPrecondition("device ", ifindex,
-                              " has an ingress qdisc of somebody else's, which clsact would replace");
-  }
-  LIBBPF_OPTS(bpf_tc_opts, opts, .prog_fd = program_fd, .flags = BPF_TC_F_REPLACE, .handle = kTcHandle,
-              .priority = kTcPriority);
-  if (err = bpf_tc_attach(&hook, &opts); err != 0) {
-    return log.Error(err, absl::StrCat("attach program to device ", ifindex));
-  }
-  return absl::OkStatus();
-}
-
-namespace {
-
-// Whether any filter is left in a direction; true where that cannot be told.
-bool HasFilters(int ifindex, uint32_t parent) {
-  bool any = false;
-  bool told = DumpTc(RTM_GETTFILTER, ifindex, parent, [&](const tcmsg&, std::string_view) { any = true; });
-  return any || !told;
-}
-
-}  // namespace
-
-Status DetachTc(int ifindex, const std::string& name) {
-  LogScope log;
-  bool removed = false;
-  for (auto point : {BPF_TC_INGRESS, BPF_TC_EGRESS}) {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = point);
-    LIBBPF_OPTS(bpf_tc_opts, opts, .handle = kTcHandle, .priority = kTcPriority);
-    if (bpf_tc_query(&hook, &opts) != 0) continue;
-    Fd program(bpf_prog_get_fd_by_id(opts.prog_id));
-    bpf_prog_info info = {};
-    __u32 size = sizeof(info);
-    if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) continue;
-    if (!std::string_view(info.name).starts_with(name)) continue;
-    opts.prog_id = 0;
-    opts.prog_fd = 0;
-    opts.flags = 0;
-    if (int err = bpf_tc_detach(&hook, &opts); err != 0) {
-      return log.Error(err, absl::StrCat("detach program from device ", ifindex));
-    }
-    removed = true;
-  }
-  if (removed && !HasFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)) &&
-      !HasFilters(ifindex, TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS))) {
-    LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex,
-                .attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
-    bpf_tc_hook_destroy(&hook);
-  }
-  return absl::OkStatus();
-}
-
-namespace {
-
-// The name of the program at the driver; "" if there is none.
-std::string XdpProgram(int ifindex) {
-  LIBBPF_OPTS(bpf_xdp_query_opts, opts);
-  if (bpf_xdp_query(ifindex, XDP_FLAGS_DRV_MODE, &opts) != 0 || opts.drv_prog_id == 0) return "";
-  Fd program(bpf_prog_get_fd_by_id(opts.drv_prog_id));
-  bpf_prog_info info = {};
-  __u32 size = sizeof(info);
-  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) return "?";
-  return info.name;
-}
-
-}  // namespace
-
-Status AttachXdp(int ifindex, int program_fd, const std::string& name) {
-  LogScope log;
-  std::string there = XdpProgram(ifindex);
-  if (!there.empty() && !there.starts_with(name)) {
-    return absl::AlreadyExistsError(absl::StrCat("device ", ifindex, " has the XDP program ", there));
-  }
-  if (int err = bpf_xdp_attach(ifindex, program_fd, XDP_FLAGS_DRV_MODE, nullptr); err != 0) {
-    return log.Error(err, absl::StrCat("attach XDP program to device ", ifindex));
-  }
-  return absl::OkStatus();
-}
-
-Status DetachXdp(int ifindex, const std::string& name) {
-  LogScope log;
-  std::string there = XdpProgram(ifindex);
-  if (there.empty() || !there.starts_with(name)) return absl::OkStatus();
-  if (int err = bpf_xdp_detach(ifindex, XDP_FLAGS_DRV_MODE, nullptr); err != 0) {
-    return log.Error(err, absl::StrCat("detach XDP program from device ", ifindex));
-  }
   return absl::OkStatus();
 }
 

@@ -1,5 +1,5 @@
 // Kernel objects by libbpf: bpffs, pinned maps, programs loaded with the verifier's log in the error, links that are
-// pinned and replaced atomically. Blocking (milliseconds); one thread at a time, as libbpf's log callback is global.
+// pinned and replaced atomically. Blocking (milliseconds); any thread, one at a time for an object.
 #ifndef SKIFF_BPF_OBJECTS_H_
 #define SKIFF_BPF_OBJECTS_H_
 
@@ -36,19 +36,6 @@ Status Load(bpf_object* object, const std::string& dir);
 Status AttachCgroup(bpf_program* program, int cgroup_fd, const std::string& pin);
 // The same for an iterator over a map; the link is always made anew.
 Status AttachIterator(bpf_program* program, int map_fd, const std::string& pin);
-
-// A program on a network device (tc with the clsact qdisc, which is made if need be). One of ours that is there already
-// is replaced atomically; other filters are left alone.
-Status AttachTc(int ifindex, bool ingress, int program_fd);
-// Removes ours from both directions if the program's name starts with `name`, and the qdisc if it is empty then. OK if
-// there is none.
-Status DetachTc(int ifindex, const std::string& name);
-
-// A program at a device's driver (XDP, native mode). One of ours, whose name starts with `name`, is replaced
-// atomically. kAlreadyExists where another's program is; the driver's errno where it has no native mode.
-Status AttachXdp(int ifindex, int program_fd, const std::string& name);
-// Removes ours. OK if there is none.
-Status DetachXdp(int ifindex, const std::string& name);
 
 StatusOr<Fd> OpenPinned(const std::string& path);
 

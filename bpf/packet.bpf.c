@@ -7,8 +7,10 @@
  * stay the kernel's business, and no packet ever claims a local address where the kernel would drop it as a martian.
  * The connection table is described in layout.h.
  *
- * Not touched: VLAN tags in the frame, protocols other than TCP, UDP and their ICMP errors. */
+ * Not touched: VLAN tags in the frame, protocols other than TCP, UDP, SCTP and their ICMP errors, but for ICMP echo to
+ * cluster IPs. Packets go on to others' programs at the same hook (TC_ACT_UNSPEC). */
 #define SKIFF_NO_KERNEL_TYPES
+#include "cluster_ips.bpf.h"
 #include "direct_return.bpf.h"
 
 /* The frontend that a packet is for. Loopback entries are not for packets. With SKIFF_FRONTEND_REFUSE: a service's
@@ -29,7 +31,7 @@ static __always_inline struct skiff_frontend* find(const struct packet* p) {
   return bpf_map_lookup_elem(&frontends, &other);
 }
 
-enum outcome { PICKED, PASS, NONE, AGAIN, FORBIDDEN };
+enum outcome { PICKED, PASS, NONE, AGAIN, FORBIDDEN, DROPPED };
 
 /* The same on every node, so that a client whose packets change nodes stays with its endpoint: the destination, which
  * may be a node's own address, does not count. */
@@ -67,7 +69,10 @@ SUBPROGRAM int pick(const struct packet* p, struct choice* c, bool pod, int atte
   /* Pods are clients inside the cluster, whatever address of the service they use. */
   struct skiff_range set = pod ? f->inside : f->outside;
   bool local = f->flags & (pod ? SKIFF_FRONTEND_INSIDE_LOCAL : SKIFF_FRONTEND_OUTSIDE_LOCAL);
-  if (!set.count) return NONE;
+  if (!set.count) {
+    count_service(f->service, true);
+    return f->flags & (pod ? SKIFF_FRONTEND_INSIDE_DROP : SKIFF_FRONTEND_OUTSIDE_DROP) ? DROPPED : NONE;
+  }
   __u8 state = local ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER;
   struct skiff_affinity_key client = {.service = f->service};
   client.client[0] = p->source.word[0];
@@ -93,7 +98,7 @@ SUBPROGRAM int pick(const struct packet* p, struct choice* c, bool pod, int atte
 SUBPROGRAM int refuse(struct __sk_buff* skb, const struct packet* p, bool pod, __u64 now) {
   struct skiff_frontend_key address = {.address = p->destination};
   struct skiff_frontend* node = bpf_map_lookup_elem(&frontends, &address);
-  if (node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return TC_ACT_OK;
+  if (node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return TC_ACT_UNSPEC;
   struct skiff_address own;
   if (!own_address(skb, p->v6, &own)) return TC_ACT_SHOT;
   struct skiff_flow_key back = {
@@ -106,7 +111,7 @@ SUBPROGRAM int refuse(struct __sk_buff* skb, const struct packet* p, bool pod, _
   struct skiff_flow service = {.used = now, .address = p->destination, .port = p->destination_port};
   if (bpf_map_update_elem(&flows, &back, &service, BPF_ANY) < 0) return TC_ACT_SHOT;
   if (pod) note_pod_flow(now);
-  return rewrite(skb, p, false, &own, 0) ? TC_ACT_OK : TC_ACT_SHOT;
+  return rewrite(skb, p, false, &own, 0) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
 /* Whether the source is a pod of this cluster as detectLocalMode has it; without such a mode everybody is. */
@@ -140,25 +145,22 @@ SUBPROGRAM int must_masquerade(struct __sk_buff* skb, const struct packet* p, co
 
 static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
   struct packet p;
-  if (!parse_ip(skb, &p, ETH_SIZE, false)) return TC_ACT_OK;
+  if (!parse_ip(skb, &p, ETH_SIZE, false)) return TC_ACT_UNSPEC;
   __u64 now = bpf_ktime_get_ns();
   bool known = !pod || pods_have_flows(now);
-  if (is_icmp_error(skb, &p)) return known ? translate_error(skb, &p) : TC_ACT_OK;
+  if (is_icmp_error(skb, &p)) return known ? translate_error(skb, &p) : TC_ACT_UNSPEC;
+  if (is_echo(skb, &p)) return on_echo(skb, &p);
   if (!parse_ports(skb, &p)) {
     if (p.fragment == LATER && !pod) count(SKIFF_COUNT_PACKET_FRAGMENT);
-    return TC_ACT_OK;
+    return TC_ACT_UNSPEC;
   }
-  if (p.protocol == IPPROTO_TCP && p.fragment != LATER) {
-    __u8 flags;
-    if (bpf_skb_load_bytes(skb, p.l4 + 13, &flags, 1) < 0) return TC_ACT_OK;
-    p.syn = (flags & 0x12) == 0x02; /* SYN without ACK */
-  }
+  p.syn = opens_connection(skb, &p);
   if (!pod && p.more && p.fragment != LATER && settings_have(SKIFF_SETTING_DIRECT_RETURN) &&
       learn_service(skb, &p, now)) {
-    return TC_ACT_OK;
+    return TC_ACT_UNSPEC;
   }
   bool opens = p.syn || (p.protocol == IPPROTO_UDP && p.fragment != LATER);
-  if (!known && !opens) return TC_ACT_OK;
+  if (!known && !opens) return TC_ACT_UNSPEC;
   struct skiff_flow_key key;
   struct skiff_flow* flow = 0;
   struct skiff_address to;
@@ -168,7 +170,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
     if (flow) {
       touch(flow, now, pod);
       to = flow->address;
-      return rewrite(skb, &p, false, &to, flow->port) ? TC_ACT_OK : TC_ACT_SHOT;
+      return rewrite(skb, &p, false, &to, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
     }
     key.kind = SKIFF_FLOW_TO_BACKEND;
     flow = bpf_map_lookup_elem(&flows, &key);
@@ -193,11 +195,11 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
       }
       if (!rewrite(skb, &p, false, &same.address, same.port)) return TC_ACT_SHOT;
       if ((flags & SKIFF_FLOW_DIRECT_RETURN) && (p.syn || step)) add_service(skb, &p);
-      return TC_ACT_OK;
+      return TC_ACT_UNSPEC;
     }
     bpf_map_delete_elem(&flows, &key);
   } else if (!opens) {
-    return TC_ACT_OK; /* no connection of ours */
+    return TC_ACT_UNSPEC; /* no connection of ours */
   }
   struct choice c = {};
   bool placed = false, direct = false;
@@ -209,7 +211,13 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
         reverse_key_of(&key, &p, SKIFF_FLOW_FROM_SERVICE);
         if (bpf_map_lookup_elem(&flows, &key)) bpf_map_delete_elem(&flows, &key);
       }
-      return TC_ACT_OK;
+      if (!in_service_cidr(&p.destination)) return TC_ACT_UNSPEC;
+      count(SKIFF_COUNT_PACKET_UNKNOWN);
+      return TC_ACT_SHOT;
+    }
+    if (o == DROPPED) {
+      count(SKIFF_COUNT_PACKET_POLICY);
+      return TC_ACT_SHOT; /* as upstream: no answer */
     }
     if (o == NONE) {
       count(SKIFF_COUNT_PACKET_REFUSED);
@@ -229,22 +237,23 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
   }
   if (!placed) return TC_ACT_SHOT;
   count(SKIFF_COUNT_PACKET_FLOW);
+  count_service(c.service, false);
   if (pod) {
     count(SKIFF_COUNT_PACKET_POD);
     note_pod_flow(now);
   }
   if (!rewrite(skb, &p, false, &c.address, c.port)) return TC_ACT_SHOT;
   if (direct) add_service(skb, &p);
-  return TC_ACT_OK;
+  return TC_ACT_UNSPEC;
 }
 
 static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
   __u64 now = bpf_ktime_get_ns();
-  if (pod && !pods_have_flows(now)) return TC_ACT_OK;
+  if (pod && !pods_have_flows(now)) return TC_ACT_UNSPEC;
   struct packet p;
-  if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_OK;
+  if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_UNSPEC;
   if (is_icmp_error(skb, &p)) return translate_error(skb, &p);
-  if (!parse_ports(skb, &p)) return TC_ACT_OK;
+  if (!parse_ports(skb, &p)) return pod ? TC_ACT_UNSPEC : guard(skb, &p);
   struct skiff_flow_key key;
   key_of(&key, &p, SKIFF_FLOW_FROM_SERVICE);
   struct skiff_flow* flow = bpf_map_lookup_elem(&flows, &key);
@@ -252,18 +261,18 @@ static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
   if (flow) {
     touch(flow, now, pod);
     from = flow->address;
-    return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_OK : TC_ACT_SHOT;
+    return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
   }
   key.kind = SKIFF_FLOW_MASQUERADE;
   flow = bpf_map_lookup_elem(&flows, &key);
-  if (!flow) return TC_ACT_OK;
+  if (!flow) return pod ? TC_ACT_UNSPEC : guard(skb, &p);
   if (!flow->port && !masquerade(skb, &p, flow, now)) {
     count(SKIFF_COUNT_PACKET_NO_PORT);
     return TC_ACT_SHOT;
   }
   touch(flow, now, pod);
   from = flow->address;
-  return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_OK : TC_ACT_SHOT;
+  return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
 SEC("tc")
@@ -277,5 +286,14 @@ int packet_pod_in(struct __sk_buff* skb) { return incoming(skb, true); }
 
 SEC("tc")
 int packet_pod_out(struct __sk_buff* skb) { return outgoing(skb, true); }
+
+/* At devices for the outside while there is no service for it. */
+SEC("tc")
+int packet_guard(struct __sk_buff* skb) {
+  struct packet p;
+  if (!parse_ip(skb, &p, ETH_SIZE, true) || !in_service_cidr(&p.destination)) return TC_ACT_UNSPEC;
+  parse_ports(skb, &p);
+  return guard(skb, &p);
+}
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -19,11 +19,12 @@ struct packet {
   __u8 fragment; /* enum fragment */
   bool v6;
   bool out;
-  bool syn;  /* opens a TCP connection */
+  bool syn;  /* opens a TCP or SCTP connection */
   bool more; /* has IPv4 options, or IPv6 extension headers */
   __u32 id;  /* of the datagram that it is a fragment of */
   __u32 l3;  /* offsets */
   __u32 l4;
+  __u32 end; /* of the IP packet */
 };
 
 struct ipv4 {
@@ -66,6 +67,7 @@ static __always_inline bool parse_ipv4(struct __sk_buff* skb, struct packet* p, 
     p->fragment = FIRST;
   }
   p->id = ip.id;
+  p->end = at + bpf_ntohs(ip.length);
   p->protocol = ip.protocol;
   p->l4 = at + size;
   p->more = size > sizeof(ip);
@@ -78,6 +80,7 @@ static __always_inline bool parse_ipv6(struct __sk_buff* skb, struct packet* p, 
   struct ipv6 ip;
   if (bpf_skb_load_bytes(skb, at, &ip, sizeof(ip)) < 0) return false;
   p->v6 = true;
+  p->end = at + sizeof(ip) + bpf_ntohs(ip.length);
   p->source = ip.source;
   p->destination = ip.destination;
   __u8 next = ip.next;
@@ -135,7 +138,9 @@ static __always_inline void fragment_key(struct skiff_fragment_key* key, const s
 }
 
 static __always_inline bool parse_ports(struct __sk_buff* skb, struct packet* p) {
-  if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP) return false;
+  if (p->protocol != IPPROTO_TCP && p->protocol != IPPROTO_UDP && p->protocol != IPPROTO_SCTP) return false;
+  /* SCTP's checksum is over all of a packet: a part of one cannot be changed. Its stacks avoid fragments. */
+  if (p->protocol == IPPROTO_SCTP && p->fragment != WHOLE) return false;
   if (p->fragment == LATER) {
     struct skiff_fragment_key key;
     fragment_key(&key, p);
@@ -160,13 +165,65 @@ static __always_inline bool is_icmp_error(struct __sk_buff* skb, const struct pa
   return p->v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12;
 }
 
+/* Whether the packet opens a connection by itself: SYN without ACK, or INIT. */
+static __always_inline bool opens_connection(struct __sk_buff* skb, const struct packet* p) {
+  if (p->fragment == LATER || p->protocol == IPPROTO_UDP) return false;
+  __u8 byte; /* TCP's flags, or the type of SCTP's first chunk */
+  bool sctp = p->protocol == IPPROTO_SCTP;
+  if (bpf_skb_load_bytes(skb, p->l4 + (sctp ? 12 : 13), &byte, 1) < 0) return false;
+  return sctp ? byte == 1 : (byte & 0x12) == 0x02;
+}
+
+/* `value` where `bit` is 1, or 0. A product, hidden from the compiler: of anything else it, or the verifier, makes two
+ * ways, and then 2^32 of them. */
+static __always_inline __u32 if_bit(__u32 bit, __u32 value) {
+  asm volatile("" : "+r"(bit));
+  return bit * value;
+}
+
+/* Multiplies in GF(2^32) modulo CRC32c's polynomial, bits reversed as the checksum has them. */
+static __always_inline __u32 crc_multiply(__u32 a, __u32 b) {
+  __u32 product = 0;
+  for (int i = 0; i < 32; i++) {
+    product ^= if_bit(b >> 31, a);
+    b <<= 1;
+    a = (a >> 1) ^ if_bit(a & 1, 0x82f63b78u);
+  }
+  return product;
+}
+
+/* SCTP's checksum when `change` is xored into two bytes with `behind` bytes behind them: a CRC is linear, so the change
+ * has a CRC of its own, moved to its place. Where a device will fill the checksum in, this changes nothing that stays.
+ */
+__attribute__((noinline)) __u32 sctp_checksum(__u32 checksum, __u32 change, __u32 behind) {
+  __u32 crc = change & 0xffff;
+  for (int i = 0; i < 16; i++) crc = (crc >> 1) ^ if_bit(crc & 1, 0x82f63b78u);
+  /* Multiplied by x^(8 * behind): by squaring, from x^8. */
+  __u32 power = 0x00800000u;
+  for (int i = 0; i < 16; i++) {
+    crc ^= if_bit(behind >> i & 1, crc ^ crc_multiply(crc, power));
+    power = crc_multiply(power, power);
+  }
+  return checksum ^ crc;
+}
+
+static __always_inline bool rewrite_sctp_port(struct __sk_buff* skb, const struct packet* p, bool source, __u16 port) {
+  __u32 at = p->l4 + (source ? 0 : 2), checksum = 0;
+  __u32 behind = p->end - at - 2;
+  if (behind > 0xffff || bpf_skb_load_bytes(skb, p->l4 + 8, &checksum, sizeof(checksum)) < 0) return false;
+  checksum = sctp_checksum(checksum, (source ? p->source_port : p->destination_port) ^ port, behind);
+  if (bpf_skb_store_bytes(skb, p->l4 + 8, &checksum, sizeof(checksum), BPF_F_RECOMPUTE_CSUM) < 0) return false;
+  return bpf_skb_store_bytes(skb, at, &port, sizeof(port), BPF_F_RECOMPUTE_CSUM) >= 0;
+}
+
 /* Checksums, and the packet's own idea of them where a device fills them in, follow incrementally. Of a fragment that
  * is not the first only the addresses are there to be replaced: the checksum of the whole is in the first. */
 SUBPROGRAM int rewrite(struct __sk_buff* skb, const struct packet* p, bool source, struct skiff_address* address,
                        __u16 port) {
   struct skiff_address old = source ? p->source : p->destination;
   __u16 old_port = source ? p->source_port : p->destination_port;
-  bool udp = p->protocol == IPPROTO_UDP, later = p->fragment == LATER;
+  bool udp = p->protocol == IPPROTO_UDP, sctp = p->protocol == IPPROTO_SCTP;
+  bool later = p->fragment == LATER || sctp; /* has no checksum over addresses */
   __u32 check = p->l4 + (udp ? 6 : 16);
   __u64 mangled = udp ? BPF_F_MARK_MANGLED_0 : 0; /* UDP over IPv4 may go without checksum */
   if (p->fragment == FIRST) {
@@ -190,6 +247,7 @@ SUBPROGRAM int rewrite(struct __sk_buff* skb, const struct packet* p, bool sourc
     if (bpf_l3_csum_replace(skb, p->l3 + 10, old.word[3], address->word[3], 4) < 0) return false;
     if (bpf_skb_store_bytes(skb, p->l3 + (source ? 12 : 16), &address->word[3], 4, 0) < 0) return false;
   }
+  if (sctp) return old_port == port || rewrite_sctp_port(skb, p, source, port);
   if (old_port == port || later) return true;
   if (bpf_l4_csum_replace(skb, check, old_port, port, mangled | 2) < 0) return false;
   return bpf_skb_store_bytes(skb, p->l4 + (source ? 0 : 2), &port, 2, 0) >= 0;

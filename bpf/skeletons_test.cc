@@ -14,8 +14,13 @@ TEST(Skeletons, ROOT_TheVerifierTakesEveryProgramWithRoomToSpare) {
   utsname kernel;
   uname(&kernel);
   int programs = 0;
+  bool refused = false;
   for (ProgramSet set : kAllProgramSets) {
     auto all = Verify(set);
+    if (set == ProgramSet::kUdpSockets && ErrnoOf(all.status()) == EPERM) {
+      refused = true;  // programs that look into the kernel may be forbidden to all
+      continue;
+    }
     ASSERT_TRUE(all.ok()) << all.status();
     for (const VerifierStats& stats : *all) {
       programs++;
@@ -28,7 +33,8 @@ TEST(Skeletons, ROOT_TheVerifierTakesEveryProgramWithRoomToSpare) {
       EXPECT_LT(stats.processed, 250'000u) << stats.program;
     }
   }
-  EXPECT_GE(programs, 11);
+  EXPECT_GE(programs, 14);
+  if (refused) GTEST_SKIP() << "all but stale_udp: this machine lets nobody load tracing programs";
 }
 
 }  // namespace

@@ -86,6 +86,18 @@ static __always_inline __u8 inside_state(const struct skiff_frontend* f) {
   return f->flags & SKIFF_FRONTEND_INSIDE_LOCAL ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER;
 }
 
+/* By policy there is no endpoint. A packet that nobody answers is what upstream makes of this, and only packets can be
+ * dropped: left as it is, the connection is for the programs at the devices. A UDP socket of the node would stay so
+ * when an endpoint comes, as its packets pass no device of a pod: it gets an error, as it does from upstream. */
+static __always_inline bool is_for_packets_to_drop(struct bpf_sock_addr* ctx, const struct skiff_frontend* f) {
+  if (!(f->flags & SKIFF_FRONTEND_INSIDE_DROP)) return false;
+  __u32 zero = 0;
+  struct skiff_settings* s = bpf_map_lookup_elem(&settings, &zero);
+  if (!s || !(s->flags & SKIFF_SETTING_PACKETS)) return false;
+  if (s->host_netns_cookie != bpf_get_netns_cookie(ctx)) return true;
+  return ctx->protocol == IPPROTO_TCP && s->service_cidrs;
+}
+
 enum outcome { PICKED, NOT_OURS, REFUSED };
 
 static __always_inline enum outcome pick(struct bpf_sock_addr* ctx, struct skiff_frontend_key* key,
@@ -107,6 +119,8 @@ static __always_inline enum outcome pick(struct bpf_sock_addr* ctx, struct skiff
   }
   for (int i = 0; i < PICK_TRIES; i++) {
     if (!f->inside.count) {
+      if (is_for_packets_to_drop(ctx, f)) return NOT_OURS;
+      count_service(f->service, true);
       refuse(SKIFF_COUNT_NO_ENDPOINT);
       return REFUSED;
     }
@@ -163,10 +177,13 @@ static __always_inline enum verdict on_connect(struct bpf_sock_addr* ctx, struct
   }
   switch (pick(ctx, key, f, c)) {
     case REFUSED: return REFUSE;
-    case NOT_OURS: return ALLOW;
+    case NOT_OURS:
+      if (udp && ctx->sk) bpf_sk_storage_delete(&udp_peers, ctx->sk);
+      return ALLOW;
     default: break;
   }
   count(SKIFF_COUNT_CONNECT);
+  count_service(c->service, false);
   struct skiff_peer* peer = 0;
   if (ctx->sk) {
     if (udp) {
@@ -220,6 +237,7 @@ static __always_inline enum verdict on_sendmsg(struct bpf_sock_addr* ctx, struct
     default: break;
   }
   count(SKIFF_COUNT_CONNECT);
+  count_service(c->service, false);
   if (!flows) return ALLOW; /* out of memory: the datagram goes, its answer shows the endpoint */
   bool evicted = false;
   bpf_spin_lock(&flows->lock);

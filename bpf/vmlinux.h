@@ -41,6 +41,7 @@ enum {
   BPF_NOEXIST = 1,
   BPF_F_NO_PREALLOC = 1,
   BPF_F_RECOMPUTE_CSUM = 1,
+  BPF_F_INGRESS = 1,
   BPF_F_ADJ_ROOM_FIXED_GSO = 1,
   BPF_F_PSEUDO_HDR = 1 << 4,
   BPF_F_MARK_MANGLED_0 = 1 << 5,
@@ -57,11 +58,12 @@ enum {
   IPPROTO_ROUTING = 43,
   IPPROTO_FRAGMENT = 44,
   IPPROTO_ICMPV6 = 58,
-  IPPROTO_DSTOPTS = 60
+  IPPROTO_DSTOPTS = 60,
+  IPPROTO_SCTP = 132
 };
 enum { AF_INET = 2, AF_INET6 = 10 };
 enum { ECONNREFUSED = 111 };
-enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
+enum { TC_ACT_UNSPEC = -1, TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
 enum { ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
 
 struct bpf_spin_lock {

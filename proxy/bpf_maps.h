@@ -33,10 +33,15 @@ class BpfMaps {
   virtual Status PutRanges(std::span<const SourceRange> ranges) = 0;
   virtual Status DeleteRanges(std::span<const SourceRange> ranges) = 0;  // a missing one is no error
 
+  // What these service ports did is forgotten.
+  virtual Status ClearCounts(std::span<const uint32_t> services) = 0;
+
   virtual StatusOr<std::vector<SourceRange>> ReadRanges() = 0;
   virtual StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() = 0;
   virtual StatusOr<std::vector<skiff_slot>> ReadSlots() = 0;                             // by index
   virtual StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() = 0;  // those with a state
+  // By the service port's id; those that did anything.
+  virtual StatusOr<std::vector<std::pair<uint32_t, skiff_service_counts>>> ReadCounts() = 0;
 };
 
 }  // namespace skiff::proxy

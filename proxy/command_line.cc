@@ -133,7 +133,8 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   flags.Int32("iptables-masquerade-bit", &c.iptables.bit, "Accepted.");
   flags.Bool("iptables-localhost-nodeports", &c.localhost_node_ports, "NodePorts answer on 127.0.0.1 too.");
   flags.Duration("iptables-sync-period", &c.iptables.sync_period, "Accepted.");
-  flags.Duration("iptables-min-sync-period", &c.iptables.min_sync_period, "Accepted.");
+  flags.Duration("iptables-min-sync-period", &c.iptables.min_sync_period,
+                 "The least time between two passes, where it is not the default.");
   // Upstream's flag and its configuration file differ in this default.
   Config::Duration ipvs_min = std::chrono::seconds(1);
   flags.Duration("ipvs-sync-period", &c.ipvs.sync_period, "Accepted.");

@@ -226,6 +226,11 @@ Config::Duration Config::min_sync_period() const {
                               : iptables.min_sync_period;
 }
 
+Config::Duration Config::pace() const {
+  Duration asked = min_sync_period();
+  return asked == std::chrono::seconds(1) ? Duration{0} : asked;
+}
+
 void Config::Default() {
   if (bind_address.empty()) bind_address = "0.0.0.0";
   auto ip = ParseAddress(bind_address);

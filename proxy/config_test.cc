@@ -59,6 +59,17 @@ TEST(ConfigTest, EveryFieldOfUpstreamIsReadAndShown) {
   }
 }
 
+TEST(ConfigTest, PassesAreSpacedWhereTheOperatorSaysSo) {
+  auto pace = [](std::vector<const char*> args) { return FormatDuration(Parse(std::move(args))->config.pace()); };
+  EXPECT_EQ(pace({}), "0s");
+  EXPECT_EQ(pace({"--iptables-min-sync-period=1s"}), "0s") << "upstream's default";
+  EXPECT_EQ(pace({"--iptables-min-sync-period=5s"}), "5s");
+  EXPECT_EQ(pace({"--iptables-min-sync-period=5s", "--proxy-mode=nftables"}), "5s") << "one flag for both, as upstream";
+  EXPECT_EQ(pace({"--iptables-min-sync-period=200ms"}), "200ms");
+  EXPECT_EQ(pace({"--ipvs-min-sync-period=5s"}), "0s") << "another mode's";
+  EXPECT_EQ(pace({"--ipvs-min-sync-period=5s", "--proxy-mode=ipvs"}), "5s");
+}
+
 TEST(ConfigTest, RecordedConfigurationSurvives) {
   auto text = ReadFile("../shared/goldens/proxy/15-kube-proxy/configz.json");
   if (!text.ok()) GTEST_SKIP() << "no recordings here";

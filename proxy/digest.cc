@@ -78,10 +78,6 @@ std::optional<ServiceDigest> Digest(const k8s::io::api::core::v1::Service& servi
   for (const auto& port : spec.ports()) {
     uint8_t protocol = ProtocolNumber(port.protocol().empty() ? "TCP" : std::string_view(port.protocol()));
     if (protocol == 0 || !ValidPort(port.port())) continue;
-    if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) {
-      out.unsupported_ports.push_back(static_cast<uint16_t>(port.port()));
-      continue;
-    }
     std::erase_if(out.ports, [&](const auto& p) { return p.name == port.name() && p.protocol == protocol; });
     out.ports.push_back({.name = port.name(),
                          .port = static_cast<uint16_t>(port.port()),

@@ -38,7 +38,6 @@ struct ServiceDigest {
   uint16_t health_check_node_port = 0;
   bool external_local = false, internal_local = false;
   Balancing balancing = Balancing::kDefault;
-  std::vector<uint16_t> unsupported_ports;  // of protocols that the kernel programs do not translate (SCTP)
   bool operator==(const ServiceDigest&) const = default;
 };
 

@@ -20,13 +20,13 @@ k8s::io::api::core::v1::Service Make(std::initializer_list<std::pair<const char*
   return out;
 }
 
-TEST(DigestTest, SctpPortsAreNamedAndTheOthersServed) {
-  auto digest = Digest(Make({{"TCP", 80}, {"SCTP", 3868}, {"UDP", 53}}));
+TEST(DigestTest, Protocols) {
+  auto digest = Digest(Make({{"TCP", 80}, {"SCTP", 3868}, {"UDP", 53}, {"DCCP", 7}}));
   ASSERT_TRUE(digest);
-  ASSERT_EQ(digest->ports.size(), 2u);
+  ASSERT_EQ(digest->ports.size(), 3u);
   EXPECT_EQ(digest->ports[0].protocol, IPPROTO_TCP);
-  EXPECT_EQ(digest->ports[1].protocol, IPPROTO_UDP);
-  EXPECT_EQ(digest->unsupported_ports, std::vector<uint16_t>{3868});
+  EXPECT_EQ(digest->ports[1].protocol, IPPROTO_SCTP);
+  EXPECT_EQ(digest->ports[2].protocol, IPPROTO_UDP);
 }
 
 TEST(DigestTest, LoadBalancingAnnotation) {

@@ -77,6 +77,16 @@ Status FakeBpfMaps::DeleteRanges(std::span<const SourceRange> gone) {
   return absl::OkStatus();
 }
 
+Status FakeBpfMaps::ClearCounts(std::span<const uint32_t> services) {
+  RETURN_IF_ERROR(Step());
+  for (uint32_t id : services) counts.erase(id);
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<std::pair<uint32_t, skiff_service_counts>>> FakeBpfMaps::ReadCounts() {
+  return std::vector<std::pair<uint32_t, skiff_service_counts>>(counts.begin(), counts.end());
+}
+
 StatusOr<std::vector<SourceRange>> FakeBpfMaps::ReadRanges() { return ranges; }
 
 StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> FakeBpfMaps::ReadFrontends() {
@@ -102,7 +112,10 @@ std::string FakeBpfMaps::Show(const FrontendKey& key, bool outside) const {
   skiff_range range = outside ? f.outside : f.inside;
   uint32_t local_flag = outside ? SKIFF_FRONTEND_OUTSIDE_LOCAL : SKIFF_FRONTEND_INSIDE_LOCAL;
   uint8_t state = f.flags & local_flag ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER;
-  if (range.count == 0) return absl::StrCat(out, " refused");
+  if (range.count == 0) {
+    uint32_t drop = outside ? SKIFF_FRONTEND_OUTSIDE_DROP : SKIFF_FRONTEND_INSIDE_DROP;
+    return absl::StrCat(out, f.flags & drop ? " dropped" : " refused");
+  }
   std::vector<std::string> to;
   for (uint32_t i = 0; i < range.count; i++) {
     auto slot = slots.find(range.first + i);

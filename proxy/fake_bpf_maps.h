@@ -18,13 +18,16 @@ class FakeBpfMaps final : public BpfMaps {
   Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) override;
   Status PutRanges(std::span<const SourceRange> ranges) override;
   Status DeleteRanges(std::span<const SourceRange> ranges) override;
+  Status ClearCounts(std::span<const uint32_t> services) override;
   StatusOr<std::vector<SourceRange>> ReadRanges() override;
   StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() override;
   StatusOr<std::vector<skiff_slot>> ReadSlots() override;
   StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() override;
+  StatusOr<std::vector<std::pair<uint32_t, skiff_service_counts>>> ReadCounts() override;
 
   // "10.0.0.1:80/TCP -> 10.1.0.1:8080 10.1.0.2:8080", as a packet of a client inside (or outside) would see it;
-  // "refused" where the set is empty. Invalid content (a slot of another service, a dead backend) reads "BROKEN".
+  // "refused" or "dropped" where the set is empty. Invalid content (a slot of another service, a dead backend) reads
+  // "BROKEN".
   std::string Show(const FrontendKey& key, bool outside = false) const;
   std::vector<std::string> ShowAll(bool outside = false) const;  // sorted; without address entries
 
@@ -32,6 +35,7 @@ class FakeBpfMaps final : public BpfMaps {
   std::map<uint32_t, skiff_slot> slots;
   std::map<uint32_t, skiff_backend> backends;
   std::vector<SourceRange> ranges;
+  std::map<uint32_t, skiff_service_counts> counts;
   size_t writes = 0;                            // elements written or deleted
   int fail_after = -1;                          // that many more calls succeed; -1: all
   void (*after_write)(FakeBpfMaps&) = nullptr;  // after every element: no reader may ever see half a service

@@ -3,16 +3,17 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "bpf/objects.h"
 
 namespace skiff::proxy {
 
-const char* const kCounterNames[SKIFF_COUNTERS] = {"connect",         "no_endpoint",    "unused_port",  "retry",
-                                                   "gave_up",         "rebind",         "flow_evicted", "packet_flow",
-                                                   "packet_refused",  "packet_no_port", "packet_range", "packet_pod",
-                                                   "packet_fragment", "packet_direct",  "packet_xdp"};
+const char* const kCounterNames[SKIFF_COUNTERS] = {
+    "connect",         "no_endpoint",   "unused_port",    "retry",          "gave_up",        "rebind",
+    "flow_evicted",    "packet_flow",   "packet_refused", "packet_no_port", "packet_range",   "packet_pod",
+    "packet_fragment", "packet_direct", "packet_xdp",     "packet_policy",  "packet_unknown", "packet_echo"};
 
 namespace {
 
@@ -42,15 +43,16 @@ Status KernelBpfMaps::Chunked::Grow(uint32_t chunk) {
   std::vector<Fd> made;
   std::vector<uint32_t> keys;
   std::vector<int> numbers;
-  for (auto index = static_cast<uint32_t>(chunks.size()); index <= chunk; index++) {
+  // The kernel waits for all running programs after each change of a map of maps, which on a busy machine takes over
+  // 100 ms: once for all of them, and beyond the first with one to spare, so that few changes of one endpoint meet it.
+  uint32_t last = chunk == 0 ? 0 : std::min(chunk + 1, max_chunks - 1);
+  for (auto index = static_cast<uint32_t>(chunks.size()); index <= last; index++) {
     Fd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, name, sizeof(uint32_t), value_size, SKIFF_CHUNK_SIZE, nullptr));
     if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("make chunk of map ", name));
     keys.push_back(index);
     numbers.push_back(fd.get());
     made.push_back(std::move(fd));
   }
-  // The kernel waits for all running programs after each change of a map of maps, which on a busy machine takes over
-  // 100 ms: once for all of them.
   auto count = static_cast<uint32_t>(keys.size());
   int err = count == 1 ? -1 : bpf_map_update_batch(outer.get(), keys.data(), numbers.data(), &count, nullptr);
   if (err != 0) {
@@ -77,6 +79,7 @@ StatusOr<std::unique_ptr<KernelBpfMaps>> KernelBpfMaps::Open(const std::string& 
   ASSIGN_OR_RETURN(out->ranges_, bpf::OpenPinned(JoinPath(dir, "source_ranges")));
   RETURN_IF_ERROR(out->slots_.Open(dir));
   RETURN_IF_ERROR(out->backends_.Open(dir));
+  RETURN_IF_ERROR(out->counts_.Open(dir));
   return out;
 }
 
@@ -169,6 +172,20 @@ Status KernelBpfMaps::DeleteRanges(std::span<const SourceRange> ranges) {
   return absl::OkStatus();
 }
 
+Status KernelBpfMaps::ClearCounts(std::span<const uint32_t> services) {
+  constexpr uint32_t kLimit = SKIFF_MAX_COUNT_CHUNKS << SKIFF_CHUNK_BITS;  // what is beyond is not counted
+  std::vector<uint32_t> ids(services.begin(), services.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::lower_bound(ids.begin(), ids.end(), kLimit), ids.end());
+  for (size_t from = 0, to; from < ids.size(); from = to) {
+    for (to = from + 1; to < ids.size() && ids[to] == ids[to - 1] + 1; to++) {
+    }
+    const std::vector<skiff_service_counts> none(to - from, skiff_service_counts{});
+    RETURN_IF_ERROR(PutRun(counts_, ids[from], none.data(), none.size()));
+  }
+  return absl::OkStatus();
+}
+
 StatusOr<std::vector<SourceRange>> KernelBpfMaps::ReadRanges() {
   std::vector<SourceRange> out;
   skiff_source_range key = {}, next = {};
@@ -223,6 +240,14 @@ StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> KernelBpfMaps::ReadBac
   std::vector<std::pair<uint32_t, skiff_backend>> out;
   RETURN_IF_ERROR(ReadChunks<skiff_backend>(backends_, [&](uint32_t index, const skiff_backend& backend) {
     if (backend.state != 0) out.emplace_back(index, backend);
+  }));
+  return out;
+}
+
+StatusOr<std::vector<std::pair<uint32_t, skiff_service_counts>>> KernelBpfMaps::ReadCounts() {
+  std::vector<std::pair<uint32_t, skiff_service_counts>> out;
+  RETURN_IF_ERROR(ReadChunks<skiff_service_counts>(counts_, [&](uint32_t id, const skiff_service_counts& counts) {
+    if (counts.connections != 0 || counts.refused != 0) out.emplace_back(id, counts);
   }));
   return out;
 }

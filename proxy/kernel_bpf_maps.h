@@ -24,10 +24,12 @@ class KernelBpfMaps final : public BpfMaps {
   Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) override;
   Status PutRanges(std::span<const SourceRange> ranges) override;
   Status DeleteRanges(std::span<const SourceRange> ranges) override;
+  Status ClearCounts(std::span<const uint32_t> services) override;
   StatusOr<std::vector<SourceRange>> ReadRanges() override;
   StatusOr<std::vector<std::pair<FrontendKey, skiff_frontend>>> ReadFrontends() override;
   StatusOr<std::vector<skiff_slot>> ReadSlots() override;
   StatusOr<std::vector<std::pair<uint32_t, skiff_backend>>> ReadBackends() override;
+  StatusOr<std::vector<std::pair<uint32_t, skiff_service_counts>>> ReadCounts() override;
 
   Status PutSettings(const skiff_settings& settings);
   StatusOr<skiff_settings> ReadSettings();
@@ -44,7 +46,7 @@ class KernelBpfMaps final : public BpfMaps {
     Fd outer;
     std::vector<Fd> chunks;  // invalid: not made yet
     Status Open(const std::string& dir);
-    Status Grow(uint32_t chunk);       // makes all up to this one
+    Status Grow(uint32_t chunk);       // makes all up to this one, and one to spare
     StatusOr<int> At(uint32_t chunk);  // the chunk's descriptor, made if need be
   };
 
@@ -57,6 +59,7 @@ class KernelBpfMaps final : public BpfMaps {
   Fd frontends_, settings_, counters_, ranges_;
   Chunked slots_{"slots", sizeof(skiff_slot), SKIFF_MAX_SLOT_CHUNKS, {}, {}};
   Chunked backends_{"backends", sizeof(skiff_backend), SKIFF_MAX_BACKEND_CHUNKS, {}, {}};
+  Chunked counts_{"service_counts", sizeof(skiff_service_counts), SKIFF_MAX_COUNT_CHUNKS, {}, {}};
 };
 
 }  // namespace skiff::proxy

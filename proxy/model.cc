@@ -184,17 +184,14 @@ ServiceModel Build(const ServiceDigest& service, std::span<const SliceDigest* co
         if (checked != 0) p.source_ranges = ranges;
       }
       if (port.node_port != 0) add(NodePortKey(family, port.node_port, port.protocol), external);
-      if (service.external_local && any && !local) {
-        // Upstream does not answer: the load balancer has not noticed yet, and the client tries again. The packet
-        // programs do not look at this mark yet; they refuse.
-        for (size_t i = internal_count; i < p.frontends.size(); i++)
-          p.frontends[i].flags |= SKIFF_FRONTEND_OUTSIDE_DROP;
-      }
-      if (service.internal_local && any && !local) {
-        for (size_t i = 0; i < internal_count; i++) p.frontends[i].flags |= SKIFF_FRONTEND_OUTSIDE_DROP;
-      }
+      // Upstream does not answer: a load balancer has not noticed yet, and the client tries again.
       p.no_local_internal = service.internal_local && any && !local;
       p.no_local_external = service.external_local && any && !local && p.frontends.size() > internal_count;
+      for (size_t i = 0; i < p.frontends.size(); i++) {
+        if (i < internal_count && p.no_local_internal)
+          p.frontends[i].flags |= SKIFF_FRONTEND_INSIDE_DROP | SKIFF_FRONTEND_OUTSIDE_DROP;
+        if (i >= internal_count && p.no_local_external) p.frontends[i].flags |= SKIFF_FRONTEND_OUTSIDE_DROP;
+      }
       out.external |= p.frontends.size() > internal_count;
       out.ports.push_back(std::move(p));
     }

@@ -149,7 +149,17 @@ TEST(ModelTest, TrafficPolicies) {
                {SliceJson("IPv4", kPort, {"10.1.0.2 rs n2", "10.1.0.3 st n1", "10.1.0.4 st n2"})});
   EXPECT_EQ(seen.outside[1], "node:30080/TCP -> 10.1.0.3:8080") << "the node's draining endpoint";
   seen = Apply(ServiceJson(R"("internalTrafficPolicy":"Local")"), {SliceJson("IPv4", kPort, {"10.1.0.2 rs n2"})});
-  EXPECT_EQ(seen.inside[0], "10.96.0.1:80/TCP refused");
+  EXPECT_EQ(seen.inside, (Lines{"10.96.0.1:80/TCP dropped", "node:30080/TCP -> 10.1.0.2:8080"}));
+  EXPECT_EQ(seen.outside, (Lines{"10.96.0.1:80/TCP dropped", "node:30080/TCP -> 10.1.0.2:8080"}));
+  seen = Apply(ServiceJson(R"("type":"NodePort","externalTrafficPolicy":"Local")"),
+               {SliceJson("IPv4", kPort, {"10.1.0.2 rs n2"})});
+  EXPECT_EQ(seen.inside, (Lines{"10.96.0.1:80/TCP -> 10.1.0.2:8080", "node:30080/TCP -> 10.1.0.2:8080"}));
+  EXPECT_EQ(seen.outside, (Lines{"10.96.0.1:80/TCP -> 10.1.0.2:8080", "node:30080/TCP dropped"}));
+  for (const char* policy :
+       {R"("internalTrafficPolicy":"Local")", R"("externalTrafficPolicy":"Local","type":"NodePort")"}) {
+    seen = Apply(ServiceJson(policy), {SliceJson("IPv4", kPort, {"10.1.0.2 x n2"})});
+    EXPECT_EQ(seen.outside, (Lines{"10.96.0.1:80/TCP refused", "node:30080/TCP refused"})) << "nowhere at all";
+  }
 }
 
 TEST(ModelTest, TopologyHints) {

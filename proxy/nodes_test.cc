@@ -1,5 +1,6 @@
 // The data path between nodes: every kind of service, client, family and policy with real sockets, and whom each side
 // sees.
+#include "proxy/load_testing.h"
 #include "proxy/nodes_testing.h"
 
 #include <linux/if_ether.h>
@@ -78,6 +79,12 @@ TEST_F(NodesTest, ROOT_EveryServiceTypeClientFamilyAndProtocol) {
             << client.Name() << ", " << what << ", " << way.kind << ", " << ProtocolName(protocol) << ", " << way.ip
             << ":" << way.port;
       };
+      auto expect_dropped = [&](const Client& client, const Way& way, const char* what) {
+        asked++;
+        EXPECT_TRUE(IsDropped(client, way.ip, way.port, protocol))
+            << client.Name() << ", " << what << ", " << way.kind << ", " << ProtocolName(protocol) << ", " << way.ip
+            << ":" << way.port;
+      };
       // Who each endpoint sees, of each client.
       const std::string client = pick("192.0.2.2", "fd02::2"), bridge = pick("10.244.0.1", "fd44::1"),
                         out = pick("10.0.0.1", "fd0a::1"), q = pick("10.244.0.3", "fd44::3"),
@@ -108,7 +115,7 @@ TEST_F(NodesTest, ROOT_EveryServiceTypeClientFamilyAndProtocol) {
         for (const Client& c : {q_sockets, q_packets}) expect(c, way, both, "pods reach every endpoint", 40);
       }
       for (const Way& way : ways(5)) {
-        if (way.kind != "cluster IP") expect(outside, way, kRefused, "external policy Local without endpoint here");
+        if (way.kind != "cluster IP") expect_dropped(outside, way, "external policy Local without endpoint here");
         for (const Client& c : {q_sockets, q_packets}) {
           expect(c, way, Answer("s", q, way.ip, way.port), "pods reach every endpoint");
         }
@@ -116,7 +123,7 @@ TEST_F(NodesTest, ROOT_EveryServiceTypeClientFamilyAndProtocol) {
       Way cluster_ip = ways(6)[0];
       for (const Client& c : {q_sockets, q_packets}) {
         expect(c, cluster_ip, Answer("p", q, cluster_ip.ip, cluster_ip.port), "internal policy Local", 8);
-        expect(c, ways(7)[0], kRefused, "internal policy Local without endpoint here");
+        expect_dropped(c, ways(7)[0], "internal policy Local without endpoint here");
       }
       Way unused{"cluster IP", ip("10.96.0.", "fd96::", 1), 81};
       for (const Client& c : {outside, node, q_sockets, q_packets}) expect(c, unused, kRefused, "unused port");
@@ -139,6 +146,173 @@ TEST_F(NodesTest, ROOT_EveryServiceTypeClientFamilyAndProtocol) {
   EXPECT_EQ(counters[SKIFF_COUNT_PACKET_NO_PORT], 0u);
   EXPECT_GT(counters[SKIFF_COUNT_PACKET_POD], 0u);
   printf("%d combinations of client, service, policy, family and protocol\n", asked);
+}
+
+// Every packet of a family that a device carries, as "source > destination".
+class Capture {
+ public:
+  explicit Capture(const std::string& device) : fd_(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
+    sockaddr_ll at = {};
+    at.sll_family = AF_PACKET;
+    at.sll_protocol = htons(ETH_P_ALL);
+    at.sll_ifindex = static_cast<int>(if_nametoindex(device.c_str()));
+    EXPECT_EQ(bind(fd_.get(), reinterpret_cast<sockaddr*>(&at), sizeof(at)), 0) << strerror(errno);
+  }
+  std::set<std::string> Seen() {
+    std::set<std::string> out;
+    char b[2048];
+    for (;;) {
+      sockaddr_ll from = {};
+      socklen_t size = sizeof(from);
+      ssize_t n = recvfrom(fd_.get(), b, sizeof(b), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &size);
+      if (n < 40) {
+        if (n < 0) return out;
+        continue;
+      }
+      bool v6 = ntohs(from.sll_protocol) == ETH_P_IPV6;
+      if (!v6 && ntohs(from.sll_protocol) != ETH_P_IP) continue;
+      uint8_t protocol = static_cast<uint8_t>(b[v6 ? 6 : 9]);
+      if (protocol != kTcp) continue;
+      char source[INET6_ADDRSTRLEN], destination[INET6_ADDRSTRLEN];
+      int family = v6 ? AF_INET6 : AF_INET;
+      inet_ntop(family, b + (v6 ? 8 : 12), source, sizeof(source));
+      inet_ntop(family, b + (v6 ? 24 : 16), destination, sizeof(destination));
+      out.insert(absl::StrCat(source, " > ", destination));
+    }
+  }
+
+ private:
+  Fd fd_;
+};
+
+// What ping says of one echo request: "answer from ADDRESS", "unreachable from ADDRESS", or "nothing".
+std::string Ping(const std::string& ip) {
+  Sockaddr to = Sockaddr::Of(ip, 0), from;
+  bool v6 = to.storage.ss_family == AF_INET6;
+  Fd fd(socket(to.storage.ss_family, SOCK_RAW | SOCK_CLOEXEC, v6 ? int{IPPROTO_ICMPV6} : int{IPPROTO_ICMP}));
+  char request[16] = {};
+  request[0] = static_cast<char>(v6 ? 128 : 8);
+  request[4] = 7;
+  if (!v6) {
+    request[2] = static_cast<char>(0xf0);  // the sum of 0x0800 and 0x0700, complemented
+    request[3] = static_cast<char>(0xff);
+  }
+  // Where a packet is dropped on its way out of the node, its sender may be told so.
+  if (sendto(fd.get(), request, sizeof(request), 0, to.get(), to.size) < 0)
+    return errno == ENOBUFS ? "nothing" : strerror(errno);
+  for (pollfd p = {fd.get(), POLLIN, 0}; poll(&p, 1, 300) > 0;) {
+    char b[2048];
+    from.size = sizeof(from.storage);
+    ssize_t n = recvfrom(fd.get(), b, sizeof(b), 0, from.get(), &from.size);
+    if (n < (v6 ? 8 : 28)) continue;
+    const char* icmp = v6 ? b : b + 20;
+    std::string who = from.Text().substr(0, from.Text().rfind(':'));
+    if (v6) who = who.substr(1, who.size() - 2);
+    if (icmp[0] == (v6 ? static_cast<char>(129) : 0)) return "answer from " + who;
+    if (icmp[0] == (v6 ? 1 : 3) && icmp[1] == (v6 ? 4 : 3)) return "unreachable from " + who;
+  }
+  return "nothing";
+}
+
+TEST_F(NodesTest, ROOT_ClusterIpsBesideTheirPorts) {
+  Serve({"p"}, SOCK_STREAM);
+  TestService near{.name = "ns/near", .endpoints = {"p"}, .number = 1},
+      elsewhere{.name = "ns/elsewhere", .endpoints = {"s"}, .number = 7, .internal_local = true};
+  ApplyAll({near, elsewhere});
+  // A network behind the node that would take what nobody stops.
+  Run("ip route add default via 192.0.2.2 && ip -6 route add default via fd02::2");
+  auto at_client = InThread("c", [] { return std::make_unique<Capture>("eth0"); });
+  const Client node{"", true}, pod{"q", true}, pod_packets{"q", false}, outside{"c", false};
+  for (bool v6 : {false, true}) {
+    const std::string ip = v6 ? "fd96::1" : "10.96.0.1", unknown = v6 ? "fd96::99" : "10.96.9.9";
+    EXPECT_EQ(As(pod, [&] { return Ping(ip); }), v6 ? "unreachable from fd44::1" : "unreachable from 10.244.0.1");
+    EXPECT_EQ(As(outside, [&] { return Ping(ip); }), v6 ? "unreachable from fd02::1" : "unreachable from 192.0.2.1");
+    EXPECT_EQ(As(node, [&] { return Ping(ip); }), "unreachable from " + ip);
+    EXPECT_EQ(As(pod, [&] { return Ping(v6 ? "fd44::2" : "10.244.0.2"); }),
+              v6 ? "answer from fd44::2" : "answer from 10.244.0.2");
+    at_client->Seen();
+    for (const Client& c : {node, pod, pod_packets, outside}) {
+      EXPECT_EQ(As(c, [&] { return Ping(unknown); }), "nothing") << c.Name();
+      EXPECT_TRUE(IsDropped(c, unknown, 80, kTcp)) << c.Name();
+    }
+    const std::string local = v6 ? "fd96::7" : "10.96.0.7";
+    for (const Client& c : {node, pod, pod_packets, outside}) EXPECT_TRUE(IsDropped(c, local, 80, kTcp)) << c.Name();
+    for (const std::string& seen : at_client->Seen()) {
+      EXPECT_EQ(seen.find(v6 ? "fd02::1 > " : "192.0.2.1 > "), std::string::npos) << seen << " left the node";
+      EXPECT_EQ(seen.find(v6 ? "fd44::3 > " : "10.244.0.3 > "), std::string::npos) << seen << " left the node";
+    }
+  }
+  // An endpoint comes while the pod's connection still tries.
+  EXPECT_EQ(Ask(pod, "10.96.0.1", 80, kTcp), Answer("p", "10.244.0.3", "10.96.0.1", 80));
+  auto counts = *data_path_->maps().ReadCounts();
+  uint64_t connections = 0, refused = 0;
+  for (const auto& [id, c] : counts) {
+    connections += c.connections;
+    refused += c.refused;
+  }
+  EXPECT_EQ(connections, 1u);
+  EXPECT_GE(refused, 8u);
+}
+
+// No kernel with SCTP is needed to forward it: raw sockets stand for the ends.
+TEST_F(NodesTest, ROOT_SctpThroughServices) {
+  std::vector<TestService> services = {
+      {.name = "ns/near", .endpoints = {"p"}, .node_port = 30001, .protocol = IPPROTO_SCTP, .number = 1},
+      {.name = "ns/far", .endpoints = {"s"}, .node_port = 30002, .protocol = IPPROTO_SCTP, .number = 2},
+      {.name = "ns/none", .port = 80, .node_port = 30003, .protocol = IPPROTO_SCTP, .number = 3}};
+  ApplyAll(services);
+  // Turns ports round, and answers.
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> servers;
+  for (const char* pod : {"p", "s"}) {
+    Fd fd = InThread(pod, [] { return Fd(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_SCTP)); });
+    ASSERT_TRUE(fd.valid()) << strerror(errno);
+    servers.emplace_back([&stop, pod, fd = std::move(fd)] {
+      while (!stop) {
+        pollfd p = {fd.get(), POLLIN, 0};
+        char b[2048];
+        Sockaddr from;
+        if (poll(&p, 1, 20) <= 0) continue;
+        ssize_t n = recvfrom(fd.get(), b, sizeof(b), 0, from.get(), &from.size);
+        if (n < 36) continue;
+        std::string packet(b + 20, static_cast<size_t>(n) - 20);
+        if (packet.substr(2, 2) != std::string("\x1f\x90")) continue;  // 8080
+        std::string answer =
+            packet.substr(2, 2) + packet.substr(0, 2) + std::string(8, '\0') + std::string("\2\0\0\5", 4) + pod;
+        sendto(fd.get(), answer.data(), answer.size(), 0, from.get(), from.size);
+      }
+    });
+  }
+  auto ask = [](const std::string& ip, uint16_t port) -> std::string {
+    Fd fd(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_SCTP));
+    Sockaddr to = Sockaddr::Of(ip, 0), from;
+    std::string packet = std::string("\x30\x39", 2) + static_cast<char>(port >> 8) + static_cast<char>(port) +
+                         std::string(8, '\0') + std::string("\1\0\0\4", 4);
+    sendto(fd.get(), packet.data(), packet.size(), 0, to.get(), to.size);
+    for (pollfd p = {fd.get(), POLLIN, 0}; poll(&p, 1, 300) > 0;) {
+      char b[2048];
+      ssize_t n = recvfrom(fd.get(), b, sizeof(b), 0, from.get(), &from.size);
+      if (n < 37) continue;
+      std::string text = from.Text();
+      return absl::StrCat(std::string_view(b + 36, static_cast<size_t>(n) - 36), " from ",
+                          text.substr(0, text.rfind(':')));
+    }
+    return "nothing";
+  };
+  for (const Client& c : {Client{"c", false}, Client{"q", false}, Client{"q", true}}) {
+    for (auto [ip, port, pod] : {std::tuple{"192.0.2.1", 30001, "p"},
+                                 {"192.0.2.1", 30002, "s"},
+                                 {"203.0.113.1", 80, "p"},
+                                 {"10.96.0.1", 80, "p"},
+                                 {"10.96.0.2", 80, "s"}}) {
+      if (c.ns == "c" && std::string_view(ip).starts_with("10.96.")) continue;
+      EXPECT_EQ(As(c, [&] { return ask(ip, static_cast<uint16_t>(port)); }), absl::StrCat(pod, " from ", ip))
+          << c.Name() << " " << ip << ":" << port;
+    }
+    EXPECT_EQ(As(c, [&] { return ask("203.0.113.3", 80); }), "nothing") << "no endpoint";
+  }
+  stop = true;
+  for (std::thread& server : servers) server.join();
 }
 
 TEST_F(NodesTest, ROOT_SourceRangesHoldForEveryClient) {
@@ -234,43 +408,6 @@ TEST_F(NodesTest, ROOT_FragmentsBothWays) {
     }
   }
 }
-
-// Every packet of a family that a device carries, as "source > destination".
-class Capture {
- public:
-  explicit Capture(const std::string& device) : fd_(socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
-    sockaddr_ll at = {};
-    at.sll_family = AF_PACKET;
-    at.sll_protocol = htons(ETH_P_ALL);
-    at.sll_ifindex = static_cast<int>(if_nametoindex(device.c_str()));
-    EXPECT_EQ(bind(fd_.get(), reinterpret_cast<sockaddr*>(&at), sizeof(at)), 0) << strerror(errno);
-  }
-  std::set<std::string> Seen() {
-    std::set<std::string> out;
-    char b[2048];
-    for (;;) {
-      sockaddr_ll from = {};
-      socklen_t size = sizeof(from);
-      ssize_t n = recvfrom(fd_.get(), b, sizeof(b), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &size);
-      if (n < 40) {
-        if (n < 0) return out;
-        continue;
-      }
-      bool v6 = ntohs(from.sll_protocol) == ETH_P_IPV6;
-      if (!v6 && ntohs(from.sll_protocol) != ETH_P_IP) continue;
-      uint8_t protocol = static_cast<uint8_t>(b[v6 ? 6 : 9]);
-      if (protocol != kTcp) continue;
-      char source[INET6_ADDRSTRLEN], destination[INET6_ADDRSTRLEN];
-      int family = v6 ? AF_INET6 : AF_INET;
-      inet_ntop(family, b + (v6 ? 8 : 12), source, sizeof(source));
-      inet_ntop(family, b + (v6 ? 24 : 16), destination, sizeof(destination));
-      out.insert(absl::StrCat(source, " > ", destination));
-    }
-  }
-
- private:
-  Fd fd_;
-};
 
 TEST_F(NodesTest, ROOT_WhatIsOnTheWire) {
   Serve({"p", "s"}, SOCK_STREAM);
@@ -387,6 +524,82 @@ TEST_F(NodesTest, ROOT_DirectConnectionAfterOneThroughTheService) {
                  return out;
                }),
             "p from 10.244.0.3; p from 10.244.0.3; p from 10.244.0.3; ");
+}
+
+TEST_F(NodesTest, ROOT_TerminatingEndpoints_AgentKill_PacketsLoseNothing) {
+  std::vector<std::unique_ptr<Echo>> echoes;
+  for (const char* pod : {"p", "s"}) {
+    for (Family family : {Family::kIPv4, Family::kIPv6}) {
+      echoes.push_back(InThread(pod, [&] { return std::make_unique<Echo>(FormatAddress(PodAddress(pod, family))); }));
+    }
+  }
+  auto services = [](const std::vector<std::string>& pods, uint8_t p_flags = kReady | kServing) {
+    std::vector<TestService> out;
+    for (uint8_t protocol : {kTcp, kUdp}) {
+      out.push_back({.name = absl::StrCat("ns/", ProtocolName(protocol)),
+                     .endpoints = pods,
+                     .port = 80,
+                     .node_port = 30080,
+                     .protocol = protocol,
+                     .number = protocol == kTcp ? 1 : 2,
+                     .p_flags = p_flags});
+    }
+    return out;
+  };
+  auto change = [&](const std::vector<TestService>& to) {
+    std::vector<ServiceChange> changes;
+    for (const TestService& s : to) changes.push_back(Make(s));
+    auto result = reconciler_->Apply(changes);
+    ASSERT_TRUE(result.ok()) << result.status();
+  };
+  const std::vector<std::string> both = {"p", "s"};
+  ApplyAll(services(both));
+  {
+    // From outside by NodePort, in both families, and a pod's packets to the cluster IP.
+    std::vector<std::unique_ptr<LoadClient>> clients;
+    for (int kind = 0; kind < 4; kind++) {
+      auto k = static_cast<LoadClient::Kind>(kind);
+      bool tcp = k == LoadClient::kNewConnections || k == LoadClient::kOneConnection;
+      for (const char* ip : {"192.0.2.1", "fd02::1"})
+        clients.push_back(InThread("c", [&] { return std::make_unique<LoadClient>(k, ip, 30080); }));
+      clients.push_back(
+          InThread("q", [&] { return std::make_unique<LoadClient>(k, tcp ? "10.96.0.1" : "10.96.0.2", 80); }));
+    }
+    auto all_move_on = [&] {
+      std::vector<int> before;
+      for (auto& client : clients) before.push_back(client->done());
+      for (size_t i = 0; i < clients.size(); i++) {
+        while (clients[i]->done() < before[i] + 3 && !clients[i]->failed()) std::this_thread::yield();
+      }
+    };
+    for (int round = 0; round < 8; round++) {
+      change(services(both, kServing | kTerminating));
+      all_move_on();
+      change(services({"s"}));
+      all_move_on();
+      change(services(both));
+      change(services({"p"}));
+      all_move_on();
+      change(services(both));
+      all_move_on();
+      if (round % 3 == 2) {
+        // Killed: nothing is cleaned up; then the next version, whose programs take over.
+        reconciler_.reset();
+        packets_.reset();
+        data_path_.reset();
+        all_move_on();
+        Load();
+        ApplyAll(services(both));
+        all_move_on();
+      }
+    }
+    for (auto& client : clients) {
+      client->Stop();
+      EXPECT_EQ(client->failure, "");
+      EXPECT_GT(client->done(), 50);
+    }
+  }
+  for (auto& echo : echoes) EXPECT_GT(echo->served(), 0);
 }
 
 TEST_F(NodesTest, ROOT_DirectServerReturn) {

@@ -33,6 +33,7 @@ struct TestService {
   bool external_local = false, internal_local = false;
   std::vector<std::string> source_ranges;
   uint32_t affinity = 0;
+  uint8_t p_flags = kReady | kServing;  // EndpointFlags of p
 };
 
 class NodesTest : public OwnNodeTest {
@@ -62,7 +63,10 @@ class NodesTest : public OwnNodeTest {
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     data_path_ = std::move(*loaded);
     skiff_settings settings = {};
-    settings.flags = SKIFF_SETTING_LOCAL_BY_CIDR;
+    settings.flags = SKIFF_SETTING_LOCAL_BY_CIDR | SKIFF_SETTING_PACKETS;
+    settings.service_cidrs = 2;
+    settings.service_cidr[0] = {A("10.96.0.0"), {{~0u, ~0u, ~0u, htonl(0xffff0000u)}}};
+    settings.service_cidr[1] = {A("fd96::"), A("ffff:ffff:ffff:ffff::")};
     settings.node_v4 = A("192.0.2.1");
     settings.node_v6 = A("fd02::1");
     settings.local_base4 = A("10.244.0.0");
@@ -165,9 +169,8 @@ class NodesTest : public OwnNodeTest {
     for (Family family : {Family::kIPv4, Family::kIPv6}) {
       SliceDigest slice{.service = s.name, .family = family, .ports = {{"p", kEndpointPort, s.protocol}}};
       for (const std::string& pod : s.endpoints) {
-        uint8_t local = pod == "s" ? 0 : kLocal;
-        slice.endpoints.push_back(
-            {.address = PodAddress(pod, family), .flags = static_cast<uint8_t>(kReady | kServing | local)});
+        uint8_t flags = pod == "p" ? s.p_flags : kReady | kServing, local = pod == "s" ? 0 : kLocal;
+        slice.endpoints.push_back({.address = PodAddress(pod, family), .flags = static_cast<uint8_t>(flags | local)});
       }
       slices.push_back(std::move(slice));
     }
@@ -233,6 +236,21 @@ class NodesTest : public OwnNodeTest {
     int status = 0;
     waitpid(child, &status, 0);
     return out;
+  }
+  // Whether a connection, or a datagram, is left without any answer.
+  bool IsDropped(const Client& client, const std::string& ip, uint16_t port, uint8_t protocol) {
+    return As(client, [&] {
+             Sockaddr to = Sockaddr::Of(ip, port);
+             Fd fd(
+                 socket(to.storage.ss_family, (protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0));
+             timeval timeout = {0, 150000};
+             setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+             setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+             if (connect(fd.get(), to.get(), to.size) != 0) return errno == EINPROGRESS ? "dropped" : strerror(errno);
+             char c;
+             if (protocol == IPPROTO_TCP || send(fd.get(), "x", 1, 0) != 1) return "not dropped";
+             return recv(fd.get(), &c, 1, 0) < 0 && errno == EAGAIN ? "dropped" : "answered";
+           }) == "dropped";
   }
   // Every answer that `tries` connections or datagrams get, sorted, each once, joined by "; ".
   std::string Ask(const Client& client, const std::string& ip, uint16_t port, uint8_t protocol, int tries = 1) {

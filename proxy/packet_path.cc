@@ -8,12 +8,15 @@
 #include <set>
 
 #include "base/log.h"
+#include "bpf/devices.h"
 #include "bpf/objects.h"
 #include "bpf/skeletons.h"
 
 namespace skiff::proxy {
 
 namespace {
+
+using bpf::Direction;
 
 constexpr char kProgramPrefix[] = "packet_";
 
@@ -62,7 +65,8 @@ std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<c
       device.pod = link.kind == "veth" || tap || device.local;
       if (link.master != 0) find_addresses(link.master, &device, &of_node);
     }
-    if (!(outside ? choice.outside : choice.pods && device.pod)) continue;
+    device.guard = outside && !choice.outside;
+    if (!(outside ? choice.outside || choice.guard : choice.pods && device.pod)) continue;
     for (const Address& a : choice.node) {
       Address& own = FamilyOf(a) == Family::kIPv4 ? device.v4 : device.v6;
       if (own == Address{}) own = a;
@@ -89,14 +93,13 @@ StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_d
   ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
   ASSIGN_OR_RETURN(out->pod_in_, programs.Take("packet_pod_in"));
   ASSIGN_OR_RETURN(out->pod_out_, programs.Take("packet_pod_out"));
+  ASSIGN_OR_RETURN(out->guard_, programs.Take("packet_guard"));
   if (xdp) {
     ASSIGN_OR_RETURN(auto fast, bpf::Programs::Load(bpf::ProgramSet::kXdp, maps_dir));
     ASSIGN_OR_RETURN(out->xdp_, fast.Take("packet_xdp"));
   }
   ASSIGN_OR_RETURN(out->devices_map_, bpf::OpenPinned(JoinPath(maps_dir, "devices")));
   // An earlier process may have had other devices. Their programs go when Update does not name them.
-  ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
-  ASSIGN_OR_RETURN(auto links, netlink->Links());
   uint32_t key = 0, next = 0;
   std::vector<uint32_t> had;
   for (bool first = true; bpf_map_get_next_key(out->devices_map_.get(), first ? nullptr : &key, &next) == 0;
@@ -127,12 +130,17 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
       continue;
     }
     // Out before in: no connection starts whose answers would not be translated.
-    Status status = bpf::AttachTc(index, false, device.pod ? pod_out_.get() : out_.get());
-    if (status.ok()) status = bpf::AttachTc(index, true, device.pod ? pod_in_.get() : in_.get());
+    const Fd& way_out = device.guard ? guard_ : device.pod ? pod_out_ : out_;
+    Status status = bpf::AttachProgram(index, Direction::kOut, way_out.get(), kProgramPrefix);
+    if (status.ok()) {
+      status = device.guard
+                   ? bpf::DetachProgram(index, Direction::kIn, kProgramPrefix)
+                   : bpf::AttachProgram(index, Direction::kIn, (device.pod ? pod_in_ : in_).get(), kProgramPrefix);
+    }
     note(device, status);
     if (!status.ok()) continue;
     attached_[index] = device;
-    if (!xdp_.valid() || device.pod) {
+    if (!xdp_.valid() || device.pod || device.guard) {
       (void)bpf::DetachXdp(index, kProgramPrefix);
       continue;
     }
@@ -150,7 +158,9 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
       ++it;
       continue;
     }
-    (void)bpf::DetachTc(it->first, kProgramPrefix);  // the device is mostly gone
+    // The device is mostly gone.
+    (void)bpf::DetachProgram(it->first, Direction::kIn, kProgramPrefix);
+    (void)bpf::DetachProgram(it->first, Direction::kOut, kProgramPrefix);
     (void)bpf::DetachXdp(it->first, kProgramPrefix);
     auto key = static_cast<uint32_t>(it->first);
     bpf_map_delete_elem(devices_map_.get(), &key);
@@ -181,7 +191,8 @@ Status PacketPath::Remove() {
   ASSIGN_OR_RETURN(auto links, netlink->Links());
   for (const Link& link : links) {
     RETURN_IF_ERROR(bpf::DetachXdp(link.index, kProgramPrefix), link.name);
-    RETURN_IF_ERROR(bpf::DetachTc(link.index, kProgramPrefix), link.name);
+    RETURN_IF_ERROR(bpf::DetachProgram(link.index, Direction::kIn, kProgramPrefix), link.name);
+    RETURN_IF_ERROR(bpf::DetachProgram(link.index, Direction::kOut, kProgramPrefix), link.name);
   }
   return absl::OkStatus();
 }

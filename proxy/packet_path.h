@@ -1,6 +1,7 @@
 // The packet programs (bpf/packet.bpf.c) on the node's network devices: for traffic from outside to NodePorts, load
 // balancer and external addresses, and for what pods send to services past the hooks at their sockets. They are
-// attached by tc, stay when this process goes, and are replaced atomically. Loop thread only; blocking (milliseconds).
+// attached by tcx or tc (bpf/devices.h), stay when this process goes, and are replaced atomically. Loop thread only;
+// blocking (milliseconds).
 #ifndef SKIFF_PROXY_PACKET_PATH_H_
 #define SKIFF_PROXY_PACKET_PATH_H_
 
@@ -21,7 +22,8 @@ struct PacketDevice {
   std::string name;
   Address v4 = {}, v6 = {};  // what masquerading takes; zero: none
   bool pod = false;          // a pod is at its other end
-  bool local = false;        // whatever it sends is a local pod's (detectLocalMode by device)
+  bool guard = false;  // of the outside, where nothing is translated: only what leaves for cluster IPs is looked at
+  bool local = false;  // whatever it sends is a local pod's (detectLocalMode by device)
   bool operator==(const PacketDevice&) const = default;
 };
 
@@ -29,6 +31,7 @@ struct DeviceChoice {
   // Devices that traffic from outside, or from other nodes, comes in by: those with a default route, those that hold
   // one of the addresses in `node`, and VXLAN devices; or just `only`, by name.
   bool outside = true;
+  bool guard = false;  // and where `outside` is false, these get the guard
   std::vector<std::string> only;
   // Devices of pods: veth devices, and tap devices that are ports of a bridge, that are not devices for the outside.
   bool pods = false;
@@ -47,8 +50,8 @@ StatusOr<size_t> CountFlows(const std::string& maps_dir);
 
 class PacketPath {
  public:
-  // `xdp`: connections of the outside to endpoints on other nodes are forwarded at the drivers of devices that can,
-  // once the tc programs have placed them.
+  // Takes a fraction of a second, most of it the kernel's verifier: any thread. `xdp`: connections of the outside to
+  // endpoints on other nodes are forwarded at the drivers of devices that can, once the tc programs have placed them.
   static StatusOr<std::unique_ptr<PacketPath>> Load(const std::string& maps_dir, bool xdp = false);
   // Attaches to these devices and no others. An error names the device; the others are done.
   Status Update(const std::vector<PacketDevice>& devices);
@@ -58,7 +61,7 @@ class PacketPath {
 
  private:
   PacketPath() = default;
-  Fd in_, out_, pod_in_, pod_out_, xdp_, devices_map_;
+  Fd in_, out_, pod_in_, pod_out_, guard_, xdp_, devices_map_;
   std::map<int, PacketDevice> attached_;
 };
 

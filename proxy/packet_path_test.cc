@@ -3,9 +3,12 @@
 #include "proxy/packet_path.h"
 
 #include <bpf/bpf.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 
+#include "absl/strings/str_join.h"
+#include "bpf/devices.h"
 #include "bpf/skeletons.h"
 #include "proxy/data_path_testing.h"
 #include "proxy/path_settings.h"
@@ -61,6 +64,9 @@ class PacketPathTest : public OwnNodeTest {
   }
   static void Run(const std::string& command) { EXPECT_EQ(system(command.c_str()), 0) << command; }
   static std::string Ns(std::string_view name) { return absl::StrCat("skt", getpid(), name); }
+  static std::string Attached(const char* device, bpf::Direction direction) {
+    return absl::StrJoin(bpf::AttachedPrograms(static_cast<int>(if_nametoindex(device)), direction, "packet_"), ",");
+  }
 
   void MakeNode() {
     Run("sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0");
@@ -285,21 +291,60 @@ TEST_F(PacketPathTest, ROOT_ProgramsOutliveTheAgentAndAreRemoved) {
   auto devices = FindDevices({.only = {"c0"}});
   ASSERT_TRUE((*again)->Update(*devices).ok());
   EXPECT_EQ(ask(), "pod from 192.0.2.2 192.0.2.1:30080");
-  EXPECT_EQ(system("tc filter show dev r0 ingress | grep -q packet_"), 256) << "no longer wanted there";
+  EXPECT_EQ(Attached("r0", bpf::Direction::kIn), "") << "no longer wanted there";
+  EXPECT_EQ(Attached("c0", bpf::Direction::kIn), "packet_in");
+  EXPECT_EQ(Attached("c0", bpf::Direction::kOut), "packet_out");
   ASSERT_TRUE(PacketPath::Remove().ok());
   EXPECT_EQ(ask(), "connect: Connection refused");
+  EXPECT_EQ(Attached("c0", bpf::Direction::kIn), "");
   EXPECT_EQ(system("tc qdisc show dev c0 | grep -q clsact"), 256) << "nothing is left";
 }
 
-TEST_F(PacketPathTest, ROOT_AnothersIngressQdiscIsLeftAlone) {
+// As the bandwidth plugin has it: an ingress qdisc whose filter takes whatever comes in elsewhere.
+TEST_F(PacketPathTest, ROOT_AnothersIngressQdisc) {
   MakeNode();
-  Run("tc qdisc add dev p0 ingress");
+  Run("tc qdisc add dev p0 ingress && tc filter add dev p0 parent ffff: protocol all prio 1 u32 match u32 0 0 flowid "
+      ":1");
   auto devices = FindDevices({.only = {"c0", "r0"}, .pods = true});
   ASSERT_EQ(devices->size(), 3u);
   Status status = packets_->Update(*devices);
-  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
-  EXPECT_NE(status.message().find("device p0"), std::string_view::npos) << status;
-  EXPECT_EQ(system("tc filter show dev p0 ingress | grep -q packet_"), 256);
+  if (!bpf::HasTcx()) {
+    EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+    EXPECT_NE(status.message().find("device p0"), std::string_view::npos) << status;
+    EXPECT_EQ(Attached("p0", bpf::Direction::kIn), "");
+    return;
+  }
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Attached("p0", bpf::Direction::kIn), "packet_pod_in");
+  auto service = NodePort(30080, IPPROTO_TCP, {{"10.0.0.2", 8080, kThere}});
+  service.model->ports[0].frontends.push_back({MakeKey(A("10.96.0.1"), 80, IPPROTO_TCP), 0});
+  ApplyAll({service});
+  auto far = Server("r", "far", "10.0.0.2", 8080, SOCK_STREAM);
+  Run(absl::StrCat("ip -n ", Ns("r"), " route add 10.244.0.0/24 via 10.0.0.1"));
+  EXPECT_EQ(In("p", [] { return TcpOnce("10.96.0.1", 80); }), "far from 10.244.0.2 10.96.0.1:80");
+  // What comes in goes on to theirs, and theirs stays when ours goes.
+  EXPECT_EQ(system("tc -s qdisc show dev p0 ingress | grep -q 'Sent [1-9]'"), 0);
+  ASSERT_TRUE(PacketPath::Remove().ok());
+  EXPECT_EQ(system("tc filter show dev p0 parent ffff: | grep -q u32"), 0);
+}
+
+// What an earlier version, or an older kernel, attached by tc.
+TEST_F(PacketPathTest, ROOT_FromTcToTcx) {
+  if (!bpf::HasTcx()) GTEST_SKIP() << "the kernel has no tcx (Linux 6.6)";
+  MakeNode();
+  auto programs = bpf::Programs::Load(bpf::ProgramSet::kPacket, data_path_->maps_dir());
+  ASSERT_TRUE(programs.ok()) << programs.status();
+  Fd in = *programs->Take("packet_in");
+  ASSERT_TRUE(PacketPath::Remove().ok());
+  auto index = static_cast<int>(if_nametoindex("c0"));
+  ASSERT_TRUE(bpf::AttachProgram(index, bpf::Direction::kIn, in.get(), "packet_", false).ok());
+  EXPECT_EQ(system("tc filter show dev c0 ingress | grep -q packet_in"), 0);
+  EXPECT_EQ(Attached("c0", bpf::Direction::kIn), "packet_in");
+  ASSERT_TRUE(bpf::AttachProgram(index, bpf::Direction::kIn, in.get(), "packet_").ok());
+  EXPECT_EQ(Attached("c0", bpf::Direction::kIn), "packet_in") << "once";
+  EXPECT_EQ(system("tc qdisc show dev c0 | grep -q clsact"), 256) << "the qdisc that was made for it is gone";
+  ASSERT_TRUE(bpf::AttachProgram(index, bpf::Direction::kIn, in.get(), "packet_").ok()) << "again is no error";
+  EXPECT_EQ(Attached("c0", bpf::Direction::kIn), "packet_in");
 }
 
 TEST_F(PacketPathTest, ROOT_LocalhostNodeport_NothingOnTheLinkReachesLoopback) {
@@ -449,6 +494,54 @@ struct Wire {
     sum += protocol + static_cast<uint32_t>(l4.size());
     return Fold(Sum(l4.data(), l4.size(), sum));
   }
+  // ICMP echo request.
+  static std::string Echo(std::string_view src, std::string_view dst, size_t size) {
+    std::string error = IcmpError(src, dst, Make(src, 1, dst, 2, IPPROTO_UDP));
+    Address s = A(src), d = A(dst);
+    bool v6 = FamilyOf(s) == Family::kIPv6;
+    std::string icmp = (v6 ? std::string("\x80\0\0\0", 4) : std::string("\x08\0\0\0", 4)) + Be16(7) + Be16(1) +
+                       std::string(size - 8, 'e');
+    std::string addresses =
+        v6 ? std::string(reinterpret_cast<char*>(&s), 16) + std::string(reinterpret_cast<char*>(&d), 16) : "";
+    icmp.replace(2, 2, Be16(v6 ? L4Sum(addresses, icmp, IPPROTO_ICMPV6) : Fold(Sum(icmp.data(), icmp.size(), 0))));
+    std::string out = error.substr(0, v6 ? 54 : 34) + icmp;
+    if (v6) {
+      out.replace(18, 2, Be16(static_cast<uint32_t>(icmp.size())));
+    } else {
+      out.replace(16, 2, Be16(static_cast<uint32_t>(20 + icmp.size())));
+      out.replace(24, 2, Be16(0));
+      out.replace(24, 2, Be16(Fold(Sum(out.data() + 14, 20, 0))));
+    }
+    return out;
+  }
+  static uint32_t Crc32c(std::string_view data) {
+    uint32_t crc = ~0u;
+    for (char c : data) {
+      crc ^= static_cast<uint8_t>(c);
+      for (int i = 0; i < 8; i++) crc = crc >> 1 ^ (0x82f63b78u & (0u - (crc & 1)));
+    }
+    return ~crc;
+  }
+  // One chunk of that type, with `size` bytes.
+  static std::string Sctp(std::string_view src, uint16_t sport, std::string_view dst, uint16_t dport, uint8_t chunk,
+                          size_t size) {
+    std::string udp = Make(src, sport, dst, dport, IPPROTO_UDP);
+    bool v6 = static_cast<uint8_t>(udp[12]) == 0x86;
+    std::string sctp = Be16(sport) + Be16(dport) + std::string(8, '\0') + static_cast<char>(chunk) + '\0' +
+                       Be16(static_cast<uint32_t>(4 + size)) + std::string(size, 's');
+    uint32_t crc = Crc32c(sctp);
+    sctp.replace(8, 4, std::string(reinterpret_cast<char*>(&crc), 4));
+    std::string out = udp.substr(0, v6 ? 54 : 34) + sctp;
+    out[v6 ? 20 : 23] = static_cast<char>(IPPROTO_SCTP);
+    if (v6) {
+      out.replace(18, 2, Be16(static_cast<uint32_t>(sctp.size())));
+    } else {
+      out.replace(16, 2, Be16(static_cast<uint32_t>(20 + sctp.size())));
+      out.replace(24, 2, Be16(0));
+      out.replace(24, 2, Be16(Fold(Sum(out.data() + 14, 20, 0))));
+    }
+    return out;
+  }
   // "src:port > dst:port", with "!" where a checksum is wrong.
   static std::string Read(const std::string& b) {
     bool v6 = static_cast<uint8_t>(b[12]) == 0x86;
@@ -469,6 +562,11 @@ struct Wire {
     auto protocol = static_cast<uint8_t>(b[v6 ? 20 : 23]);
     bool no_check = protocol == IPPROTO_UDP && body[6] == 0 && body[7] == 0;
     bool good = no_check || L4Sum(addresses, body, protocol) == 0;
+    if (protocol == IPPROTO_SCTP) {
+      uint32_t crc = 0;
+      std::memcpy(&crc, body.data() + 8, 4);
+      good = Crc32c(body.substr(0, 8) + std::string(4, '\0') + body.substr(12)) == crc;
+    }
     if (!v6) good &= Fold(Sum(b.data() + 14, 20, 0)) == 0;
     return absl::StrCat(address(from), ":", port(l4), " > ", address(from + size), ":", port(l4 + 2),
                         no_check ? " nosum" : "", good ? "" : " !");
@@ -493,6 +591,7 @@ class PacketTableTest : public PacketPathTest {
     out_ = *programs->Take("packet_out");
     pod_in_ = *programs->Take("packet_pod_in");
     pod_out_ = *programs->Take("packet_pod_out");
+    guard_ = *programs->Take("packet_guard");
   }
   void TearDown() override {
     if (skip_.empty()) Run("ip link del d0");
@@ -510,9 +609,15 @@ class PacketTableTest : public PacketPathTest {
                 .data_size_out = static_cast<uint32_t>(result.size()), .ctx_in = &ctx,
                 .ctx_size_in = sizeof(ctx.fields));
     if (bpf_prog_test_run_opts(program.get(), &opts) != 0) return absl::StrCat("run: ", strerror(errno));
-    if (opts.retval != 0) return "dropped";
+    if (opts.retval == kShot) return "dropped";
+    verdict_ = opts.retval;
     result.resize(opts.data_size_out);
     return result;
+  }
+  void SetServiceCidrs(const std::vector<std::string>& texts) {
+    std::vector<Prefix> cidrs;
+    for (const std::string& text : texts) cidrs.push_back(*ParsePrefix(text));
+    ASSERT_TRUE(data_path_->Configure(PathSettings(Config{}, {}, {}, {}, cidrs)).ok());
   }
   std::string Error(const Fd& program, const std::string& packet) const {
     std::string out = Raw(program, packet);
@@ -522,8 +627,10 @@ class PacketTableTest : public PacketPathTest {
     std::string out = Raw(program, packet);
     return out == "dropped" ? out : Wire::Read(out);
   }
+  static constexpr uint32_t kNext = ~0u, kShot = 2, kRedirect = 7;  // TC_ACT_*
+  mutable uint32_t verdict_ = 0;                                    // of the last packet that was not dropped
   uint32_t index_ = 0;
-  Fd in_, out_, pod_in_, pod_out_;
+  Fd in_, out_, pod_in_, pod_out_, guard_;
 };
 
 TEST_F(PacketTableTest, ROOT_IcmpErrorsBothWays) {
@@ -817,6 +924,136 @@ TEST_F(PacketTableTest, ROOT_PacketTable) {
   }
 }
 
+TEST_F(PacketTableTest, ROOT_PolicyLocalDropsWhereItsEndpointsAreElsewhere) {
+  constexpr uint8_t kSyn = 2;
+  auto service = NodePort(30080, IPPROTO_TCP, {{"10.244.1.2", 8080, kThere}},
+                          SKIFF_FRONTEND_OUTSIDE_LOCAL | SKIFF_FRONTEND_OUTSIDE_DROP);
+  service.model->ports[0].frontends.push_back(
+      {MakeKey(A("10.96.0.1"), 80, IPPROTO_TCP), SKIFF_FRONTEND_INSIDE_LOCAL | SKIFF_FRONTEND_OUTSIDE_LOCAL |
+                                                     SKIFF_FRONTEND_INSIDE_DROP | SKIFF_FRONTEND_OUTSIDE_DROP});
+  ApplyAll({service});
+  auto tcp = [&](const Fd& p, const char* s, const char* d, int dp) {
+    return Through(p, Wire::Make(s, 1000, d, static_cast<uint16_t>(dp), IPPROTO_TCP, kSyn));
+  };
+  EXPECT_EQ(tcp(in_, "192.0.2.2", "192.0.2.1", 30080), "dropped");
+  EXPECT_EQ(tcp(pod_in_, "10.244.0.3", "192.0.2.1", 30080), "10.244.0.3:1000 > 10.244.1.2:8080")
+      << "pods reach every endpoint";
+  EXPECT_EQ(tcp(in_, "192.0.2.2", "10.96.0.1", 80), "dropped");
+  EXPECT_EQ(tcp(pod_in_, "10.244.0.3", "10.96.0.1", 80), "dropped");
+  auto counters = *data_path_->maps().ReadCounters();
+  EXPECT_EQ(counters[SKIFF_COUNT_PACKET_POLICY], 3u);
+  auto counts = *data_path_->maps().ReadCounts();
+  ASSERT_EQ(counts.size(), 1u);
+  EXPECT_EQ(counts[0].second.connections, 1u);
+  EXPECT_EQ(counts[0].second.refused, 3u);
+  // The node's own, which no program at its socket took.
+  SetServiceCidrs({"10.96.0.0/16"});
+  EXPECT_EQ(tcp(guard_, "192.0.2.1", "10.96.0.1", 80), "dropped");
+  EXPECT_EQ(tcp(out_, "192.0.2.1", "10.96.0.1", 80), "dropped");
+}
+
+TEST_F(PacketTableTest, ROOT_ClusterIpsThatNoServiceHasAreDropped) {
+  constexpr uint8_t kSyn = 2, kAck = 16;
+  auto service = NodePort(30080, IPPROTO_TCP, {{"10.244.0.2", 8080, kHere}, {"fd44::2", 8080, kHere}});
+  for (auto& port : service.model->ports) {
+    const char* ip = port.family == Family::kIPv6 ? "fd96::1" : "10.96.0.1";
+    port.frontends.push_back({MakeKey(A(ip), 80, IPPROTO_TCP), 0});
+    service.model->addresses.push_back(AddressKey(A(ip)));
+  }
+  ApplyAll({service});
+  auto send = [&](const Fd& p, const char* s, const char* d, uint8_t protocol, uint8_t flags = kSyn) {
+    return Through(p, Wire::Make(s, 1000, d, 80, protocol, flags));
+  };
+  EXPECT_EQ(send(pod_in_, "10.244.0.3", "10.96.9.9", IPPROTO_TCP), "10.244.0.3:1000 > 10.96.9.9:80")
+      << "without ServiceCIDR objects nobody knows";
+  SetServiceCidrs({"10.96.0.0/16", "fd96::/112"});
+  for (const Fd* program : {&in_, &pod_in_, &out_, &guard_}) {
+    for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
+      EXPECT_EQ(send(*program, "10.244.0.3", "10.96.9.9", protocol), "dropped");
+      EXPECT_EQ(send(*program, "fd44::3", "fd96::9", protocol), "dropped");
+      EXPECT_EQ(send(*program, "10.244.0.3", "10.97.0.1", protocol), "10.244.0.3:1000 > 10.97.0.1:80");
+      EXPECT_EQ(send(*program, "fd44::3", "fd97::1", protocol), "fd44::3:1000 > fd97::1:80");
+    }
+  }
+  EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_PACKET_UNKNOWN], 16u);
+  EXPECT_EQ(send(pod_in_, "10.244.0.3", "10.96.0.1", IPPROTO_TCP), "10.244.0.3:1000 > 10.244.0.2:8080");
+  EXPECT_EQ(send(pod_in_, "10.244.0.3", "10.96.9.9", IPPROTO_TCP, kAck), "10.244.0.3:1000 > 10.96.9.9:80")
+      << "what opens no connection is nobody's business";
+}
+
+TEST_F(PacketTableTest, ROOT_EchoToAClusterIpIsRefused) {
+  auto service = NodePort(30080, IPPROTO_TCP, {{"10.244.0.2", 8080, kHere}, {"fd44::2", 8080, kHere}});
+  service.model->addresses = {AddressKey(A("10.96.0.1")), AddressKey(A("fd96::1"))};
+  ApplyAll({service});
+  SetServiceCidrs({"10.96.0.0/16", "fd96::/112"});
+  const std::string macs = "\1\1\1\1\1\1\2\2\2\2\2\2";
+  for (bool v6 : {false, true}) {
+    const char *pod = v6 ? "fd44::3" : "10.244.0.3", *own = v6 ? "fd0a::1" : "10.0.0.1";
+    const char *ip = v6 ? "fd96::1" : "10.96.0.1", *unknown = v6 ? "fd96::9" : "10.96.9.9";
+    const char* elsewhere = v6 ? "fd99::9" : "198.51.100.9";
+    for (size_t size : {8u, 64u, 1400u}) {
+      auto ping = [&](const Fd& p, const char* to) {
+        std::string packet = Wire::Echo(pod, to, size);
+        packet.replace(0, 12, macs);
+        return Raw(p, packet);
+      };
+      for (const Fd* program : {&in_, &pod_in_, &out_, &guard_}) {
+        bool out = program == &out_ || program == &guard_;
+        std::string answer = ping(*program, ip);
+        ASSERT_NE(answer, "dropped");
+        EXPECT_EQ(verdict_, uint32_t{kRedirect});
+        EXPECT_EQ(answer.substr(0, 12), macs.substr(6, 6) + macs.substr(0, 6)) << "back to whom it came from";
+        // What a quoted echo has in the place of ports is its type and code, and its checksum.
+        EXPECT_TRUE(Wire::ReadError(answer).starts_with(absl::StrCat(out ? ip : own, " > ", pod, " about ", pod, ":")))
+            << Wire::ReadError(answer);
+        EXPECT_EQ(Wire::ReadError(answer).find('!'), std::string::npos) << Wire::ReadError(answer);
+        EXPECT_EQ(answer.substr(v6 ? 54 : 34, 2), v6 ? std::string("\1\4") : std::string("\3\3")) << "port unreachable";
+        EXPECT_EQ(ping(*program, unknown), "dropped");
+        std::string passed = ping(*program, elsewhere);
+        EXPECT_EQ(verdict_, uint32_t{kNext});
+        EXPECT_EQ(passed.substr(12), Wire::Echo(pod, elsewhere, size).substr(12));
+      }
+      EXPECT_EQ(ping(pod_out_, ip).substr(12), Wire::Echo(pod, ip, size).substr(12)) << "never seen there";
+    }
+  }
+}
+
+TEST_F(PacketTableTest, ROOT_Sctp) {
+  constexpr uint8_t kInit = 1, kData = 0;
+  // The same port, another port, and a far endpoint, where the source port changes too.
+  ApplyAll({NodePort(30001, IPPROTO_SCTP, {{"10.244.0.2", 30001, kHere}, {"fd44::2", 30001, kHere}}),
+            NodePort(30002, IPPROTO_SCTP, {{"10.244.0.2", 3868, kHere}, {"fd44::2", 3868, kHere}}),
+            NodePort(30003, IPPROTO_SCTP, {{"10.244.1.2", 3868, kThere}, {"fd45::2", 3868, kThere}}),
+            NodePort(30004, IPPROTO_TCP, {{"10.244.0.2", 3868, kHere}, {"fd44::2", 3868, kHere}})});
+  for (bool v6 : {false, true}) {
+    const char *client = v6 ? "fd02::2" : "192.0.2.2", *node = v6 ? "fd02::1" : "192.0.2.1";
+    const char *near = v6 ? "fd44::2" : "10.244.0.2", *far = v6 ? "fd45::2" : "10.244.1.2";
+    const char* own = v6 ? "fd0a::1" : "10.0.0.1";
+    for (size_t size : {0u, 1u, 3u, 100u, 1337u}) {
+      auto sctp = [&](const Fd& p, const char* s, int sp, const char* d, int dp, uint8_t chunk) {
+        return Through(p, Wire::Sctp(s, static_cast<uint16_t>(sp), d, static_cast<uint16_t>(dp), chunk, size));
+      };
+      int port = 2000 + static_cast<int>(size);
+      EXPECT_EQ(sctp(in_, client, port, node, 30001, kData), absl::StrCat(client, ":", port, " > ", node, ":30001"))
+          << "no association";
+      for (uint8_t chunk : {kInit, kData}) {
+        EXPECT_EQ(sctp(in_, client, port, node, 30001, chunk), absl::StrCat(client, ":", port, " > ", near, ":30001"));
+        EXPECT_EQ(sctp(in_, client, port, node, 30002, chunk), absl::StrCat(client, ":", port, " > ", near, ":3868"));
+        EXPECT_EQ(sctp(out_, near, 3868, client, port, chunk), absl::StrCat(node, ":30002 > ", client, ":", port));
+        EXPECT_EQ(sctp(in_, client, port, node, 30003, chunk), absl::StrCat(client, ":", port, " > ", far, ":3868"));
+        std::string there = sctp(out_, client, port, far, 3868, chunk);
+        ASSERT_TRUE(there.starts_with(absl::StrCat(own, ":"))) << there;
+        int m = 0;
+        ASSERT_TRUE(absl::SimpleAtoi(there.substr(strlen(own) + 1, there.find(' ') - strlen(own) - 1), &m));
+        EXPECT_EQ(there, absl::StrCat(own, ":", m, " > ", far, ":3868")) << "with its checksum";
+        EXPECT_EQ(sctp(in_, far, 3868, own, m, kData), absl::StrCat(far, ":3868 > ", client, ":", port));
+      }
+      EXPECT_EQ(sctp(in_, client, port, node, 30004, kInit), absl::StrCat(client, ":", port, " > ", node, ":30004"))
+          << "TCP's port is not SCTP's";
+    }
+  }
+}
+
 TEST(PacketDevicesTest, Selection) {
   std::vector<Link> links = {{.index = 1, .name = "lo", .flags = 8},
                              {.index = 2, .name = "eth0"},
@@ -836,7 +1073,7 @@ TEST(PacketDevicesTest, Selection) {
   auto names = [&](const DeviceChoice& choice) {
     std::string out;
     for (const auto& d : SelectDevices(links, addresses, routes, choice)) {
-      absl::StrAppend(&out, d.name, d.pod ? "/pod" : "", d.local ? "/local" : "", " ");
+      absl::StrAppend(&out, d.name, d.pod ? "/pod" : "", d.guard ? "/guard" : "", d.local ? "/local" : "", " ");
     }
     return out;
   };
@@ -845,6 +1082,8 @@ TEST(PacketDevicesTest, Selection) {
   EXPECT_EQ(names({.only = {"veth1"}}), "veth1 ");
   EXPECT_EQ(names({.pods = true}), "eth0 vx veth1/pod veth2/pod tap0/pod ");
   EXPECT_EQ(names({.outside = false, .pods = true}), "veth1/pod veth2/pod tap0/pod ");
+  EXPECT_EQ(names({.outside = false, .guard = true}), "eth0/guard vx/guard ");
+  EXPECT_EQ(names({.guard = true}), "eth0 vx ");
   EXPECT_EQ(names({.pods = true, .bridge = "cni0"}), "eth0 vx veth1/pod veth2/pod/local tap0/pod/local ");
   EXPECT_EQ(names({.pods = true, .prefix = "veth"}), "eth0 vx veth1/pod/local veth2/pod/local tap0/pod ");
   EXPECT_EQ(names({.only = {"veth1"}, .pods = true}), "veth1 veth2/pod tap0/pod ");
@@ -861,7 +1100,7 @@ TEST(PathSettingsTest, DetectLocalModes) {
   std::vector<Address> node = {A("192.0.2.1"), A("192.0.2.2"), A("fd02::1")};
   std::vector<std::string> cidrs = {"10.244.3.0/24"};
   auto s = PathSettings(config, {}, node, cidrs);
-  EXPECT_EQ(s.flags, uint32_t{SKIFF_SETTING_LOCAL_BY_CIDR});
+  EXPECT_EQ(s.flags, uint32_t{SKIFF_SETTING_LOCAL_BY_CIDR | SKIFF_SETTING_PACKETS});
   EXPECT_EQ(s.node_v4, A("192.0.2.1"));
   EXPECT_EQ(s.node_v6, A("fd02::1"));
   EXPECT_EQ(s.local_base4, A("10.244.0.0"));
@@ -871,14 +1110,23 @@ TEST(PathSettingsTest, DetectLocalModes) {
   EXPECT_EQ(s.local_mask6, A("ffff:ffff:ffff:ff00::"));
   config.detect_local_mode = "NodeCIDR";
   config.iptables.all = true;
-  s = PathSettings(config, {.direct_return = true}, node, cidrs);
+  s = PathSettings(config, {.pod_packets = false, .direct_return = true}, node, cidrs);
   EXPECT_EQ(s.flags,
             uint32_t{SKIFF_SETTING_LOCAL_BY_CIDR | SKIFF_SETTING_MASQUERADE_ALL | SKIFF_SETTING_DIRECT_RETURN});
   EXPECT_EQ(s.local_base4, A("10.244.3.0"));
   EXPECT_EQ(s.local_mask6, Address{});
   config.detect_local_mode = "BridgeInterface";
   EXPECT_TRUE(PathSettings(config, {}, node, {}).flags & SKIFF_SETTING_LOCAL_BY_DEVICE);
-  EXPECT_EQ(PathSettings(Config{}, {}, {}, {}).flags, 0u) << "no range: everybody is local, as upstream";
+  EXPECT_EQ(PathSettings(Config{}, {.pod_packets = false}, {}, {}).flags, 0u)
+      << "no range: everybody is local, as upstream";
+  std::vector<Prefix> service_cidrs = {*ParsePrefix("10.96.0.0/16"), *ParsePrefix("fd96::/112")};
+  s = PathSettings(config, {}, node, {}, service_cidrs);
+  EXPECT_EQ(s.service_cidrs, 2u);
+  EXPECT_EQ(s.service_cidr[0].base, A("10.96.0.0"));
+  EXPECT_EQ(s.service_cidr[0].mask.word[3], htonl(0xffff0000u));
+  EXPECT_EQ(s.service_cidr[1].mask, A("ffff:ffff:ffff:ffff:ffff:ffff:ffff:0"));
+  service_cidrs.resize(SKIFF_MAX_SERVICE_CIDRS + 3, *ParsePrefix("10.97.0.0/16"));
+  EXPECT_EQ(PathSettings(config, {}, node, {}, service_cidrs).service_cidrs, uint32_t{SKIFF_MAX_SERVICE_CIDRS});
 }
 
 }  // namespace

@@ -22,9 +22,10 @@ struct PathOptions {
 };
 
 // `node`: the addresses of the Node object, the first of each family counts; `pod_cidrs`: its spec.podCIDRs, for the
-// mode NodeCIDR. host_netns_cookie is left alone.
+// mode NodeCIDR; `service_cidrs`: of all ServiceCIDR objects, of which SKIFF_MAX_SERVICE_CIDRS count. host_netns_cookie
+// is left alone.
 skiff_settings PathSettings(const Config& config, const PathOptions& options, std::span<const Address> node,
-                            std::span<const std::string> pod_cidrs);
+                            std::span<const std::string> pod_cidrs, std::span<const Prefix> service_cidrs = {});
 
 }  // namespace skiff::proxy
 

@@ -1,7 +1,9 @@
 #include "proxy/proxy.h"
 
+#include <netinet/in.h>
 #include <sys/utsname.h>
 
+#include <set>
 #include <unordered_map>
 
 #include "base/log.h"
@@ -13,6 +15,7 @@
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
 #include "k8s/io/api/discovery/v1/generated.pb.h"
+#include "k8s/io/api/networking/v1/generated.pb.h"
 #include "proxy/config_watch.h"
 #include "proxy/conntrack_settings.h"
 #include "proxy/leftover_rules.h"
@@ -29,6 +32,7 @@ namespace {
 
 namespace core = ::k8s::io::api::core::v1;
 namespace discovery = ::k8s::io::api::discovery::v1;
+namespace networking = ::k8s::io::api::networking::v1;
 using client::Informer;
 using client::InformerOptions;
 
@@ -75,6 +79,11 @@ void Hollow(T& object) {
   object = std::move(hollow);
 }
 
+bool HasSctp(const ServiceDigest& service) {
+  return std::any_of(service.ports.begin(), service.ports.end(),
+                     [](const ServicePortDigest& port) { return port.protocol == IPPROTO_SCTP; });
+}
+
 class Proxy {
  public:
   Proxy(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, DataPath& data_path, ProxyOptions options)
@@ -103,6 +112,8 @@ class Proxy {
         group_(executor) {}
 
   Task<Status> Run();
+  // After Run, before this goes: what waits for other threads comes back to it.
+  Task<void> Finish();
 
  private:
   struct PendingSlice {
@@ -121,9 +132,11 @@ class Proxy {
   void OnSlice(const std::string& key);
   void OnService(const std::string& key);
   void OnNode(const core::Node* node);
+  void OnServiceCidrs();
   void UpdateNodeAddresses();
   bool WantsPacketPath();
   void UpdatePacketPath();
+  Task<void> LoadPackets();
   Task<void> WatchNodeAddresses();
   Task<void> MoveUdp();
   Task<Status> SyncLoop();
@@ -141,11 +154,14 @@ class Proxy {
   NodeHealthServers node_health_;
   Wakeup wakeup_, udp_wakeup_;
   std::unique_ptr<PacketPath> packet_path_;
-  bool outside_ = false;  // it is on the devices for the outside too
+  bool loading_packets_ = false;  // it will come
+  bool outside_ = false;          // it is on the devices for the outside too
   std::vector<Address> primary_;
   std::optional<NodeIps> node_ips_;
   Status ended_;  // why the proxy is to end
   std::vector<std::string> pod_cidrs_;
+  std::vector<Prefix> service_cidrs_;
+  std::set<std::string> sctp_named_;  // services whose SCTP ports the log has named
   // From a transform to the handler that follows it. A deletion may come between the two (the object was made anew
   // while nobody watched), so it leaves these alone.
   std::unordered_map<std::string, std::optional<ServiceDigest>> pending_services_;
@@ -153,6 +169,7 @@ class Proxy {
   std::shared_ptr<Informer<core::Node>> nodes_;
   std::shared_ptr<Informer<core::Service>> services_;
   std::shared_ptr<Informer<discovery::EndpointSlice>> slices_;
+  std::shared_ptr<Informer<networking::ServiceCIDR>> cidrs_;
   TaskGroup group_;  // last: its coroutines use all of the above
 };
 
@@ -241,6 +258,9 @@ void Proxy::MakeInformers() {
                                if (syncer_.SetService(client::KeyOf(*s), std::nullopt)) wakeup_.Notify();
                              }});
 
+  cidrs_ = std::make_shared<Informer<networking::ServiceCIDR>>(rest_);
+  cidrs_->OnChange([this](const auto&) { OnServiceCidrs(); });
+
   slices_ = std::make_shared<Informer<discovery::EndpointSlice>>(
       rest_, InformerOptions{.label_selector = "!service.kubernetes.io/headless"});
   slices_->SetTransform([this](discovery::EndpointSlice& slice) {
@@ -263,11 +283,32 @@ void Proxy::MakeInformers() {
                            }});
 }
 
+// Where cluster IPs come from: those that no service has are dropped. Servers before 1.33 do not have these objects;
+// nothing waits for them.
+void Proxy::OnServiceCidrs() {
+  std::vector<Prefix> now;
+  cidrs_->ForEach([&](const auto& cidr) {
+    for (const std::string& text : cidr->spec().cidrs()) {
+      if (auto prefix = ParsePrefix(text)) now.push_back(*prefix);
+    }
+  });
+  std::sort(now.begin(), now.end());
+  now.erase(std::unique(now.begin(), now.end()), now.end());
+  if (now == service_cidrs_) return;
+  service_cidrs_ = std::move(now);
+  if (service_cidrs_.size() > SKIFF_MAX_SERVICE_CIDRS) {
+    LOG_WARNING("More service CIDRs than can be watched over; packets to unused addresses of the others pass",
+                {"cidrs", service_cidrs_.size()}, {"limit", SKIFF_MAX_SERVICE_CIDRS});
+  }
+  if (packet_path_ != nullptr) UpdatePacketPath();
+}
+
 void Proxy::OnService(const std::string& key) {
   auto pending = pending_services_.extract(key);
-  if (!pending.empty() && pending.mapped() && !pending.mapped()->unsupported_ports.empty()) {
-    LOG_WARNING("SCTP ports of a service are not supported and not served; its other ports are", {"service", key},
-                {"ports", absl::StrJoin(pending.mapped()->unsupported_ports, ",")});
+  if (!pending.empty() && pending.mapped() && HasSctp(*pending.mapped()) && sctp_named_.insert(key).second) {
+    LOG_WARNING(
+        "SCTP ports of a service are served to pods and from outside, by packets; not to the node's own processes",
+        {"service", key});
   }
   if (!pending.empty() && syncer_.SetService(key, std::move(pending.mapped()))) wakeup_.Notify();
 }
@@ -344,10 +385,24 @@ void Proxy::UpdateNodeAddresses() {
 
 bool Proxy::WantsPacketPath() { return options_.path.pod_packets || syncer_.external_services() > 0; }
 
-// Devices for the outside carry packet programs only while there is a service for it.
+// While the lists come: the kernel verifies the programs for longer than these take.
+Task<void> Proxy::LoadPackets() {
+  std::function<StatusOr<std::unique_ptr<PacketPath>>()> work = [dir = data_path_.maps_dir(), xdp = options_.path.xdp] {
+    return PacketPath::Load(dir, xdp);
+  };
+  auto loaded = co_await RunBlockingFor<std::unique_ptr<PacketPath>>(std::move(work));
+  if (co_await IsCancelled()) co_return;
+  if (loaded.ok()) packet_path_ = std::move(*loaded);
+  loading_packets_ = false;
+  if (syncer_.synced()) UpdatePacketPath();  // which tries again, and says why not, where this failed
+}
+
+// Devices for the outside carry packet programs only while there is a service for it; before that, a guard.
 void Proxy::UpdatePacketPath() {
-  Status configured = data_path_.Configure(PathSettings(options_.config, options_.path, primary_, pod_cidrs_));
+  Status configured =
+      data_path_.Configure(PathSettings(options_.config, options_.path, primary_, pod_cidrs_, service_cidrs_));
   if (!configured.ok()) LOG_ERROR(configured, "Failed to write the data path's settings");
+  if (loading_packets_) return;
   if (!WantsPacketPath()) {
     if (packet_path_ == nullptr) return;
     packet_path_.reset();
@@ -364,6 +419,7 @@ void Proxy::UpdatePacketPath() {
   }
   outside_ = syncer_.external_services() > 0;
   DeviceChoice choice = {.outside = outside_,
+                         .guard = !service_cidrs_.empty(),
                          .only = options_.packet_devices,
                          .pods = options_.path.pod_packets,
                          .bridge = {},
@@ -409,30 +465,37 @@ Task<void> Proxy::MoveUdp() {
 Task<Status> Proxy::SyncLoop() {
   bool attached = false;
   std::chrono::nanoseconds retry = kFirstRetry;
+  const std::chrono::nanoseconds pace = options_.config.pace();
+  std::optional<SteadyTime> last;
   for (;;) {
     CO_RETURN_IF_ERROR(ended_);
     Status problem;
     if (syncer_.dirty()) {
+      if (pace.count() > 0 && last) {
+        auto passed = std::chrono::steady_clock::now() - *last;
+        if (passed < pace) CO_RETURN_IF_ERROR(co_await SleepFor(pace - passed));
+      }
+      last = std::chrono::steady_clock::now();
       auto result = syncer_.Sync();
       problem = result.status();
       if (result.ok()) {
         node_health_.Update(syncer_.local_health());
-        bool outside = syncer_.external_services() > 0;
-        if ((packet_path_ != nullptr) != WantsPacketPath() || outside != outside_) UpdatePacketPath();
         // At start too: sockets may have lost their endpoint while nobody watched.
         if (result->udp_backend_removed || !attached) udp_wakeup_.Notify();
         if (!attached) {
-          // Left by an earlier run.
-          if (packet_path_ == nullptr) (void)PacketPath::Remove();
           CO_RETURN_IF_ERROR(data_path_.Attach());
           attached = true;
+          if (!WantsPacketPath()) (void)PacketPath::Remove();  // left by an earlier run
           // Only now, so that services go on meanwhile.
           if (options_.take_over) group_.Spawn("remove upstream's rules", TakeOver());
           group_.Spawn("release memory", StaySmall());
           ReleaseStartupMemory();
           LOG_INFO("Services are served", {"services", syncer_.services()}, {"endpointSlices", syncer_.slices()},
                    {"cgroup", data_path_.cgroup()});
+          UpdatePacketPath();
         }
+        bool outside = syncer_.external_services() > 0;
+        if ((packet_path_ != nullptr) != WantsPacketPath() || outside != outside_) UpdatePacketPath();
         retry = kFirstRetry;
       }
     }
@@ -496,6 +559,10 @@ Task<Status> Proxy::Run() {
   group_.Spawn("listen again", servers_.Retry());
   if (!options_.config_file.empty()) group_.Spawn("watch configuration", WatchConfig());
   MakeInformers();
+  if (options_.path.pod_packets) {
+    loading_packets_ = true;
+    group_.Spawn("load packet programs", LoadPackets());
+  }
   group_.Spawn("watch node", nodes_->Run());
   CO_RETURN_IF_ERROR(co_await nodes_->WaitForSync());
   if (nodes_->size() == 0) LOG_WARNING("The node does not exist yet", {"node", options_.node_name});
@@ -508,6 +575,7 @@ Task<Status> Proxy::Run() {
   RecordOnNode(client::kNormal, "Starting", "");
   group_.Spawn("watch services", services_->Run());
   group_.Spawn("watch endpoint slices", slices_->Run());
+  group_.Spawn("watch service CIDRs", cidrs_->Run());
   CO_RETURN_IF_ERROR(co_await services_->WaitForSync());
   CO_RETURN_IF_ERROR(co_await slices_->WaitForSync());
   UpdateNodeAddresses();
@@ -516,12 +584,19 @@ Task<Status> Proxy::Run() {
   co_return co_await SyncLoop();
 }
 
+Task<void> Proxy::Finish() {
+  group_.Cancel();
+  co_await group_.Join();
+}
+
 }  // namespace
 
 Task<Status> RunProxy(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, DataPath& data_path,
                       ProxyOptions options) {
   auto proxy = std::make_unique<Proxy>(executor, std::move(rest), data_path, std::move(options));
-  co_return co_await proxy->Run();
+  Status status = co_await proxy->Run();
+  co_await proxy->Finish();
+  co_return status;
 }
 
 }  // namespace skiff::proxy

@@ -6,6 +6,7 @@
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
 #include "k8s/io/api/discovery/v1/generated.pb.h"
+#include "k8s/io/api/networking/v1/generated.pb.h"
 #include "proxy/data_path_testing.h"
 
 namespace skiff::proxy {
@@ -13,6 +14,7 @@ namespace {
 
 namespace core = ::k8s::io::api::core::v1;
 namespace discovery = ::k8s::io::api::discovery::v1;
+namespace networking = ::k8s::io::api::networking::v1;
 using client::RunUntil;
 
 core::Service Web(std::string_view cluster_ip = "10.96.0.1") {
@@ -129,6 +131,35 @@ TEST_F(ProxyTest, ROOT_FollowsTheApi) {
   EXPECT_TRUE(Comes("a 10.96.0.7:80", "10.96.0.7"));
   server_.Remove(core::Service::default_instance(), "default/web");
   EXPECT_TRUE(Comes("connect: Network is unreachable", "10.96.0.7"));
+}
+
+TEST_F(ProxyTest, ROOT_ServiceCidrsReachTheKernel) {
+  networking::ServiceCIDR cidr;
+  cidr.mutable_metadata()->set_name("kubernetes");
+  cidr.mutable_spec()->add_cidrs("10.96.0.0/16");
+  cidr.mutable_spec()->add_cidrs("fd96::/112");
+  server_.Put(cidr);
+  Start();
+  auto known = [&] { return data_path_->maps().ReadSettings()->service_cidrs; };
+  EXPECT_TRUE(RunUntil(loop_, [&] { return known() == 2; }));
+  cidr.mutable_metadata()->set_name("more");
+  cidr.mutable_spec()->clear_cidrs();
+  cidr.mutable_spec()->add_cidrs("10.98.0.0/16");
+  server_.Put(cidr);
+  EXPECT_TRUE(RunUntil(loop_, [&] { return known() == 3; }));
+  server_.Remove(networking::ServiceCIDR::default_instance(), "kubernetes");
+  EXPECT_TRUE(RunUntil(loop_, [&] { return known() == 1; }));
+}
+
+TEST_F(ProxyTest, ROOT_AServerWithoutServiceCidrsIsServedToo) {
+  server_.inspect = [](const http::Request& request) {
+    return request.target.find("servicecidrs") == std::string::npos;
+  };
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
+  server_.Put(Web());
+  server_.Put(Slice({"10.1.0.1"}));
+  Start();
+  EXPECT_TRUE(Comes("a 10.96.0.1:80"));
 }
 
 TEST_F(ProxyTest, ROOT_HealthCheckNodePort) {

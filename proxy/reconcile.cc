@@ -27,6 +27,7 @@ struct Reconciler::Plan {
   std::unordered_map<FrontendKey, skiff_frontend, KeyHash> frontends;
   std::unordered_set<FrontendKey, KeyHash> deleted;
   std::vector<SourceRange> ranges, removed_ranges;
+  std::vector<uint32_t> new_services;
   std::vector<std::string> try_again;
   bool udp_backend_removed = false;
 };
@@ -301,6 +302,7 @@ Status Reconciler::ChangePort(const std::string& service, Service& state, Port* 
     auto id = service_ids_.Take();
     if (!id) return absl::ResourceExhaustedError("out of service numbers");
     out->id = *id;
+    plan->new_services.push_back(*id);
   }
 
   // Both lists are sorted: one walk finds what stays, comes and goes.
@@ -512,6 +514,7 @@ Status Reconciler::Write(Plan& plan, ApplyResult* result) {
   }
   result->slots_written = plan.slots.size();
 
+  if (!plan.new_services.empty()) RETURN_IF_ERROR(maps_.ClearCounts(plan.new_services), "clear counters");
   if (!plan.ranges.empty()) RETURN_IF_ERROR(maps_.PutRanges(plan.ranges), "write source ranges");
 
   // Ports before the addresses that refuse all others: a service must not refuse its own port while it comes.

@@ -38,8 +38,8 @@ StatusOr<std::string> ShowServices(BpfMaps& maps) {
   std::unordered_map<uint32_t, skiff_backend> backends(list.begin(), list.end());
   std::sort(frontends.begin(), frontends.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
 
-  auto endpoints = [&](const skiff_frontend& f, const skiff_range& range) -> std::string {
-    if (range.count == 0) return "refused";
+  auto endpoints = [&](const skiff_frontend& f, const skiff_range& range, uint32_t drop) -> std::string {
+    if (range.count == 0) return f.flags & drop ? "dropped" : "refused";
     std::vector<std::string> out;
     std::unordered_set<uint32_t> seen;  // a Maglev table names each endpoint many times
     for (uint32_t i = 0; i < range.count; i++) {
@@ -67,8 +67,8 @@ StatusOr<std::string> ShowServices(BpfMaps& maps) {
     }
     std::string service = absl::StrCat(f.service), name = FormatKey(key);
     std::string affinity = f.affinity_seconds == 0 ? "-" : absl::StrCat(f.affinity_seconds, "s");
-    std::string inside = f.flags & SKIFF_FRONTEND_PASS ? "passed" : endpoints(f, f.inside);
-    std::string outside = endpoints(f, f.outside);
+    std::string inside = f.flags & SKIFF_FRONTEND_PASS ? "passed" : endpoints(f, f.inside, SKIFF_FRONTEND_INSIDE_DROP);
+    std::string outside = endpoints(f, f.outside, SKIFF_FRONTEND_OUTSIDE_DROP);
     if (inside == outside) {
       out += Line(service, name, "all", affinity, inside);
     } else {
@@ -122,6 +122,28 @@ std::string ShowCounters(KernelBpfMaps& maps, const std::vector<uint64_t>& count
 }
 
 }  // namespace
+
+StatusOr<std::string> ShowServiceCounts(BpfMaps& maps) {
+  ASSIGN_OR_RETURN(auto counts, maps.ReadCounts());
+  ASSIGN_OR_RETURN(auto frontends, maps.ReadFrontends());
+  // A service port's least frontend stands for it: its cluster IP, as NodePorts have no address of their own.
+  std::map<uint32_t, FrontendKey> names;
+  for (const auto& [key, f] : frontends) {
+    if (key.port == 0) continue;
+    auto [name, added] = names.emplace(f.service, key);
+    auto rank = [](const FrontendKey& k) { return std::pair(k.scope, k); };
+    if (!added && rank(key) < rank(name->second)) name->second = key;
+  }
+  std::sort(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::string out = absl::StrCat(Pad("SERVICE", 7), Pad("FRONTEND", 28), Pad("CONNECTIONS", 12), "REFUSED\n");
+  for (const auto& [id, c] : counts) {
+    auto name = names.find(id);
+    if (name == names.end()) continue;  // of a service that is gone
+    absl::StrAppend(&out, Pad(absl::StrCat(id), 7), Pad(FormatKey(name->second), 28),
+                    Pad(absl::StrCat(c.connections), 12), c.refused, "\n");
+  }
+  return out;
+}
 
 std::string ShowAffinity(const std::vector<AffinityEntry>& entries, BpfMaps& maps, uint64_t now) {
   std::unordered_map<uint32_t, skiff_backend> backends;
@@ -200,6 +222,8 @@ StatusOr<std::string> Show(const std::string& bpf_dir, const std::vector<std::st
     add(ShowConnections(entries.ok() ? *entries : std::vector<FlowEntry>{}, Monotonic()));
   }
   if (wanted("counters", true)) {
+    ASSIGN_OR_RETURN(std::string counts, ShowServiceCounts(*maps));
+    add(counts);
     ASSIGN_OR_RETURN(auto counters, maps->ReadCounters());
     add(ShowCounters(*maps, counters, maps_dir));
   }

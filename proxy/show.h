@@ -11,9 +11,13 @@
 namespace skiff::proxy {
 
 // One line a frontend: the service port's number, address, for whom ("all", "inside", "outside"), affinity, endpoints.
-// "refused" is a service without endpoints, "passed" one that is left to the network. Then the node's addresses for
-// NodePorts.
+// "refused" is a service without endpoints, "dropped" one whose policy is Local and whose endpoints are elsewhere,
+// "passed" one that is left to the network. Then the node's addresses for NodePorts.
 StatusOr<std::string> ShowServices(BpfMaps& maps);
+
+// What each service port did since it came, by the kernel's counters: connections that got an endpoint, and those that
+// were refused or dropped for want of one. Those that did nothing are left out.
+StatusOr<std::string> ShowServiceCounts(BpfMaps& maps);
 
 // A client that keeps its endpoint (session affinity), and since when it has not connected.
 struct AffinityEntry {

@@ -36,6 +36,28 @@ TEST(ShowTest, Services) {
             "\nNodePorts answer on: 10.250.0.1, 127.0.0.1 (own processes)\n");
 }
 
+TEST(ShowTest, CountsOfServices) {
+  FakeBpfMaps maps;
+  Reconciler r(maps);
+  ModelPort port{.name = "http", .protocol = IPPROTO_TCP}, other{.name = "dns", .protocol = IPPROTO_UDP};
+  port.frontends = {{NodePortKey(Family::kIPv4, 30080, IPPROTO_TCP), 0},
+                    {MakeKey(*ParseAddress("10.96.0.1"), 80, IPPROTO_TCP), 0}};
+  other.frontends = {{MakeKey(*ParseAddress("10.96.0.2"), 53, IPPROTO_UDP), SKIFF_FRONTEND_INSIDE_DROP}};
+  maps.counts[1] = {9, 9};  // of a service before this one
+  ASSERT_TRUE(r.ApplyAll({{"ns/a", ServiceModel{.ports = {port}}}, {"ns/b", ServiceModel{.ports = {other}}}}).ok());
+  EXPECT_TRUE(maps.counts.empty()) << "a number that is used again begins at nothing";
+  maps.counts[1] = {1234567, 2};
+  maps.counts[2] = {0, 7};
+  maps.counts[77] = {5, 5};  // gone
+  EXPECT_EQ(*ShowServiceCounts(maps),
+            "SERVICE FRONTEND                     CONNECTIONS  REFUSED\n"
+            "1       10.96.0.1:80/TCP             1234567      2\n"
+            "2       10.96.0.2:53/UDP             0            7\n");
+  std::string services = *ShowServices(maps);
+  EXPECT_NE(services.find("10.96.0.2:53/UDP             inside  -        dropped\n"), std::string::npos) << services;
+  EXPECT_NE(services.find("10.96.0.2:53/UDP             outside -        refused\n"), std::string::npos) << services;
+}
+
 TEST(ShowTest, AffinityAndConnections) {
   FakeBpfMaps maps;
   maps.backends[7] = {.address = *ParseAddress("10.1.0.1"), .port = htons(8080), .state = 1, .service = 3};

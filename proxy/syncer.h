@@ -27,6 +27,7 @@ class Syncer {
   bool SetZone(const std::string& zone);
   bool SetNodeAddresses(std::map<Address, bool> addresses);
 
+  bool synced() const { return !all_dirty_; }  // the maps hold what is wanted, or will after the next pass
   bool dirty() const { return all_dirty_ || !dirty_.empty(); }
   // One pass. After an error everything is dirty: the next pass reads the maps back.
   StatusOr<ApplyResult> Sync();
