@@ -67,6 +67,7 @@ Metrics::Metrics(metrics::Registry& r)
       no_local_endpoints.With({std::string(FamilyName(family)), policy}).Set(0);
     }
     stale_udp.With({std::string(FamilyName(family))});
+    udp_.With({std::string(FamilyName(family))});
   }
 }
 
