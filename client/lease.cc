@@ -107,6 +107,13 @@ struct NodeLease {
 
 }  // namespace
 
+Config ForHeartbeats(Config config, std::chrono::nanoseconds status_update_frequency,
+                     std::chrono::nanoseconds lease_duration) {
+  config.timeout = std::min(status_update_frequency, lease_duration);
+  config.qps = -1;
+  return config;
+}
+
 Task<void> RunNodeLease(std::shared_ptr<Rest> rest, NodeLeaseOptions options) {
   auto lease = std::make_unique<NodeLease>(NodeLease{std::move(rest), std::move(options), std::nullopt});
   const auto interval = std::chrono::nanoseconds(lease->options.duration) / 4;

@@ -24,6 +24,12 @@ struct NodeLeaseOptions {
   std::function<void()> on_repeated_failure;
 };
 
+// A client for heartbeats (the lease, the node's status), as upstream's kubelet has one: the program's other requests
+// do not hold them up, and one that gets no answer ends while there is time for another, on another connection, before
+// the lease runs out.
+Config ForHeartbeats(Config config, std::chrono::nanoseconds status_update_frequency,
+                     std::chrono::nanoseconds lease_duration);
+
 // Until cancelled.
 Task<void> RunNodeLease(std::shared_ptr<Rest> rest, NodeLeaseOptions options);
 

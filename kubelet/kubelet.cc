@@ -83,6 +83,10 @@ Task<Status> Kubelet::Start() {
     api.qps = static_cast<double>(config_.kube_api_qps);
     api.burst = static_cast<int>(config_.kube_api_burst);
     CO_ASSIGN_OR_RETURN(rest_, client::Rest::Make(executor_, api));
+    CO_ASSIGN_OR_RETURN(
+        heartbeats_,
+        client::Rest::Make(executor_, client::ForHeartbeats(std::move(api), config_.node_status_update_frequency,
+                                                            seconds(config_.node_lease_duration_seconds))));
     auto recorder = std::make_unique<client::EventRecorder>(rest_, "kubelet", node_name_);
     recorder_ = recorder.get();
     events_ = std::move(recorder);
@@ -93,7 +97,7 @@ Task<Status> Kubelet::Start() {
     events_ = std::make_unique<LogEventSink>();
     objects_ = std::make_unique<NoObjects>();
   }
-  agent_ = std::make_unique<NodeAgent>(executor_, rest_, *runtime_, clock_, *events_, config_, std::move(facts),
+  agent_ = std::make_unique<NodeAgent>(executor_, heartbeats_, *runtime_, clock_, *events_, config_, std::move(facts),
                                        std::move(resources));
   agent_->AddHealthCheck([this]() -> std::string {
     auto since = clock_.Steady() - cache_->last_relist();
@@ -437,7 +441,7 @@ Task<Status> Kubelet::Run() {
     lease.node_name = node_name_;
     lease.duration = seconds(config_.node_lease_duration_seconds);
     lease.node_uid = [this] { return agent_->uid(); };
-    group_.Spawn("lease", client::RunNodeLease(rest_, lease));
+    group_.Spawn("lease", client::RunNodeLease(heartbeats_, lease));
 
     nodes_ = std::make_shared<client::Informer<core::Node>>(
         rest_, client::InformerOptions{.field_selector = "metadata.name=" + node_name_});

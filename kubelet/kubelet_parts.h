@@ -160,7 +160,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
 
   // In the order of their making: later ones refer to earlier ones.
   std::unique_ptr<cri::Runtime> runtime_;
-  std::shared_ptr<client::Rest> rest_;
+  std::shared_ptr<client::Rest> rest_, heartbeats_;
   std::unique_ptr<client::EventSink> events_;
   client::EventRecorder* recorder_ = nullptr;  // events_, when there is an API server
   std::unique_ptr<ObjectSource> objects_;
