@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/server/flagz.h"
 #include "kubelet/state/layout.h"
@@ -78,16 +79,12 @@ Task<Status> Kubelet::Start() {
       CO_RETURN_IF_ERROR(co_await Bootstrap(executor_, config_.bootstrap_kubeconfig, config_.kubeconfig,
                                             config_.cert_dir, node_name_, clock_));
     }
-    CO_ASSIGN_OR_RETURN(client::Config api, client::LoadKubeconfig(config_.kubeconfig));
+    CO_ASSIGN_OR_RETURN(const client::Config api, client::LoadKubeconfig(config_.kubeconfig));
     client_certificate_file_ = api.tls.cert_file;
-    api.qps = static_cast<double>(config_.kube_api_qps);
-    api.burst = static_cast<int>(config_.kube_api_burst);
-    CO_ASSIGN_OR_RETURN(rest_, client::Rest::Make(executor_, api));
-    CO_ASSIGN_OR_RETURN(
-        heartbeats_,
-        client::Rest::Make(executor_, client::ForHeartbeats(std::move(api), config_.node_status_update_frequency,
-                                                            seconds(config_.node_lease_duration_seconds))));
-    auto recorder = std::make_unique<client::EventRecorder>(rest_, "kubelet", node_name_);
+    CO_ASSIGN_OR_RETURN(const ApiClients clients, MakeApiClients(executor_, api, config_));
+    rest_ = clients.general;
+    heartbeats_ = clients.heartbeats;
+    auto recorder = std::make_unique<client::EventRecorder>(clients.events, "kubelet", node_name_);
     recorder_ = recorder.get();
     events_ = std::move(recorder);
     objects_ = std::make_unique<ObjectCache>(rest_, clock_);
