@@ -332,7 +332,10 @@ SKIFF_FAKE(RemoveImage) {
 }
 
 SKIFF_FAKE(ImageFsInfo) { co_return v1::ImageFsInfoResponse(); }
-SKIFF_FAKE(UpdateRuntimeConfig) { co_return v1::UpdateRuntimeConfigResponse(); }
+SKIFF_FAKE(UpdateRuntimeConfig) {
+  SKIFF_TAKE(UpdateRuntimeConfig, request.runtime_config().network_config().pod_cidr());
+  co_return answer;
+}
 
 SKIFF_UNPLAYED(Exec)
 SKIFF_UNPLAYED(Attach)

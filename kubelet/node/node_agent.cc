@@ -114,6 +114,24 @@ Task<void> NodeAgent::CheckRuntime() {
   runtime_status_ = *std::move(answer);
 }
 
+Task<void> NodeAgent::TellPodCidr() {
+  std::string wanted = config_.pod_cidr;
+  if (rest_ != nullptr) {
+    const auto& spec = node_.spec();
+    wanted = spec.podcidrs().empty() ? spec.podcidr() : absl::StrJoin(spec.podcidrs(), ",");
+  }
+  if (wanted.empty() || wanted == pod_cidr_) co_return;
+  ::runtime::v1::UpdateRuntimeConfigRequest request;
+  request.mutable_runtime_config()->mutable_network_config()->set_pod_cidr(wanted);
+  const auto answer = co_await runtime_.UpdateRuntimeConfig(std::move(request), {.timeout = seconds(10)});
+  if (!answer.ok()) {
+    LOG_ERROR(answer.status(), "Failed to update pod CIDR", {"podCIDR", wanted});
+    co_return;
+  }
+  LOG_INFO("Updating Pod CIDR", {"originalPodCIDR", pod_cidr_}, {"newPodCIDR", wanted});
+  pod_cidr_ = std::move(wanted);
+}
+
 Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
   co_await CheckRuntime();
   core::Node fresh = MakeNode(config_, facts_, resources_);
@@ -214,6 +232,7 @@ Task<Status> NodeAgent::Register() {
 }
 
 Task<Status> NodeAgent::Update(bool force) {
+  co_await TellPodCidr();
   core::NodeStatus status = node_.status();
   const core::NodeStatus before = status;
   co_await Refresh(&status);

@@ -46,6 +46,9 @@ class NodeAgent {
   Task<Status> Register();
   Task<Status> Update(bool force);
   Task<void> Refresh(core::NodeStatus* status);
+  // Tells the runtime the node's pod subnets when they are new: it makes its network configuration of them where it has
+  // a template. Standalone they are the configuration's.
+  Task<void> TellPodCidr();
   void ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after);
 
   asio::any_io_executor executor_;
@@ -60,6 +63,7 @@ class NodeAgent {
   std::function<NodePressure()> pressure_;
   core::Node node_;
   ::runtime::v1::StatusResponse runtime_status_;
+  std::string pod_cidr_;  // as the runtime knows it
   Status network_ready_ = absl::UnavailableError("container runtime status check may not have completed yet");
   bool runtime_ready_ = false, recursive_read_only_ = false, registered_ = false;
   std::string runtime_problem_ = "[container runtime status check may not have completed yet]";
