@@ -165,15 +165,18 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
   struct skiff_flow* flow = 0;
   struct skiff_address to;
   if (known) {
-    key_of(&key, &p, SKIFF_FLOW_TO_CLIENT);
+    key_of(&key, &p, SKIFF_FLOW_TO_BACKEND);
     flow = bpf_map_lookup_elem(&flows, &key);
-    if (flow) {
-      touch(flow, now, pod);
-      to = flow->address;
-      return rewrite(skb, &p, false, &to, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+    if (!flow) {
+      key.kind = SKIFF_FLOW_TO_CLIENT;
+      struct skiff_flow* answer = bpf_map_lookup_elem(&flows, &key);
+      if (answer) {
+        touch(answer, now, pod);
+        to = answer->address;
+        return rewrite(skb, &p, false, &to, answer->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+      }
+      key.kind = SKIFF_FLOW_TO_BACKEND;
     }
-    key.kind = SKIFF_FLOW_TO_BACKEND;
-    flow = bpf_map_lookup_elem(&flows, &key);
   }
   if (flow) {
     /* A TCP connection stays where it is until its end; a new one from the same port, and UDP, need a live endpoint. */
