@@ -105,7 +105,8 @@ static __always_inline bool make_unreachable(struct __sk_buff* skb, const struct
 /* ICMP echo: answered at once, by the way that it came. Coming in, this device's own address answers as upstream's
  * does; going out, where the answer comes in again, an address of the node's would be a martian, and the service's own
  * must do. */
-SUBPROGRAM int on_echo(struct __sk_buff* skb, const struct packet* p) {
+GLOBAL int on_echo(struct __sk_buff* skb, const struct packet* p) {
+  if (!p) return TC_ACT_UNSPEC;
   struct skiff_frontend_key key = {.address = p->destination};
   struct skiff_frontend* address = bpf_map_lookup_elem(&frontends, &key);
   if (!address) {

@@ -39,7 +39,8 @@ static __always_inline bool settings_have(__u32 flag) {
 
 /* Puts the option in, behind the base header. A packet that has no room for it, or options of its own, goes without:
  * the endpoint's node then knows the connection from its first packet, or does not. */
-SUBPROGRAM int add_service(struct __sk_buff* skb, const struct packet* p) {
+GLOBAL int add_service(struct __sk_buff* skb, const struct packet* p) {
+  if (!p) return 0;
   if (p->more || p->fragment != WHOLE) return 0;
   if (p->v6) {
     struct ipv6 ip;
@@ -80,7 +81,8 @@ SUBPROGRAM int add_service(struct __sk_buff* skb, const struct packet* p) {
 }
 
 /* Whether the packet was handed over by another node; its endpoint's answers are the service's from now on. */
-SUBPROGRAM int learn_service(struct __sk_buff* skb, const struct packet* p, __u64 now) {
+GLOBAL int learn_service(struct __sk_buff* skb, const struct packet* p, __u64 now) {
+  if (!p) return false;
   struct skiff_frontend_key key = {.protocol = p->protocol};
   if (p->v6) {
     struct option6 option;

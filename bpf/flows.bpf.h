@@ -120,7 +120,8 @@ static __always_inline bool rewrite_error(struct __sk_buff* skb, const struct pa
  * request that was masqueraded, or an answer in the service's name; each gets back the source that it had before. Going
  * out it quotes what we let in: a request that went to an endpoint, or an answer that found its client again; each gets
  * back the destination that its sender knows. */
-SUBPROGRAM int translate_error(struct __sk_buff* skb, const struct packet* error) {
+GLOBAL int translate_error(struct __sk_buff* skb, const struct packet* error) {
+  if (!error) return TC_ACT_UNSPEC;
   struct packet quoted;
   bool in = !error->out;
   if (!parse_ip(skb, &quoted, error->l4 + 8, false)) return TC_ACT_UNSPEC;
@@ -145,7 +146,8 @@ enum opening {
 
 /* Entries for a new connection: the way there, the way back, and the wish to masquerade, which is made good on the way
  * out, when the device is known. */
-SUBPROGRAM int open_flow(const struct packet* p, const struct choice* c, __u32 how, __u64 now) {
+GLOBAL int open_flow(const struct packet* p, const struct choice* c, __u32 how, __u64 now) {
+  if (!p || !c) return false;
   struct skiff_flow_key key = {
       .source = c->address,
       .destination = p->source,

@@ -121,6 +121,9 @@ struct {
 
 /* A function of its own in the kernel too: for code whose variables would not fit into one program's stack. */
 #define SUBPROGRAM static __attribute__((noinline, unused))
+/* The same, verified once and by itself instead of at each call. Its pointers may be null, as far as the verifier
+ * knows. */
+#define GLOBAL __attribute__((noinline))
 
 static __always_inline void count(__u32 which) {
   __u64* value = bpf_map_lookup_elem(&counters, &which);

@@ -49,7 +49,8 @@ static __always_inline __u32 flow_hash(const struct packet* p) {
 }
 
 /* Whether answers of the endpoint would find their way. */
-SUBPROGRAM int has_answers(const struct packet* p, const struct choice* c) {
+GLOBAL int has_answers(const struct packet* p, const struct choice* c) {
+  if (!p || !c) return false;
   struct skiff_flow_key key = {
       .source = c->address,
       .destination = p->source,
@@ -61,7 +62,8 @@ SUBPROGRAM int has_answers(const struct packet* p, const struct choice* c) {
   return bpf_map_lookup_elem(&flows, &key) != 0;
 }
 
-SUBPROGRAM int pick(const struct packet* p, struct choice* c, bool pod, int attempt) {
+GLOBAL int pick(const struct packet* p, struct choice* c, bool pod, int attempt) {
+  if (!p || !c) return PASS;
   struct skiff_frontend* f = find(p);
   if (!f) return PASS;
   if (f->flags & SKIFF_FRONTEND_REFUSE) return NONE;
@@ -95,7 +97,8 @@ SUBPROGRAM int pick(const struct packet* p, struct choice* c, bool pod, int atte
 
 /* The node itself refuses, with RST or ICMP, for nobody listens there: a NodePort by itself, an address that is not the
  * node's by way of port 0 of this device's address. The flow makes the refusal come from the service. */
-SUBPROGRAM int refuse(struct __sk_buff* skb, const struct packet* p, bool pod, __u64 now) {
+GLOBAL int refuse(struct __sk_buff* skb, const struct packet* p, bool pod, __u64 now) {
+  if (!p) return TC_ACT_SHOT;
   struct skiff_frontend_key address = {.address = p->destination};
   struct skiff_frontend* node = bpf_map_lookup_elem(&frontends, &address);
   if (node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return TC_ACT_UNSPEC;

@@ -192,18 +192,18 @@ static __always_inline __u32 crc_multiply(__u32 a, __u32 b) {
   return product;
 }
 
+/* x^8, and each the square of the one before: what 1, 2, 4, .. bytes behind it make of a CRC. */
+static const __u32 x_to_8_times_power_of_2[16] = {
+    0x00800000u, 0x00008000u, 0x82f63b78u, 0x6ea2d55cu, 0x18b8ea18u, 0x510ac59au, 0xb82be955u, 0xb8fdb1e7u,
+    0x88e56f72u, 0x74c360a4u, 0xe4172b16u, 0x0d65762au, 0x35d73a62u, 0x28461564u, 0xbf455269u, 0xe2ea32dcu};
+
 /* SCTP's checksum when `change` is xored into two bytes with `behind` bytes behind them: a CRC is linear, so the change
  * has a CRC of its own, moved to its place. Where a device will fill the checksum in, this changes nothing that stays.
  */
-__attribute__((noinline)) __u32 sctp_checksum(__u32 checksum, __u32 change, __u32 behind) {
+GLOBAL __u32 sctp_checksum(__u32 checksum, __u32 change, __u32 behind) {
   __u32 crc = change & 0xffff;
   for (int i = 0; i < 16; i++) crc = (crc >> 1) ^ if_bit(crc & 1, 0x82f63b78u);
-  /* Multiplied by x^(8 * behind): by squaring, from x^8. */
-  __u32 power = 0x00800000u;
-  for (int i = 0; i < 16; i++) {
-    crc ^= if_bit(behind >> i & 1, crc ^ crc_multiply(crc, power));
-    power = crc_multiply(power, power);
-  }
+  for (int i = 0; i < 16; i++) crc ^= if_bit(behind >> i & 1, crc ^ crc_multiply(crc, x_to_8_times_power_of_2[i]));
   return checksum ^ crc;
 }
 
@@ -218,8 +218,9 @@ static __always_inline bool rewrite_sctp_port(struct __sk_buff* skb, const struc
 
 /* Checksums, and the packet's own idea of them where a device fills them in, follow incrementally. Of a fragment that
  * is not the first only the addresses are there to be replaced: the checksum of the whole is in the first. */
-SUBPROGRAM int rewrite(struct __sk_buff* skb, const struct packet* p, bool source, struct skiff_address* address,
-                       __u16 port) {
+GLOBAL int rewrite(struct __sk_buff* skb, const struct packet* p, bool source, struct skiff_address* address,
+                   __u16 port) {
+  if (!p || !address) return false;
   struct skiff_address old = source ? p->source : p->destination;
   __u16 old_port = source ? p->source_port : p->destination_port;
   bool udp = p->protocol == IPPROTO_UDP, sctp = p->protocol == IPPROTO_SCTP;

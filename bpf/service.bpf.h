@@ -12,6 +12,7 @@ struct choice {
   __u32 backend;
   __u32 service;
   __u16 port;
+  __u16 reserved;
 };
 
 /* The ids of backends are reused, late; state, service and address together tell whether one still is what it was. */
