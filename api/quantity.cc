@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "api/quantity_reading.h"
 
 namespace skiff::api {
 namespace {
@@ -148,13 +149,7 @@ Wide Digits(std::string_view digits, int room, int* dropped, bool* rest) {
   return value;
 }
 
-// The parsed value, and whether upstream keeps the text as it stands for it.
-struct Reading {
-  Wide mantissa = 0;
-  int exponent = 0;
-  Quantity::Format format = Quantity::Format::kDecimalSI;
-  bool keep_text = false;
-};
+using Reading = QuantityReading;
 
 Status Read(std::string_view text, Reading* out) {
   if (text.empty()) return FormatWrong();
@@ -184,6 +179,7 @@ Status Read(std::string_view text, Reading* out) {
     const Wide value = Digits(shifted, kMaxDigits, &dropped, &rest);
     out->mantissa = binary ? value << suffix.exponent : value;
     out->exponent = scale;
+    out->is_int64 = true;
     out->keep_text = binary ? (value & 7) != 0 : scale % 3 == 0 && !shifted.ends_with("000") && shifted[0] != '0';
   } else if (binary) {
     constexpr Wide kMax = std::numeric_limits<int64_t>::max();
@@ -223,7 +219,6 @@ Status Read(std::string_view text, Reading* out) {
   }
   if (!parts.positive) out->mantissa = -out->mantissa;
   if (out->mantissa == 0) {
-    out->exponent = 0;
     if (text == "0") out->format = Quantity::Format::kDecimalSI;
   }
   return absl::OkStatus();
@@ -239,8 +234,15 @@ StatusOr<Quantity> Quantity::Parse(std::string_view text) {
   RETURN_IF_ERROR(Read(text, &reading));
   Quantity out;
   out.mantissa_ = reading.mantissa;
-  out.exponent_ = reading.exponent;
+  out.exponent_ = reading.mantissa == 0 ? 0 : reading.exponent;
   out.format_ = reading.format;
+  return out;
+}
+
+StatusOr<QuantityReading> ReadQuantity(std::string_view text) {
+  text = absl::StripAsciiWhitespace(text);
+  QuantityReading out;
+  RETURN_IF_ERROR(Read(text, &out));
   return out;
 }
 

@@ -121,6 +121,11 @@ EventRecorder::~EventRecorder() {
 
 void EventRecorder::Record(const ObjectReference& about, std::string_view type, std::string_view reason,
                            std::string message) {
+  RecordAnnotated(about, type, reason, std::move(message), {});
+}
+
+void EventRecorder::RecordAnnotated(const ObjectReference& about, std::string_view type, std::string_view reason,
+                                    std::string message, const EventAnnotations& annotations) {
   const WallTime now = state_->rest->clock().Now();
   VLOG(2, "Event occurred", {"object", absl::StrCat(about.namespace_(), "/", about.name())},
        {"fieldPath", about.fieldpath()}, {"kind", about.kind()}, {"apiVersion", about.apiversion()}, {"type", type},
@@ -130,6 +135,7 @@ void EventRecorder::Record(const ObjectReference& about, std::string_view type, 
     return;
   }
   CoreEvent event = NewEvent(about, type, reason, std::move(message), now);
+  event.mutable_metadata()->mutable_annotations()->insert(annotations.begin(), annotations.end());
   event.mutable_source()->set_component(state_->component);
   if (!state_->host.empty()) event.mutable_source()->set_host(state_->host);
   *event.mutable_firsttimestamp() = api::ToTime(now);

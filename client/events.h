@@ -5,6 +5,7 @@
 #ifndef SKIFF_CLIENT_EVENTS_H_
 #define SKIFF_CLIENT_EVENTS_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -24,6 +25,8 @@ using ObjectReference = ::k8s::io::api::core::v1::ObjectReference;
 // "spec.containers{web}".
 ObjectReference ReferenceTo(const Message& object, std::string_view field_path = "");
 
+using EventAnnotations = std::map<std::string, std::string>;
+
 class EventSink {
  public:
   virtual ~EventSink() = default;
@@ -32,6 +35,11 @@ class EventSink {
 
   void Record(const Message& object, std::string_view type, std::string_view reason, std::string message) {
     Record(ReferenceTo(object), type, reason, std::move(message));
+  }
+  // With annotations on the Event; a sink that keeps none drops them.
+  virtual void RecordAnnotated(const ObjectReference& about, std::string_view type, std::string_view reason,
+                               std::string message, const EventAnnotations& /*annotations*/) {
+    Record(about, type, reason, std::move(message));
   }
 };
 
@@ -44,6 +52,8 @@ class EventRecorder final : public EventSink {
   using EventSink::Record;
   void Record(const ObjectReference& about, std::string_view type, std::string_view reason,
               std::string message) override;
+  void RecordAnnotated(const ObjectReference& about, std::string_view type, std::string_view reason,
+                       std::string message, const EventAnnotations& annotations) override;
   // Sends what was recorded, until cancelled. Events wait in the queue while the server is away (12 tries each).
   Task<void> Run();
   size_t dropped() const;

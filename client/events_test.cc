@@ -35,6 +35,14 @@ class EventsTest : public testing::Test {
   TaskGroup group_{loop_.get_executor()};
 };
 
+TEST_F(EventsTest, AnnotationsAreOnTheEvent) {
+  EventRecorder recorder(rest_, "kubelet", "n1");
+  group_.Spawn("events", recorder.Run());
+  recorder.RecordAnnotated(ReferenceTo(Pod("p")), kWarning, "Evicted", "gone", {{"starved_resource", "memory"}});
+  ASSERT_TRUE(RunUntil(loop_, [&] { return server_.List<core::Event>().size() == 1; }));
+  EXPECT_EQ(server_.List<core::Event>()[0]->metadata().annotations().at("starved_resource"), "memory");
+}
+
 TEST_F(EventsTest, CountsEqualEventsOnOneObject) {
   EventRecorder recorder(rest_, "kubelet", "n1");
   group_.Spawn("events", recorder.Run());

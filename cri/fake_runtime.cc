@@ -115,6 +115,7 @@ SKIFF_FAKE(Status) {
     co_return s;
   }
   v1::StatusResponse answer;
+  if (maps_users) answer.add_runtime_handlers()->mutable_features()->set_user_namespaces(true);
   auto* runtime = answer.mutable_status()->add_conditions();
   runtime->set_type("RuntimeReady");
   runtime->set_status(runtime_ready);

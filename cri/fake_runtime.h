@@ -39,6 +39,7 @@ class FakeRuntime final : public Runtime {
   std::function<v1::ExecSyncResponse(const v1::ExecSyncRequest&)> on_exec;
   int32_t exit_code_on_stop = 0;  // of a container that StopContainer ends
   bool runtime_ready = true, network_ready = true;
+  bool maps_users = false;           // the default handler supports user namespaces
   std::string pod_ip = "10.244.0.";  // "": none; ending in "." a number is added
 
   void AddImage(const std::string& tag, int64_t size = 1000);

@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import socket
 import ssl
 import tempfile
 import time
@@ -46,6 +47,27 @@ class Api:
         if status >= 300:
             raise AssertionError(f"{method} {path}: {status} {data}")
         return data
+
+    def messages(self, path, protocol):
+        """All messages of a WebSocket until the server closes it."""
+        host, port = self.address.rsplit(":", 1)
+        with self.context.wrap_socket(socket.create_connection((host, int(port)), 60)) as connection:
+            named = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol else ""
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {self.address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{named}"
+                               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
+            stream = connection.makefile("rb")
+            head = b"".join(iter(stream.readline, b"\r\n")).decode()
+            if " 101 " not in head or (protocol and f"Sec-WebSocket-Protocol: {protocol}" not in head):
+                raise AssertionError(head)
+            out = []
+            while True:
+                opcode, length = stream.read(2)
+                if length == 126:
+                    length = int.from_bytes(stream.read(2), "big")
+                payload = stream.read(length)
+                if opcode == 0x88:
+                    return out
+                out.append(payload.decode())
 
     def merge(self, path, patch):
         return self.call("PATCH", path, patch, "application/merge-patch+json")

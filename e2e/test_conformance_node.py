@@ -11,13 +11,19 @@ import unittest
 from lib import DIR, ClusterTest, kubectl, main, run, wait
 from pods import AGNHOST, Api, Pods, container, is_ready, restarts
 
-CHECKS = {}
+CHECKS, ALONE = {}, {}
 AT_ONCE = 8
 NAMESPACE = "conformance"
 
 
 def check(function):
     CHECKS[function.__name__] = function
+    return function
+
+
+def check_alone(function):
+    """A check that disturbs others: it begins when they have ended."""
+    ALONE[function.__name__] = function
     return function
 
 
@@ -362,6 +368,107 @@ def exec_in_a_pod(t):
 
 
 @check
+def logs_over_web_sockets(t):
+    name = t.pod(container("echo container is alive; sleep 1000"))
+    t.phase(name, "Running")
+    t.until(name, "logging", lambda _: t.log(name))
+    for protocol, text in (("binary.k8s.io", "container is alive\n"), ("", "container is alive\n"),
+                           ("base64.binary.k8s.io", base64.b64encode(b"container is alive\n").decode())):
+        equal(t.api.messages(t.path("pods", name) + "/log?container=c", protocol), ["", text])
+
+
+# --- resize -----------------------------------------------------------------------------------------------------------------------
+
+def resources(cpu=None, memory=None, cpu_limit=None, memory_limit=None):
+    """Quantities as the API spells them; limits are the requests unless they are given."""
+    requests = {k: v for k, v in (("cpu", cpu), ("memory", memory)) if v}
+    limits = {k: v for k, v in (("cpu", cpu if cpu_limit is None else cpu_limit), ("memory", memory if memory_limit is None else memory_limit)) if v}
+    return {k: v for k, v in (("requests", requests), ("limits", limits)) if v}
+
+
+def milli(text):
+    return int(text[:-1]) if text.endswith("m") else int(text) * 1000
+
+
+def is_resized(pod, want):
+    """The status tells of these resources and of no resize under way."""
+    got = {c["name"]: c.get("resources") or {} for c in pod["status"].get("containerStatuses", [])}
+    conditions = {c["type"] for c in pod["status"].get("conditions", [])}
+    return got == want and not conditions & {"PodResizePending", "PodResizeInProgress"} and \
+        pod["status"].get("observedGeneration") == pod["metadata"]["generation"]
+
+
+def enforced(t, name, want):
+    """What the kernel has, as seen inside; on cgroup v1 as on v2."""
+    for c, has in want.items():
+        limits, requests = has.get("limits", {}), has.get("requests", {})
+        read = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/memory/memory.limit_in_bytes"
+        quota, shares, memory = kubectl("-n", NAMESPACE, "exec", name, "-c", c, "--", "sh", "-c", read).split()
+        equal((c, "quota", int(quota)), (c, "quota", max(milli(limits["cpu"]) * 100, 1000) if "cpu" in limits else -1))
+        equal((c, "shares", int(shares)), (c, "shares", max(milli(requests.get("cpu", "0")) * 1024 // 1000, 2)))
+        if "memory" in limits:
+            equal((c, "memory", int(memory)), (c, "memory", int(limits["memory"][:-2]) * 1024 * 1024))
+
+
+def resized(t, before, after, replace=False):
+    name = t.pod(*(container("sleep 1000", name=c, resources=r, resizePolicy=[{"resourceName": "cpu", "restartPolicy": "NotRequired"},
+                                                                              {"resourceName": "memory", "restartPolicy": "NotRequired"}])
+                   for c, r in before.items()), restartPolicy="Always")
+    pod = t.until(name, "running with its resources", lambda p: is_ready(p) and is_resized(p, before))
+    started = {c["name"]: c["containerID"] for c in pod["status"]["containerStatuses"]}
+    if replace:
+        for c in pod["spec"]["containers"]:
+            c["resources"] = after[c["name"]]
+        t.api.call("PUT", t.path("pods", name) + "/resize", pod)
+    else:
+        patch = {"spec": {"containers": [{"name": c, "resources": r} for c, r in after.items()]}}
+        t.api.call("PATCH", t.path("pods", name) + "/resize", patch, "application/strategic-merge-patch+json")
+    pod = t.until(name, "resized", lambda p: is_resized(p, after))
+    equal({c["name"]: c["resources"] for c in pod["spec"]["containers"]}, after)
+    equal({c["name"]: (c["containerID"], c["restartCount"]) for c in pod["status"]["containerStatuses"]}, {c: (i, 0) for c, i in started.items()})
+    equal({c["name"]: c.get("allocatedResources") for c in pod["status"]["containerStatuses"]}, {c: r.get("requests") for c, r in after.items()})
+    enforced(t, name, after)
+    return name
+
+
+@check
+def resize_guaranteed_up(t):
+    resized(t, {"c1": resources("20m", "40Mi"), "c2": resources("20m", "40Mi"), "c3": resources("20m", "40Mi")},
+            {"c1": resources("25m", "50Mi"), "c2": resources("25m", "50Mi"), "c3": resources("15m", "35Mi")})
+
+
+@check
+def resize_guaranteed_down(t):
+    resized(t, {"c1": resources("20m", "40Mi"), "c2": resources("30m", "60Mi"), "c3": resources("30m", "60Mi")},
+            {"c1": resources("25m", "50Mi"), "c2": resources("20m", "40Mi"), "c3": resources("20m", "40Mi")})
+
+
+@check
+def resize_guaranteed_various(t):
+    resized(t, {"c1": resources("20m", "40Mi"), "c2": resources("30m", "40Mi"), "c3": resources("20m", "40Mi")},
+            {"c1": resources("30m", "40Mi"), "c2": resources("20m", "50Mi"), "c3": resources("30m", "50Mi")})
+
+
+@check
+def resize_burstable_various(t):
+    resized(t, {"c1": resources("20m", "40Mi", "50m", "80Mi"), "c2": resources("20m", "40Mi", "50m", "80Mi"), "c3": resources("20m", "40Mi", "", ""),
+                "c4": resources("20m", "40Mi", "50m", ""), "c5": resources("20m", "", "", ""), "c6": {}},
+            {"c1": resources("30m", "40Mi", "60m", "80Mi"), "c2": resources("15m", "50Mi", "40m", "90Mi"), "c3": resources("20m", "40Mi", "50m", "80Mi"),
+             "c4": resources("30m", "40Mi", "50m", "90Mi"), "c5": resources("20m", "40Mi", "", ""), "c6": resources("10m", "40Mi", "20m", "80Mi")})
+
+
+@check
+def resize_to_the_equivalent(t):
+    resized(t, {"c1": resources("2m", "", "10m", "")}, {"c1": resources("1m", "", "5m", "")})
+
+
+@check
+def resize_by_replacing(t):
+    name = resized(t, {"c1": resources("20m", "40Mi")}, {"c1": resources("30m", "50Mi")}, replace=True)
+    equal(t.api.call("GET", t.path("pods", name) + "/resize"), t.get(name))
+
+
+@check
 def runtime_classes(t):
     def new(handler, **fields):
         name = t.name()
@@ -498,6 +605,48 @@ def resource_kinds_of_drivers(t):
     t.api.call("DELETE", f"{group}/resourceslices/{t.prefix}")
 
 
+# --- evictions by taints ----------------------------------------------------------------------------------------------------------
+
+EVICT = {"key": "kubernetes.io/e2e-evict-taint-key", "value": "evictTaintVal", "effect": "NoExecute"}
+
+
+def tolerating(t, seconds):
+    return t.pod(container("sleep 1000"), tolerations=[{**EVICT, "operator": "Equal", "tolerationSeconds": seconds}])
+
+
+def set_taints(t, *taints):
+    t.api.merge("/api/v1/nodes/n1", {"spec": {"taints": list(taints)}})
+
+
+@check_alone
+def taints_evict_when_the_toleration_ends(t):
+    short, long = tolerating(t, 3), tolerating(t, 8)
+    for name in (short, long):
+        t.phase(name, "Running")
+    set_taints(t, EVICT)
+    try:
+        begin = time.monotonic()
+        t.gone(short)
+        assert time.monotonic() - begin >= 3, "evicted before its time"
+        assert "deletionTimestamp" not in t.get(long)["metadata"], "evicted together with the other"
+        t.gone(long)
+        assert time.monotonic() - begin >= 8, "evicted before its time"
+    finally:
+        set_taints(t)
+
+
+@check_alone
+def a_taint_that_is_taken_away_evicts_nobody(t):
+    name = tolerating(t, 6)
+    uid = t.phase(name, "Running")["metadata"]["uid"]
+    set_taints(t, EVICT)
+    time.sleep(2)
+    set_taints(t)
+    time.sleep(7)
+    pod = t.get(name)
+    equal((pod["metadata"]["uid"], pod["metadata"].get("deletionTimestamp"), pod["status"]["phase"]), (uid, None, "Running"))
+
+
 class ConformanceTest(ClusterTest):
     @classmethod
     def setUpClass(cls):
@@ -507,8 +656,7 @@ class ConformanceTest(ClusterTest):
         api.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
         wait("the service account", lambda: api.request("GET", f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default")[0] == 200)
         cls.pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
-        cls.results = {name: cls.pool.submit(function, Pods(Api(), NAMESPACE, name.replace("_", "-")[:40].strip("-")))
-                       for name, function in CHECKS.items()}
+        cls.results = {name: cls.pool.submit(function, pods_of(name)) for name, function in CHECKS.items()}
 
     @classmethod
     def tearDownClass(cls):
@@ -516,13 +664,21 @@ class ConformanceTest(ClusterTest):
         super().tearDownClass()
 
 
+def pods_of(name):
+    return Pods(Api(), NAMESPACE, name.replace("_", "-")[:40].strip("-"))
+
+
 def test_of(name):
     def test(self):
-        self.results[name].result()
+        if name in ALONE:
+            concurrent.futures.wait(self.results.values())
+            ALONE[name](pods_of(name))
+        else:
+            self.results[name].result()
     return test
 
 
-for _name in CHECKS:
+for _name in (*CHECKS, *ALONE):
     setattr(ConformanceTest, "test_" + _name, test_of(_name))
 
 

@@ -155,6 +155,9 @@ class EvictionTest(lib.ClusterTest):
         status = lib.wait("the eviction", lambda: (s := lib.get("pod", "glutton")["status"])["phase"] == "Failed" and s, 60)
         self.assertEqual(status["reason"], "Evicted")
         self.assertRegex(status["message"], r"^The node was low on resource: ephemeral-storage\. Threshold quantity: \d+\w*, available: \d+\w*\. Container c was using \d+Ki, request is 0, has larger consumption of ephemeral-storage\. $")
+        event = lib.wait("its event", lambda: [e for e in self.events("glutton") if e["reason"] == "Evicted"], 10)[0]
+        self.assertEqual((event["metadata"]["annotations"]["starved_resource"], event["metadata"]["annotations"]["offending_containers"]),
+                         ("ephemeral-storage", "c"))
         target = next(c for c in status["conditions"] if c["type"] == "DisruptionTarget")
         self.assertEqual((target["status"], target["reason"], target["message"]), ("True", "TerminationByKubelet", status["message"]))
         lib.wait("the node's events", lambda: {"NodeHasDiskPressure", "EvictionThresholdMet"} <= {e["reason"] for e in self.events("n1")}, 20)

@@ -404,6 +404,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("podPidsLimit", &c->pod_pids_limit);
   read("oomScoreAdj", &c->oom_score_adj);
   read("nodeStatusMaxImages", &c->node_status_max_images);
+  read("userNamespaces.idsPerPod", &c->user_namespace_ids);
   read("nodeLeaseDurationSeconds", &c->node_lease_duration_seconds);
   read("kubeAPIQPS", &c->kube_api_qps);
   read("kubeAPIBurst", &c->kube_api_burst);

@@ -57,6 +57,13 @@ void CheckResourceSettings(const Config& c, std::vector<std::string>* problems) 
     add("cpuCFSQuotaPeriod (--cpu-cfs-quota-period) {", FormatDuration(c.cpu_cfs_quota_period),
         "} must be between 1ms and 1sec, inclusive");
   }
+  if (c.user_namespace_ids < 65536) {
+    add("userNamespaces.idsPerPod must not be less than 65536");
+  } else if (c.user_namespace_ids % 65536 != 0) {
+    add("userNamespaces.idsPerPod must be a multiple of 65536");
+  } else if (c.user_namespace_ids > 0xffffffff) {
+    add("userNamespaces.idsPerPod must not be more than 4294967295");
+  }
   const std::string& swap = c.memory_swap_behavior;
   if (!swap.empty() && swap != "NoSwap" && swap != "LimitedSwap") {
     add("memorySwap.swapBehavior ", GoQuote(swap), " must be one of: \"\", \"LimitedSwap\" or \"NoSwap\"");

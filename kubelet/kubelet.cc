@@ -162,6 +162,8 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.node.cfs_quota = config_.cpu_cfs_quota;
   options.node.cfs_period_micros = config_.cpu_cfs_quota_period.count() / 1000;
   options.node.cgroup_v2 = cgroups_->v2();
+  options.ids_per_pod = static_cast<uint32_t>(config_.user_namespace_ids);
+  options.max_pods = config_.max_pods;
   options.node.single_process_oom_kill = config_.single_process_oom_kill;
   options.node.swap_controller =
       cgroups_->v2() && Exists(absl::StrCat("/sys/fs/cgroup/", cgroups_->names().Kubepods(), "/memory.swap.max"));

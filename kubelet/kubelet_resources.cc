@@ -236,7 +236,8 @@ bool Kubelet::EvictPod(const Pod& pod, const PodEviction& what) {
                        std::move(condition))) {
     return false;
   }
-  events_->Record(pod, client::kWarning, kEvicted, what.report.message);
+  events_->RecordAnnotated(client::ReferenceTo(pod), client::kWarning, kEvicted, what.report.message,
+                           what.report.annotations);
   LOG_INFO("Eviction manager: pod is evicted", {"pod", PodKey(pod)}, {"message", what.report.message});
   return true;
 }

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "controlplane/apiserver/body.h"
 #include "controlplane/apiserver/kubelet_connections.h"
+#include "controlplane/apiserver/message_stream.h"
 #include "controlplane/apiserver/output.h"
 #include "controlplane/apiserver/server_parts.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
@@ -205,6 +206,7 @@ Task<Status> ServeLog(ServerParts& parts, Call& call) {
     if (code == 404) co_return api::NotFoundError({"", "pods", name});
     co_return api::InternalError(message.empty() ? absl::StrCat("the kubelet answered ", code) : message);
   }
+  if (IsWebSocketRequest(call.request())) co_return co_await CopyAsMessages(call.exchange, **reader);
   co_return co_await CopyAnswer(call.exchange, **reader, true);
 }
 

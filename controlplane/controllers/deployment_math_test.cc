@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "api/codec.h"
 #include "api/int_or_string.h"
 #include "api/time.h"
+#include "controlplane/controllers/pods.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -130,6 +132,21 @@ TEST(DeploymentMathTest, ScalingInTheMiddleOfARolloutIsProportional) {
     EXPECT_EQ(got["new"], row.sizes[0].second) << "to " << row.replicas;
     EXPECT_EQ(got["old"], row.sizes[1].second) << "to " << row.replicas;
   }
+}
+
+// As recorded of upstream (deployment t-deploy, whose template is this one, and daemon set t-ds): both have 85c9bc64d9.
+TEST(TemplateHashTest, IsUpstreams) {
+  core::PodTemplateSpec t;
+  ASSERT_TRUE(api::FromJson(R"({"metadata": {"labels": {"a": "b"}}, "spec": {
+      "containers": [{"name": "c", "image": "registry.k8s.io/pause:3.10", "resources": {}, "imagePullPolicy": "IfNotPresent",
+                      "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}],
+      "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "dnsPolicy": "ClusterFirst",
+      "nodeSelector": {"golden": "nowhere"}, "securityContext": {}, "schedulerName": "default-scheduler"}})",
+                            &t)
+                  .ok());
+  EXPECT_EQ(TemplateHash(t, 0, false), "85c9bc64d9");
+  EXPECT_NE(TemplateHash(t, 0, true), "85c9bc64d9") << "a collision counter counts even when it is 0";
+  EXPECT_NE(TemplateHash(t, 1, true), TemplateHash(t, 0, true));
 }
 
 TEST(DeploymentMathTest, AScalingEventIsADifferenceFromTheAnnotation) {

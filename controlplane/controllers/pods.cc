@@ -1,13 +1,10 @@
 #include "controlplane/controllers/pods.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
-
 #include <cmath>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "api/codec.h"
+#include "api/go_print.h"
 #include "api/time.h"
 #include "client/object.h"
 
@@ -132,16 +129,13 @@ core::Pod PodFromTemplate(const core::PodTemplateSpec& template_spec, const goog
 }
 
 std::string TemplateHash(const core::PodTemplateSpec& template_spec, int32_t collision_count, bool has_collisions) {
-  core::PodTemplateSpec copy = template_spec;
-  api::Normalize(&copy);
-  std::string bytes;
-  {
-    google::protobuf::io::StringOutputStream stream(&bytes);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    copy.SerializeWithCachedSizes(&coded);
+  std::string bytes = api::GoPrint(template_spec);
+  if (has_collisions) {
+    // Eight bytes, of which upstream fills four.
+    for (int i = 0; i < 8; ++i) {
+      bytes.push_back(i < 4 ? static_cast<char>(static_cast<uint32_t>(collision_count) >> (8 * i)) : '\0');
+    }
   }
-  if (has_collisions) absl::StrAppend(&bytes, "#", collision_count);
   uint32_t hash = 2166136261u;
   for (const char c : bytes) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;
   // Upstream's alphabet: no vowels, so that no words come out.

@@ -27,8 +27,8 @@ void SortForDeletion(std::vector<PodPtr>* pods, const std::vector<PodPtr>& relat
 
 core::Pod PodFromTemplate(const core::PodTemplateSpec& template_spec, const google::protobuf::Message& owner);
 
-// A hash over the template in the alphabet of generated names, as the label pod-template-hash has it. Not upstream's
-// value: that is a hash over Go's print of its own structures. Existing sets are found by their template, not the hash.
+// Upstream's hash over the template (api/go_print.h) in the alphabet of generated names, as the labels
+// pod-template-hash and controller-revision-hash have it. Existing sets are found by their template, not the hash.
 std::string TemplateHash(const core::PodTemplateSpec& template_spec, int32_t collision_count, bool has_collisions);
 
 // Creates and deletes pods for a controller and records upstream's events about it on the owner.

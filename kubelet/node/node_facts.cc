@@ -327,7 +327,7 @@ void SetRuntimeFeatures(const ::runtime::v1::StatusResponse& answer, core::NodeS
     auto* out = status->add_runtimehandlers();
     out->set_name(handler->name());
     out->mutable_features()->set_recursivereadonlymounts(handler->features().recursive_read_only_mounts());
-    out->mutable_features()->set_usernamespaces(false);  // this kubelet does not make any
+    out->mutable_features()->set_usernamespaces(handler->features().user_namespaces());
   }
   // Beta features that the scheduler and the API server may count on here.
   status->clear_declaredfeatures();

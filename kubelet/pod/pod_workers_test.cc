@@ -793,6 +793,58 @@ TEST_F(PodWorkersTest, PodsWithUsersOfTheirOwnAreRefused) {
                                  "false`, runtime does not support user namespaces"));
 }
 
+// The runtime mounts images; the kubelet pulls them first.
+TEST_F(PodWorkersTest, ImageVolumesAreHandedToTheRuntime) {
+  Pod pod = MakePod({"c"});
+  auto* volume = pod.mutable_spec()->add_volumes();
+  volume->set_name("v");
+  volume->mutable_volumesource()->mutable_image()->set_reference("files:1");
+  volume->mutable_volumesource()->mutable_image()->set_pullpolicy("Always");
+  auto* mount = pod.mutable_spec()->mutable_containers(0)->add_volumemounts();
+  mount->set_name("v");
+  mount->set_mountpath("/files");
+  mount->set_subpath("sub");
+  Add(pod);
+  ASSERT_TRUE(Until([this] { return runtime.CountCalls("StartContainer c") == 1; }));
+  ASSERT_FALSE(runtime.pulls.empty());
+  EXPECT_EQ(runtime.pulls[0].image().image(), "files:1");
+  const auto& config = runtime.containers.at(runtime.ContainerNamed("c")).config;
+  const auto found = std::find_if(config.mounts().begin(), config.mounts().end(),
+                                  [](const auto& m) { return m.container_path() == "/files"; });
+  ASSERT_NE(found, config.mounts().end());
+  EXPECT_FALSE(found->image().image().empty());
+  EXPECT_EQ(found->image_sub_path(), "sub");
+  EXPECT_EQ(found->host_path(), "");
+  EXPECT_TRUE(found->readonly());
+}
+
+TEST_F(PodWorkersTest, PodsWithUsersOfTheirOwnAreMapped) {
+  runtime.maps_users = true;
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->set_hostusers(false);
+  Add(pod);
+  ASSERT_EQ(runtime.CountCalls("StartContainer c"), 1u);
+  const auto sandbox = runtime.sandboxes.begin()->second.config.linux().security_context().namespace_options();
+  EXPECT_EQ(sandbox.userns_options().mode(), cri_v1::POD);
+  ASSERT_EQ(sandbox.userns_options().uids_size(), 1);
+  const auto& ids = sandbox.userns_options().uids(0);
+  EXPECT_GE(ids.host_id(), 65536u);
+  EXPECT_EQ(ids.length(), 65536u);
+  const auto& container = runtime.containers.at(runtime.ContainerNamed("c")).config;
+  EXPECT_EQ(container.linux().security_context().namespace_options().userns_options().uids(0).host_id(), ids.host_id());
+  ASSERT_GT(container.mounts_size(), 0);
+  for (const auto& mount : container.mounts()) {
+    ASSERT_EQ(mount.uidmappings_size(), 1) << mount.container_path() << " is mapped as well";
+    EXPECT_EQ(mount.gidmappings(0).host_id(), ids.host_id());
+  }
+  runtime.Exit(runtime.ContainerNamed("c"), 1);
+  Relist();
+  Advance(seconds(60));
+  ASSERT_EQ(runtime.CountCalls("StartContainer c"), 2u);
+  EXPECT_EQ(runtime.containers.at(runtime.ContainerNamed("c")).config.mounts(0).uidmappings(0).host_id(),
+            ids.host_id());
+}
+
 std::string* g_log = nullptr;
 
 // Row secrets-in-logs: what a secret holds is in no log line at any verbosity, no event and no status.

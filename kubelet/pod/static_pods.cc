@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "api/codec.h"
 #include "api/defaults.h"
+#include "api/go_print.h"
 #include "api/names.h"
 #include "k8s/io/api/core/v1/volume.pb.h"
 
@@ -68,14 +69,14 @@ Status Check(const Pod& pod) {
   return absl::OkStatus();
 }
 
-Status Complete(const ManifestOrigin& origin, Pod* pod) {
+Status Complete(const ManifestOrigin& origin, const api::json& document, Pod* pod) {
   if (pod->metadata().name().empty()) return InvalidArgument("invalid pod: name is needed for the pod");
   api::SetPodDefaults(pod);
   RETURN_IF_ERROR(Check(*pod));
   auto* m = pod->mutable_metadata();
   if (m->uid().empty()) {
     Fnv128 hash;
-    hash.Add(api::ToJson(*pod));
+    hash.Add(api::GoPrint(*pod, document));
     if (origin.file) {
       hash.Add(absl::StrCat("host:", origin.node_name));
       hash.Add(absl::StrCat("file:", origin.where));
@@ -168,21 +169,21 @@ StatusOr<std::vector<Pod>> ParseManifest(std::string_view text, const ManifestOr
     return it != document.end() && it->is_string() ? it->get<std::string>() : std::string();
   };
   const std::string kind = text_of("kind"), version = text_of("apiVersion");
-  auto add = [&](std::string_view one) -> Status {
+  auto add = [&](const api::json& one) -> Status {
     Pod pod;
-    RETURN_IF_ERROR(api::FromJson(one, &pod), origin.where);
-    RETURN_IF_ERROR(Complete(origin, &pod), origin.where);
+    RETURN_IF_ERROR(api::FromJsonValue(one, &pod), origin.where);
+    RETURN_IF_ERROR(Complete(origin, one, &pod), origin.where);
     out.push_back(std::move(pod));
     return absl::OkStatus();
   };
   if (kind == "Pod" && version == "v1") {
-    RETURN_IF_ERROR(add(json));
+    RETURN_IF_ERROR(add(document));
   } else if (kind == "PodList" && version == "v1" && !origin.file) {
     auto items = document.find("items");
     if (items == document.end() || !items->is_array()) {
       return InvalidArgument(origin.where, ": items: must be a list of pods");
     }
-    for (const auto& item : *items) RETURN_IF_ERROR(add(item.dump()));
+    for (const auto& item : *items) RETURN_IF_ERROR(add(item));
   } else {
     return InvalidArgument(origin.where, ": couldn't parse as pod: apiVersion \"", version, "\", kind \"", kind, "\"");
   }

@@ -1,5 +1,7 @@
 #include "kubelet/pod/static_pods.h"
 
+#include <fstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -37,6 +39,28 @@ TEST(StaticPodsTest, AManifestIsCompletedForItsNode) {
   EXPECT_EQ(pod->spec().tolerations(0).effect(), "NoExecute");
   EXPECT_EQ(pod->spec().containers(0).terminationmessagepath(), "/dev/termination-log") << "defaults are set";
   EXPECT_EQ(pod->spec().dnspolicy(), "ClusterFirst");
+}
+
+// The numbers are what upstream's own decoding, defaulting, conversion and hashing of 1.36.2 make of these files.
+TEST(StaticPodsTest, UidsAreUpstreams) {
+  const struct {
+    const char* name;
+    const char* of_file;
+    const char* of_url;
+  } rows[] = {
+      {"kube-apiserver", "561e733c013b914e3bc59ba94121b13a", "a20a2d7458eb1c66fd08f033822c1eb3"},
+      {"quantities", "48022c3f3a31eb2ef14956318c714e18", "c0e8a7898162d7ef6302b2e01e7a2f2b"},
+      {"wide", "1c0bb69c80268f6e221b94665b82aafd", "a4ae629519ff5d0229a4eb26ba09a250"},
+  };
+  for (const auto& row : rows) {
+    std::ifstream in(absl::StrCat("kubelet/pod/testdata/", row.name, ".yaml"));
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    ASSERT_FALSE(text.empty()) << row.name;
+    const auto file = Parse(text, {true, absl::StrCat("/etc/kubernetes/manifests/", row.name, ".yaml"), "N1"});
+    ASSERT_TRUE(file.ok()) << row.name << ": " << file.status();
+    EXPECT_EQ(file->metadata().uid(), row.of_file) << row.name;
+    EXPECT_EQ(Parse(text, {false, "http://manifests/", "N1"})->metadata().uid(), row.of_url) << row.name;
+  }
 }
 
 TEST(StaticPodsTest, TheUidFollowsFromContentNodeAndOrigin) {

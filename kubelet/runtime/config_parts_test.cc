@@ -151,6 +151,11 @@ TEST(Labels, NamesOnDisk) {
   EXPECT_EQ(HashContainer(a.spec().containers(0)), HashContainer(b.spec().containers(0)));
   b.mutable_spec()->mutable_containers(0)->set_image("other");
   EXPECT_NE(HashContainer(a.spec().containers(0)), HashContainer(b.spec().containers(0)));
+  // Upstream's number: containers run on when one kubelet takes over from the other.
+  core::Container c;
+  c.set_name("test_container");
+  c.set_image("foo/image:v1");
+  EXPECT_EQ(HashContainer(c), 0x8e45cbd0u);
 }
 
 }  // namespace

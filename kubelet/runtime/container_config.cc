@@ -50,24 +50,15 @@ cri_v1::MountPropagation PropagationOf(ContainerMount::Propagation p) {
 
 }  // namespace
 
-cri_v1::NamespaceOption Namespaces(const Pod& pod) {
+cri_v1::NamespaceOption Namespaces(const Pod& pod, const cri_v1::UserNamespace& users) {
   cri_v1::NamespaceOption out;
   out.set_network(IsHostNetwork(pod) ? cri_v1::NODE : cri_v1::POD);
   out.set_ipc(pod.spec().hostipc() ? cri_v1::NODE : cri_v1::POD);
   out.set_pid(pod.spec().hostpid()                 ? cri_v1::NODE
               : pod.spec().shareprocessnamespace() ? cri_v1::POD
                                                    : cri_v1::CONTAINER);
-  out.mutable_userns_options()->set_mode(cri_v1::NODE);
+  *out.mutable_userns_options() = users;
   return out;
-}
-
-Status CheckHostUsers(const Pod& pod, const std::string& handler) {
-  if (!pod.spec().has_hostusers() || pod.spec().hostusers()) return absl::OkStatus();
-  if (handler.empty()) {
-    return absl::UnimplementedError("can't set `spec.hostUsers: false`, runtime does not support user namespaces");
-  }
-  return absl::UnimplementedError(absl::StrCat("can't set `spec.hostUsers: false`, RuntimeClass handler \"", handler,
-                                               "\" does not support user namespaces"));
 }
 
 StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxInputs& in, const NodeSettings& node) {
@@ -99,7 +90,7 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   auto* sc = linux->mutable_security_context();
   sc->set_privileged(AnyPrivileged(pod));
   sc->mutable_seccomp()->set_profile_type(cri_v1::SecurityProfile::RuntimeDefault);
-  *sc->mutable_namespace_options() = Namespaces(pod);
+  *sc->mutable_namespace_options() = Namespaces(pod, in.users);
   const auto& pod_sc = pod.spec().securitycontext();
   for (const auto& sysctl : pod_sc.sysctls()) {
     (*linux->mutable_sysctls())[SysctlWithDots(sysctl.name())] = sysctl.value();
@@ -234,6 +225,10 @@ StatusOr<cri_v1::ContainerConfig> MakeContainerConfig(const Pod& pod, const core
     m->set_container_path(container.terminationmessagepath());
     m->set_host_path(in.termination_log);
   }
+  for (auto& m : *out.mutable_mounts()) {
+    *m.mutable_uidmappings() = in.users.uids();
+    *m.mutable_gidmappings() = in.users.gids();
+  }
 
   auto* linux = out.mutable_linux();
   *linux->mutable_resources() = ContainerResources(pod, container, node);
@@ -263,7 +258,7 @@ StatusOr<cri_v1::ContainerConfig> MakeContainerConfig(const Pod& pod, const core
   }
   ASSIGN_OR_RETURN(*sc->mutable_seccomp(), SeccompProfile(pod, container, node));
   RETURN_IF_ERROR(SetAppArmor(pod, container, sc));
-  *sc->mutable_namespace_options() = Namespaces(pod);
+  *sc->mutable_namespace_options() = Namespaces(pod, in.users);
   if (!in.pid_target.empty() && sc->namespace_options().pid() == cri_v1::CONTAINER) {
     sc->mutable_namespace_options()->set_pid(cri_v1::TARGET);
     sc->mutable_namespace_options()->set_target_id(in.pid_target);

@@ -29,10 +29,17 @@ struct NodeSettings {
   int64_t memory_capacity = 0;  // bytes
 };
 
+inline cri_v1::UserNamespace HostUsers() {
+  cri_v1::UserNamespace out;
+  out.set_mode(cri_v1::NODE);
+  return out;
+}
+
 struct SandboxInputs {
   uint32_t attempt = 0;
   std::string cgroup_parent, hostname;
   Resolver resolver;
+  cri_v1::UserNamespace users = HostUsers();
 };
 StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxInputs& in, const NodeSettings& node);
 
@@ -49,6 +56,7 @@ struct ContainerInputs {
   std::string hosts_file;       // "": not mounted
   std::string termination_log;  // host path of the termination message file; "": not mounted
   std::string pid_target;       // container whose processes an ephemeral container sees
+  cri_v1::UserNamespace users = HostUsers();
 };
 StatusOr<cri_v1::ContainerConfig> MakeContainerConfig(const Pod& pod, const core::Container& container,
                                                       const ContainerInputs& in, const NodeSettings& node);
@@ -62,10 +70,7 @@ StatusOr<cri_v1::SecurityProfile> SeccompProfile(const Pod& pod, const core::Con
                                                  const NodeSettings& node);
 cri_v1::LinuxContainerResources ContainerResources(const Pod& pod, const core::Container& container,
                                                    const NodeSettings& node);
-cri_v1::NamespaceOption Namespaces(const Pod& pod);
-// A pod that wants users of its own (hostUsers: false) is refused, never run with the host's: this kubelet does not map
-// any. `handler` is its RuntimeClass's, "" the default.
-Status CheckHostUsers(const Pod& pod, const std::string& handler);
+cri_v1::NamespaceOption Namespaces(const Pod& pod, const cri_v1::UserNamespace& users);
 
 }  // namespace skiff::kubelet
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/flags.h"
+#include "base/go_text.h"
 #include "base/log.h"
 #include "kubelet/runtime/labels.h"
 #include "kubelet/state/layout.h"
@@ -78,10 +79,38 @@ void PodRuntime::Forget(const std::string& uid) {
   images_.ForgetPod(uid);
 }
 
+// A pod that wants users of its own (hostUsers: false) gets them or is refused, it never runs with the host's.
+Task<StatusOr<cri_v1::UserNamespace>> PodRuntime::UsersOf(PodPtr pod) {
+  if (!pod->spec().has_hostusers() || pod->spec().hostusers()) co_return HostUsers();
+  std::string handler;
+  if (hooks_.runtime_handler) {
+    CO_ASSIGN_OR_RETURN(handler, hooks_.runtime_handler(*pod));
+  }
+  CO_ASSIGN_OR_RETURN(auto runtime, co_await runtime_.Status({}));
+  const auto supported = HandlerMapsUsers(runtime, handler);
+  if (!supported.ok() || !*supported) {
+    std::string text = "can't set `spec.hostUsers: false`, runtime does not support user namespaces";
+    if (!handler.empty()) {
+      text = absl::StrCat("can't set `spec.hostUsers: false`, RuntimeClass handler ", GoQuote(handler),
+                          " does not support user namespaces");
+    }
+    if (!supported.ok()) absl::StrAppend(&text, ": ", supported.status().message());
+    co_return absl::UnimplementedError(text);
+  }
+  if (!pod_ids_) {
+    CO_ASSIGN_OR_RETURN(pod_ids_, co_await KubeletIds(options_.ids_per_pod, options_.max_pods));
+  }
+  CO_ASSIGN_OR_RETURN(const uint32_t first,
+                      UserNamespaceOf(options_.root_dir, pod->metadata().uid(), *pod_ids_, options_.ids_per_pod),
+                      "create user namespace");
+  co_return MappedUsers(first, options_.ids_per_pod);
+}
+
 Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report) {
   SandboxInputs in;
   in.attempt = attempt;
   in.cgroup_parent = CgroupParent(*pod);
+  CO_ASSIGN_OR_RETURN(in.users, co_await UsersOf(pod));
   std::vector<std::pair<std::string, std::string>> warnings;
   CO_ASSIGN_OR_RETURN(in.resolver, PodResolver(*pod, options_.dns, &warnings));
   if (report) {
@@ -104,7 +133,6 @@ Task<Status> PodRuntime::StartSandbox(PodPtr pod, PodActions* actions, cri_v1::P
     if (!handler.ok()) co_return fail(handler.status(), std::string(handler.status().message()));
     request.set_runtime_handler(*handler);
   }
-  if (Status s = CheckHostUsers(*pod, request.runtime_handler()); !s.ok()) co_return fail(s, std::string(s.message()));
   auto made = co_await MakeSandboxConfig(pod, actions->attempt, true);
   if (!made.ok()) co_return fail(made.status(), std::string(made.status().message()));
   *config = *made;
@@ -230,6 +258,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   }
   inputs->image_ref = image.image_ref;
   inputs->pid_target = pid_target;
+  inputs->users = sandbox.linux().security_context().namespace_options().userns_options();
   auto user = co_await UserOf(image.image_ref);
   if (!user.ok()) co_return report("CreateContainerConfigError", user.status());
   inputs->image_user = *user;

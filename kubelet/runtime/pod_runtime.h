@@ -23,6 +23,7 @@
 #include "kubelet/runtime/image_puller.h"
 #include "kubelet/runtime/runtime_cache.h"
 #include "kubelet/runtime/start_queue.h"
+#include "kubelet/runtime/user_namespaces.h"
 
 namespace skiff::kubelet {
 
@@ -35,6 +36,8 @@ struct PodRuntimeOptions {
   std::string cgroup_root;  // the parent of pods when cgroups_per_qos is off
   std::chrono::nanoseconds longest_backoff = std::chrono::minutes(5);
   int start_slots = 4;
+  uint32_t ids_per_pod = kUserNamespaceUnit;  // of pods with users of their own
+  int64_t max_pods = 110;
   ImagePullerOptions images;
   std::chrono::nanoseconds request_timeout = std::chrono::minutes(2);
 };
@@ -96,6 +99,7 @@ class PodRuntime {
   Task<Status> Resize(PodPtr pod, PodPtr actuated, ResizePlan plan);
   Task<Status> CheckMemoryDecreases(const ResizePlan& plan);
   Task<Status> StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config);
+  Task<StatusOr<cri_v1::UserNamespace>> UsersOf(PodPtr pod);
   Task<StatusOr<cri_v1::PodSandboxConfig>> MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report);
   Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
                       cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, std::string pid_target,
@@ -122,6 +126,7 @@ class PodRuntime {
   ImagePuller images_;
   std::shared_ptr<StartQueue> starts_;
   Backoff crashes_;
+  std::optional<IdRange> pod_ids_;  // that pods may have; found out when the first one asks
 };
 
 }  // namespace skiff::kubelet

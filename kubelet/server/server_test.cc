@@ -7,13 +7,13 @@
 #include "base/files.h"
 #include "base/http_client.h"
 #include "base/log.h"
+#include "base/websocket.h"
 #include "kubelet/server/flagz.h"
 #include "kubelet/server/metrics_protobuf.h"
 #include "kubelet/server/spdy.h"
 #include "kubelet/server/stream.h"
 #include "kubelet/server/stream_translator.h"
 #include "kubelet/server/testing.h"
-#include "kubelet/server/websocket.h"
 #include "kubelet/volume/testing.h"
 
 namespace skiff::kubelet {

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/async_lock.h"
 #include "base/http.h"
-#include "kubelet/volume/async_lock.h"
 
 namespace skiff::kubelet {
 

@@ -6,10 +6,10 @@
 
 #include "base/async_testing.h"
 #include "base/http_client.h"
+#include "base/websocket.h"
 #include "cri/client.h"
 #include "kubelet/server/server.h"
 #include "kubelet/server/testing.h"
-#include "kubelet/server/websocket.h"
 #include "kubelet/volume/testing.h"
 
 namespace skiff::kubelet {

@@ -4,10 +4,10 @@
 #include "base/http_client.h"
 #include "base/http_watch.h"
 #include "base/log.h"
+#include "base/websocket.h"
 #include "kubelet/server/answers.h"
 #include "kubelet/server/spdy.h"
 #include "kubelet/server/stream.h"
-#include "kubelet/server/websocket.h"
 
 namespace skiff::kubelet {
 namespace {

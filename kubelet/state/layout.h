@@ -4,6 +4,7 @@
 //
 //   ROOT (/var/lib/kubelet)                      0750
 //   ├── pods/UID/                                0750
+//   │   ├── userns                               a pod's own users: the host's ids that it has
 //   │   ├── etc-hosts                            the managed /etc/hosts, mounted into the containers
 //   │   ├── volumes/PLUGIN/NAME/                 PLUGIN with ~ for / (kubernetes.io~configmap)
 //   │   ├── volume-subpaths/VOLUME/CONTAINER/N   bind mounts, N the index of the mount
@@ -42,6 +43,7 @@ inline std::string Pod(std::string_view root, std::string_view uid) { return abs
 
 // Below a pod's directory.
 inline std::string EtcHosts(std::string_view pod_dir) { return absl::StrCat(pod_dir, "/etc-hosts"); }
+inline std::string UserNamespace(std::string_view pod_dir) { return absl::StrCat(pod_dir, "/userns"); }
 inline std::string Volumes(std::string_view pod_dir) { return absl::StrCat(pod_dir, "/volumes"); }
 inline std::string Volume(std::string_view pod_dir, std::string_view plugin, std::string_view name) {
   std::string escaped(plugin);

@@ -12,9 +12,9 @@
 #include <string>
 #include <tuple>
 
+#include "base/async_lock.h"
 #include "base/clock.h"
 #include "client/rest.h"
-#include "kubelet/volume/async_lock.h"
 #include "kubelet/volume/object_source.h"
 
 namespace skiff::kubelet {

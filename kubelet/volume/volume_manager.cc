@@ -6,11 +6,11 @@
 #include <random>
 
 #include "api/quantity.h"
+#include "base/async_lock.h"
 #include "base/files.h"
 #include "base/go_text.h"
 #include "base/log.h"
 #include "k8s/io/api/core/v1/volume.pb.h"
-#include "kubelet/volume/async_lock.h"
 #include "kubelet/volume/claims.h"
 #include "kubelet/volume/collect.h"
 #include "kubelet/volume/host_path.h"

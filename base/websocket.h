@@ -1,17 +1,17 @@
 // The server's side of a WebSocket (RFC 6455) on an upgraded connection: messages in and out, no extensions. Pings are
 // answered; fragments are joined. Loop only; one reader; writes are queued by their order.
-#ifndef SKIFF_KUBELET_SERVER_WEBSOCKET_H_
-#define SKIFF_KUBELET_SERVER_WEBSOCKET_H_
+#ifndef SKIFF_BASE_WEBSOCKET_H_
+#define SKIFF_BASE_WEBSOCKET_H_
 
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "base/async_lock.h"
 #include "base/http.h"
-#include "kubelet/volume/async_lock.h"
 
-namespace skiff::kubelet {
+namespace skiff {
 
 // "Sec-WebSocket-Accept" for a client's key.
 std::string WebSocketAccept(std::string_view key);
@@ -38,6 +38,7 @@ class WebSocket {
   Task<StatusOr<std::string>> Read();
   // A binary message: `channel` (if not negative) as its first byte, then `data`.
   Task<Status> Write(int channel, std::string_view data);
+  Task<Status> WriteText(std::string_view data);
   Task<void> SendClose(uint16_t code);
   void Close() { stream_->Close(); }
 
@@ -50,6 +51,6 @@ class WebSocket {
   std::shared_ptr<AsyncLock> writing_ = std::make_shared<AsyncLock>();
 };
 
-}  // namespace skiff::kubelet
+}  // namespace skiff
 
-#endif  // SKIFF_KUBELET_SERVER_WEBSOCKET_H_
+#endif  // SKIFF_BASE_WEBSOCKET_H_

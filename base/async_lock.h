@@ -1,13 +1,13 @@
 // Mutual exclusion between coroutines of one loop. First come, first served.
-#ifndef SKIFF_KUBELET_VOLUME_ASYNC_LOCK_H_
-#define SKIFF_KUBELET_VOLUME_ASYNC_LOCK_H_
+#ifndef SKIFF_BASE_ASYNC_LOCK_H_
+#define SKIFF_BASE_ASYNC_LOCK_H_
 
 #include <deque>
 #include <memory>
 
 #include "base/async.h"
 
-namespace skiff::kubelet {
+namespace skiff {
 
 class AsyncLock : public std::enable_shared_from_this<AsyncLock> {
  public:
@@ -67,6 +67,6 @@ class AsyncLock : public std::enable_shared_from_this<AsyncLock> {
   std::deque<std::shared_ptr<Wakeup>> waiting_;
 };
 
-}  // namespace skiff::kubelet
+}  // namespace skiff
 
-#endif  // SKIFF_KUBELET_VOLUME_ASYNC_LOCK_H_
+#endif  // SKIFF_BASE_ASYNC_LOCK_H_

@@ -1,10 +1,10 @@
-#include "kubelet/server/websocket.h"
+#include "base/websocket.h"
 
 #include <openssl/sha.h>
 
 #include "base/tls.h"
 
-namespace skiff::kubelet {
+namespace skiff {
 namespace {
 
 constexpr uint8_t kContinuation = 0, kText = 1, kBinary = 2, kClose = 8, kPing = 9, kPong = 10;
@@ -115,6 +115,12 @@ Task<Status> WebSocket::Write(int channel, std::string_view data) {
   co_return co_await Send(std::move(frame));
 }
 
+Task<Status> WebSocket::WriteText(std::string_view data) {
+  std::string frame = WebSocketFrameHead(kText, data.size());
+  frame.append(data);
+  co_return co_await Send(std::move(frame));
+}
+
 Task<void> WebSocket::SendClose(uint16_t code) {
   std::string frame = WebSocketFrameHead(kClose, 2);
   frame.push_back(static_cast<char>(code >> 8));
@@ -122,4 +128,4 @@ Task<void> WebSocket::SendClose(uint16_t code) {
   (co_await Send(std::move(frame))).IgnoreError();
 }
 
-}  // namespace skiff::kubelet
+}  // namespace skiff
