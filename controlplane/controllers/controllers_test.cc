@@ -328,6 +328,32 @@ core::Pod RunningPod(const std::string& name, const std::string& node) {
   return pod;
 }
 
+TEST_F(ControllersTest, ATaintWithoutATimeEvictsWhenTheTolerationEnds) {
+  kubelet_ = false;
+  core::Node node = Node("n1");
+  auto* taint = node.mutable_spec()->add_taints();
+  taint->set_key("mine");
+  taint->set_effect("NoExecute");
+  server_.Put(node);
+  auto tolerating = [](const char* name, int64_t seconds) {
+    core::Pod pod = RunningPod(name, "n1");
+    auto* toleration = pod.mutable_spec()->add_tolerations();
+    toleration->set_key("mine");
+    toleration->set_operator_("Exists");
+    toleration->set_tolerationseconds(seconds);
+    return pod;
+  };
+  server_.Put(tolerating("short", 1));
+  server_.Put(tolerating("long", 1000));
+  Start();
+  auto leaving = [&](const char* name) {
+    const auto pod = server_.Get<core::Pod>(absl::StrCat("default/", name));
+    return pod == nullptr || pod->metadata().has_deletiontimestamp();
+  };
+  EXPECT_TRUE(Until([&] { return leaving("short"); }));
+  EXPECT_FALSE(leaving("long"));
+}
+
 TEST_F(ControllersTest, ANodeThatSaysItIsNotReadySpeaksForItsPodsAndASilentOneDoesNot) {
   ControllerOptions options;
   options.node_monitor_period = std::chrono::seconds(1);

@@ -90,11 +90,11 @@ bool SameTaints(const core::Node& node, const std::vector<core::Taint>& taints) 
   return true;
 }
 
-std::optional<WallTime> EvictionTime(const core::Pod& pod, const core::Node& node, WallTime now) {
+std::optional<WallTime> EvictionTime(const core::Pod& pod, const core::Node& node, WallTime now, WallTime seen) {
   std::optional<WallTime> out;
   for (const auto& taint : node.spec().taints()) {
     if (taint.effect() != "NoExecute") continue;
-    const WallTime since = api::IsZero(taint.timeadded()) ? now : api::FromTime(taint.timeadded());
+    const WallTime since = api::IsZero(taint.timeadded()) ? seen : api::FromTime(taint.timeadded());
     bool tolerated = false, for_ever = true;
     int64_t least = 0;
     for (const auto& toleration : pod.spec().tolerations()) {

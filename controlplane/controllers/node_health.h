@@ -18,8 +18,10 @@ const core::NodeCondition* FindNodeCondition(const core::Node& node, std::string
 std::vector<core::Taint> WantedTaints(const core::Node& node, bool evict, WallTime now);
 bool SameTaints(const core::Node& node, const std::vector<core::Taint>& taints);
 
-// When a pod must leave because of the NoExecute taints of its node: nothing for never, else the moment.
-std::optional<WallTime> EvictionTime(const core::Pod& pod, const core::Node& node, WallTime now);
+// When a pod must leave because of the NoExecute taints of its node: nothing for never, else the moment. What it
+// tolerates for a time counts from the taint's timeAdded, or from `seen` where a taint has none: only our own taints
+// are sure to have one.
+std::optional<WallTime> EvictionTime(const core::Pod& pod, const core::Node& node, WallTime now, WallTime seen);
 
 }  // namespace skiff::controlplane
 

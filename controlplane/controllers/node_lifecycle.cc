@@ -61,6 +61,7 @@ class NodeLifecycleController final : public Controller {
     informers.pods->AddHandler({
         .added = [this](const PodPtr& pod) { PodSeen(*pod); },
         .updated = [this](const PodPtr&, const PodPtr& pod) { PodSeen(*pod); },
+        .deleted = [this](const PodPtr& pod) { evicting_since_.erase(pod->metadata().uid()); },
     });
   }
 
@@ -241,8 +242,13 @@ class NodeLifecycleController final : public Controller {
     const NodePtr node = context_.informers->nodes->Get(pod->spec().nodename());
     if (node == nullptr) co_return absl::OkStatus();
     const WallTime now = context_.clock().Now();
-    const auto at = EvictionTime(*pod, *node, now);
-    if (!at) co_return absl::OkStatus();
+    // Kept from one look to the next: a deadline that began anew with each would never come.
+    const WallTime seen = evicting_since_.try_emplace(pod->metadata().uid(), now).first->second;
+    const auto at = EvictionTime(*pod, *node, now, seen);
+    if (!at) {
+      evicting_since_.erase(pod->metadata().uid());
+      co_return absl::OkStatus();
+    }
     if (*at > now) {
       evictions_.AddAfter(key, *at - now);
       co_return absl::OkStatus();
@@ -278,6 +284,7 @@ class NodeLifecycleController final : public Controller {
   const ControllerContext context_;
   client::EventRecorder events_, eviction_events_;
   std::map<std::string, Health> health_;
+  std::map<std::string, WallTime> evicting_since_;  // by pod uid: when a NoExecute taint was first seen to concern it
   WorkQueue nodes_, evictions_;
 };
 

@@ -76,15 +76,20 @@ TEST(NodeHealthTest, PodsLeaveAfterWhatTheyTolerate) {
   const auto node = Node("Unknown", {{"node.kubernetes.io/unreachable", "NoExecute"}});
   const WallTime now = WallTime(std::chrono::seconds(1100));
   core::Pod pod;
-  EXPECT_EQ(EvictionTime(pod, node, now), now);
+  EXPECT_EQ(EvictionTime(pod, node, now, now), now);
   auto* toleration = pod.mutable_spec()->add_tolerations();
   toleration->set_key("node.kubernetes.io/unreachable");
   toleration->set_operator_("Exists");
   toleration->set_effect("NoExecute");
-  EXPECT_EQ(EvictionTime(pod, node, now), std::nullopt);
+  EXPECT_EQ(EvictionTime(pod, node, now, now), std::nullopt);
   toleration->set_tolerationseconds(300);
-  EXPECT_EQ(EvictionTime(pod, node, now), WallTime(std::chrono::seconds(1300)));
-  EXPECT_EQ(EvictionTime(pod, Node("True"), now), std::nullopt);
+  EXPECT_EQ(EvictionTime(pod, node, now, now), WallTime(std::chrono::seconds(1300)));
+  EXPECT_EQ(EvictionTime(pod, Node("True"), now, now), std::nullopt);
+  // A taint that a person gave has no time: the tolerated one counts from when it was seen, however often one looks.
+  auto untimed = node;
+  untimed.mutable_spec()->mutable_taints(0)->clear_timeadded();
+  const WallTime seen = now - std::chrono::seconds(200);
+  EXPECT_EQ(EvictionTime(pod, untimed, now, seen), seen + std::chrono::seconds(300));
 }
 
 }  // namespace
