@@ -137,12 +137,6 @@ WindowsSecurityContextOptions: GMSACredentialSpecName *string, GMSACredentialSpe
 SeccompProfile: Type SeccompProfileType, LocalhostProfile *string
 AppArmorProfile: Type AppArmorProfileType, LocalhostProfile *string
 EphemeralContainer: EphemeralContainerCommon EphemeralContainerCommon, TargetContainerName string
-EphemeralContainerCommon: Name string, Image string, Command []string, Args []string, WorkingDir string, Ports []ContainerPort, EnvFrom
-  []EnvFromSource, Env []EnvVar, Resources ResourceRequirements, ResizePolicy []ContainerResizePolicy, RestartPolicy
-  *ContainerRestartPolicy, RestartPolicyRules []ContainerRestartRule, VolumeMounts []VolumeMount, VolumeDevices []VolumeDevice,
-  LivenessProbe *Probe, ReadinessProbe *Probe, StartupProbe *Probe, Lifecycle *Lifecycle, TerminationMessagePath string,
-  TerminationMessagePolicy TerminationMessagePolicy, ImagePullPolicy PullPolicy, SecurityContext *SecurityContext, Stdin bool, StdinOnce
-  bool, TTY bool
 PodSecurityContext: SELinuxOptions *SELinuxOptions, WindowsOptions *WindowsSecurityContextOptions, RunAsUser *int64, RunAsGroup *int64,
   RunAsNonRoot *bool, SupplementalGroups []int64, SupplementalGroupsPolicy *SupplementalGroupsPolicy, FSGroup *int64, Sysctls []Sysctl,
   FSGroupChangePolicy *PodFSGroupChangePolicy, SeccompProfile *SeccompProfile, AppArmorProfile *AppArmorProfile, SELinuxChangePolicy
@@ -234,6 +228,8 @@ void Read(std::string_view table, GoLayout* out) {
 GoLayout ServedGoLayout() {
   GoLayout out;
   Read(kServed, &out);
+  const auto container = out.at("Container");
+  out.emplace("EphemeralContainerCommon", container);  // the same fields in the same order
   return out;
 }
 

@@ -1,4 +1,4 @@
-// The fields of upstream's Go structures in their order, as facts of Kubernetes 1.36's types. Used by go_print.cc.
+// The fields of upstream's Go structures in their order, as facts of Kubernetes 1.36's types. Used by go_dump.cc.
 #ifndef SKIFF_API_GO_LAYOUT_H_
 #define SKIFF_API_GO_LAYOUT_H_
 

@@ -1,4 +1,4 @@
-// How upstream's parser holds a quantity that it has read; its hashes of objects (go_print.h) are over this form.
+// How upstream's parser holds a quantity that it has read; its hashes of objects (go_dump.h) are over this form.
 #ifndef SKIFF_API_QUANTITY_READING_H_
 #define SKIFF_API_QUANTITY_READING_H_
 

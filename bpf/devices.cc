@@ -244,11 +244,8 @@ namespace {
 std::string XdpProgram(int ifindex) {
   LIBBPF_OPTS(bpf_xdp_query_opts, opts);
   if (bpf_xdp_query(ifindex, XDP_FLAGS_DRV_MODE, &opts) != 0 || opts.drv_prog_id == 0) return "";
-  Fd program(bpf_prog_get_fd_by_id(opts.drv_prog_id));
-  bpf_prog_info info = {};
-  __u32 size = sizeof(info);
-  if (!program.valid() || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) return "?";
-  return info.name;
+  const Program program = Describe(Fd(bpf_prog_get_fd_by_id(opts.drv_prog_id)));
+  return program.id == 0 ? "?" : program.name;
 }
 
 }  // namespace

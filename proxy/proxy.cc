@@ -305,7 +305,9 @@ void Proxy::OnServiceCidrs() {
 
 void Proxy::OnService(const std::string& key) {
   auto pending = pending_services_.extract(key);
-  if (!pending.empty() && pending.mapped() && HasSctp(*pending.mapped()) && sctp_named_.insert(key).second) {
+  if (!pending.empty() && !(pending.mapped() && HasSctp(*pending.mapped()))) {
+    sctp_named_.erase(key);
+  } else if (!pending.empty() && sctp_named_.insert(key).second) {
     LOG_WARNING(
         "SCTP ports of a service are served to pods and from outside, by packets; not to the node's own processes",
         {"service", key});

@@ -243,8 +243,10 @@ class NodeLifecycleController final : public Controller {
     if (node == nullptr) co_return absl::OkStatus();
     const WallTime now = context_.clock().Now();
     // Kept from one look to the next: a deadline that began anew with each would never come.
-    const WallTime seen = evicting_since_.try_emplace(pod->metadata().uid(), now).first->second;
-    const auto at = EvictionTime(*pod, *node, now, seen);
+    // By the steady clock: a wall clock that is set changes no toleration of a taint without a time.
+    const SteadyTime steady = context_.clock().Steady();
+    const SteadyTime since = evicting_since_.try_emplace(pod->metadata().uid(), steady).first->second;
+    const auto at = EvictionTime(*pod, *node, now, now - (steady - since));
     if (!at) {
       evicting_since_.erase(pod->metadata().uid());
       co_return absl::OkStatus();
@@ -284,7 +286,7 @@ class NodeLifecycleController final : public Controller {
   const ControllerContext context_;
   client::EventRecorder events_, eviction_events_;
   std::map<std::string, Health> health_;
-  std::map<std::string, WallTime> evicting_since_;  // by pod uid: when a NoExecute taint was first seen to concern it
+  std::map<std::string, SteadyTime> evicting_since_;  // by pod uid: when a NoExecute taint was first seen to concern it
   WorkQueue nodes_, evictions_;
 };
 

@@ -4,7 +4,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "api/go_print.h"
+#include "api/go_dump.h"
 #include "api/time.h"
 #include "client/object.h"
 
@@ -129,7 +129,7 @@ core::Pod PodFromTemplate(const core::PodTemplateSpec& template_spec, const goog
 }
 
 std::string TemplateHash(const core::PodTemplateSpec& template_spec, int32_t collision_count, bool has_collisions) {
-  std::string bytes = api::GoPrint(template_spec);
+  std::string bytes = api::GoDump(template_spec);
   if (has_collisions) {
     // Eight bytes, of which upstream fills four.
     for (int i = 0; i < 8; ++i) {

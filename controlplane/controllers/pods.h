@@ -27,7 +27,7 @@ void SortForDeletion(std::vector<PodPtr>* pods, const std::vector<PodPtr>& relat
 
 core::Pod PodFromTemplate(const core::PodTemplateSpec& template_spec, const google::protobuf::Message& owner);
 
-// Upstream's hash over the template (api/go_print.h) in the alphabet of generated names, as the labels
+// Upstream's hash over the template (api/go_dump.h) in the alphabet of generated names, as the labels
 // pod-template-hash and controller-revision-hash have it. Existing sets are found by their template, not the hash.
 std::string TemplateHash(const core::PodTemplateSpec& template_spec, int32_t collision_count, bool has_collisions);
 

@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "api/codec.h"
 #include "api/defaults.h"
-#include "api/go_print.h"
+#include "api/go_dump.h"
 #include "api/names.h"
 #include "k8s/io/api/core/v1/volume.pb.h"
 
@@ -76,7 +76,7 @@ Status Complete(const ManifestOrigin& origin, const api::json& document, Pod* po
   auto* m = pod->mutable_metadata();
   if (m->uid().empty()) {
     Fnv128 hash;
-    hash.Add(api::GoPrint(*pod, document));
+    hash.Add(api::GoDump(*pod, document));
     if (origin.file) {
       hash.Add(absl::StrCat("host:", origin.node_name));
       hash.Add(absl::StrCat("file:", origin.where));

@@ -1,4 +1,4 @@
-#include "api/go_print.h"
+#include "api/go_dump.h"
 
 #include <cmath>
 #include <map>
@@ -279,11 +279,11 @@ class Printer {
 
 }  // namespace
 
-std::string GoPrint(const core::PodTemplateSpec& template_spec) {
+std::string GoDump(const core::PodTemplateSpec& template_spec) {
   return Printer("v1", ServedGoLayout()).Print("PodTemplateSpec", template_spec, nullptr);
 }
 
-std::string GoPrint(const core::Pod& pod, const json& manifest) {
+std::string GoDump(const core::Pod& pod, const json& manifest) {
   Printer printer("core", InternalGoLayout());
   printer.set_internal(&pod.spec());
   return printer.Print("Pod", pod, &manifest);

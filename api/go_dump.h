@@ -4,8 +4,8 @@
 //
 // Not followed: times (a template or manifest with a creationTimestamp) and a static pod's own status; such an object
 // has a print, and so a hash, of ours.
-#ifndef SKIFF_API_GO_PRINT_H_
-#define SKIFF_API_GO_PRINT_H_
+#ifndef SKIFF_API_GO_DUMP_H_
+#define SKIFF_API_GO_DUMP_H_
 
 #include <string>
 
@@ -19,12 +19,12 @@ class PodTemplateSpec;
 namespace skiff::api {
 
 // As upstream's controllers hold a template that they read from the API.
-std::string GoPrint(const k8s::io::api::core::v1::PodTemplateSpec& template_spec);
+std::string GoDump(const k8s::io::api::core::v1::PodTemplateSpec& template_spec);
 
 // As upstream's kubelet holds a static pod: the internal type, decoded and defaulted. `manifest` is the document that
 // the pod was read from: it tells empty lists from none, and how quantities were written.
-std::string GoPrint(const k8s::io::api::core::v1::Pod& pod, const json& manifest);
+std::string GoDump(const k8s::io::api::core::v1::Pod& pod, const json& manifest);
 
 }  // namespace skiff::api
 
-#endif  // SKIFF_API_GO_PRINT_H_
+#endif  // SKIFF_API_GO_DUMP_H_

@@ -1,4 +1,4 @@
-#include "api/go_print.h"
+#include "api/go_dump.h"
 
 #include <set>
 
@@ -48,14 +48,14 @@ void Compare(const GoLayout& layout, std::string_view type, const Descriptor& me
   EXPECT_EQ(known, message.field_count()) << type;
 }
 
-TEST(GoPrint, TheServedLayoutHasEveryFieldOfTheInterface) {
+TEST(GoDump, TheServedLayoutHasEveryFieldOfTheInterface) {
   std::set<std::string_view> seen;
   const GoLayout layout = ServedGoLayout();
   Compare(layout, "PodTemplateSpec", *core::PodTemplateSpec::descriptor(), &seen);
   EXPECT_GT(seen.size(), 100u);
 }
 
-TEST(GoPrint, TheInternalLayoutHasItToo) {
+TEST(GoDump, TheInternalLayoutHasItToo) {
   // What differs by intent: flags of host namespaces are in the security context, the old service account is gone.
   const GoLayout served = ServedGoLayout(), internal = InternalGoLayout();
   for (const auto& [type, fields] : internal) {
@@ -75,10 +75,10 @@ core::Pod Decoded(const json& document) {
 }
 
 bool Has(const core::Pod& pod, const json& document, std::string_view text) {
-  return absl::StrContains(GoPrint(pod, document), text);
+  return absl::StrContains(GoDump(pod, document), text);
 }
 
-TEST(GoPrint, EmptyListsAreNotAbsentOnes) {
+TEST(GoDump, EmptyListsAreNotAbsentOnes) {
   const json document = *ParseJson(R"({"metadata": {"name": "p", "labels": {}},
     "spec": {"containers": [{"name": "c", "image": "i", "args": [], "resources": {"limits": {}}}]}})");
   const core::Pod pod = Decoded(document);
@@ -87,7 +87,7 @@ TEST(GoPrint, EmptyListsAreNotAbsentOnes) {
   EXPECT_TRUE(Has(pod, document, "Limits:(core.ResourceList)map[] Requests:(core.ResourceList)map[]"));
 }
 
-TEST(GoPrint, QuantitiesAreAsUpstreamsParserHoldsThem) {
+TEST(GoDump, QuantitiesAreAsUpstreamsParserHoldsThem) {
   const struct {
     const char* text;  // JSON
     const char* print;
@@ -114,7 +114,7 @@ TEST(GoPrint, QuantitiesAreAsUpstreamsParserHoldsThem) {
         absl::StrCat(R"({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": )", row.text, "}}}]}}"));
     const std::string both = absl::StrCat("Limits:(core.ResourceList)map[cpu:{", row.print,
                                           "}] Requests:(core.ResourceList)map[cpu:{", row.print, "}]");
-    EXPECT_TRUE(Has(Decoded(document), document, both)) << row.text << "\n" << GoPrint(Decoded(document), document);
+    EXPECT_TRUE(Has(Decoded(document), document, both)) << row.text << "\n" << GoDump(Decoded(document), document);
   }
 }
 
