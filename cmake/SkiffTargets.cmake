@@ -45,6 +45,11 @@ function(skiff_tests name)
   if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${A_DEPS} GTest::gmock_main)
+    if(CMAKE_BUILD_TYPE STREQUAL Release)
+      # A test's own code need not be fast, and the library below it is the one that ships. Not -O0, which the
+      # precompiled headers (built with __OPTIMIZE__) refuse.
+      target_compile_options(${name}_test PRIVATE -O1)
+    endif()
     skiff_pch(${name}_test FROM ${A_PCH})
     # One ctest test a binary: starting a process for each of a thousand cases takes longer than running them. Recordings
     # and tables are found at ../shared (skipped where absent), a test's own data beside its source.
