@@ -134,6 +134,7 @@ def snapshot():
         "files": sorted(glob.glob(DIR + "/*")),
         "container logs": sorted(glob.glob("/var/log/containers/*")),
         "bpf programs": sorted(lines("bpftool", "cgroup", "show", os.environ["SKIFF_CGROUP"])),
+        "kernel settings": lines("sysctl", "vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops", "kernel.keys"),
     }
 
 

@@ -8,11 +8,13 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kubelet/config_fields.h"
+#include "kubelet/volume/testing.h"
 
 namespace skiff::kubelet {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 StatusOr<Config> Load(std::vector<const char*> args) {
   args.insert(args.begin(), "kubelet");
@@ -128,6 +130,41 @@ TEST(Config, EveryUpstreamFieldIsKnown) {
     if (c[1] != "KubeletConfiguration" || c[2].find("[]") != std::string::npos) continue;
     EXPECT_TRUE(known.contains(c[2])) << c[2];
   }
+}
+
+TEST(Config, DropInFilesOverrideTheFileAndGiveWayToFlags) {
+  TempDir dir;
+  auto write = [&](const std::string& name, const std::string& fields) {
+    const std::string head = "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n";
+    ASSERT_TRUE(WriteFileAtomic(dir / name, head + fields).ok());
+  };
+  write("config",
+        "maxPods: 20\nclusterDomain: one\nevictionHard: {memory.available: 1Mi}\nsyncFrequency: 3s\nport: 11\n");
+  ASSERT_TRUE(MakeDirs(dir / "d/10-sub").ok());
+  write("d/00-first.conf", "maxPods: 30\nevictionHard: {nodefs.available: 2%}\nunknown: 1\n");
+  write("d/10-sub/a.conf", "maxPods: 40\nsyncFrequency: null\nport: 12\n");
+  write("d/90-note.txt", "maxPods: 50\n");
+  const std::string file = dir / "config", drop_ins = dir / "d";
+  auto c = Load({"--config", file.c_str(), "--config-dir", drop_ins.c_str(), "--port=13"});
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->max_pods, 40);
+  EXPECT_EQ(c->cluster_domain, "one");
+  EXPECT_EQ(c->eviction_hard["memory.available"], "1Mi");
+  EXPECT_EQ(c->eviction_hard["nodefs.available"], "2%");
+  EXPECT_EQ(c->sync_frequency, std::chrono::minutes(1));
+  EXPECT_EQ(c->port, 13);
+  EXPECT_THAT(c->json, Not(HasSubstr("unknown")));
+
+  write("d/20-bad.conf", "maxPods: many\n");
+  EXPECT_THAT(std::string(Load({"--config", file.c_str(), "--config-dir", drop_ins.c_str()}).status().message()),
+              HasSubstr("20-bad.conf: maxPods: must be an integer"));
+  ASSERT_TRUE(WriteFileAtomic(dir / "d/20-bad.conf", "maxPods: 3\n").ok());
+  EXPECT_THAT(std::string(Load({"--config-dir", drop_ins.c_str()}).status().message()),
+              HasSubstr("Object 'Kind' is missing"));
+  ASSERT_TRUE(WriteFileAtomic(dir / "d/20-bad.conf", "").ok());
+  EXPECT_THAT(std::string(Load({"--config-dir", drop_ins.c_str()}).status().message()), HasSubstr("was empty"));
+  EXPECT_THAT(std::string(Load({"--config-dir=/nowhere"}).status().message()),
+              HasSubstr("dropin directory \"/nowhere\""));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include "base/program.h"
 #include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
+#include "kubelet/lock_file.h"
+#include "kubelet/resources/kernel_tunables.h"
 #include "kubelet/server/flagz.h"
 #include "kubelet/state/layout.h"
 
@@ -22,19 +24,58 @@ void SetOwnOomScore(int64_t score) {
   if (!s.ok()) LOG_WARNING("Cannot set the kubelet's own oom_score_adj", {"oomScoreAdj", score}, {"err", s});
 }
 
+Task<Status> StartAndRun(Kubelet& kubelet) {
+  CO_RETURN_IF_ERROR(co_await kubelet.Start());
+  co_return co_await kubelet.Run();
+}
+
+// Runs the kubelet until it ends or, where the file's name is given, until somebody else wants that file.
+Task<Status> RunWhileUncontended(Kubelet& kubelet, std::string lock_file) {
+  if (lock_file.empty()) co_return co_await StartAndRun(kubelet);
+  TaskGroup group(co_await asio::this_coro::executor);
+  struct Both {
+    Status result;
+    bool contended = false;
+    std::function<void()> end_kubelet, end_watch;
+  } both;
+  both.end_watch = group.Spawn("lock file", [](std::string path, Both& b) -> Task<void> {
+    Status seen = co_await AwaitLockContention(std::move(path));
+    if (absl::IsCancelled(seen)) co_return;
+    if (!seen.ok()) LOG_ERROR(seen, "The lock file cannot be watched");
+    b.contended = true;
+    if (b.end_kubelet) b.end_kubelet();
+  }(std::move(lock_file), both));
+  both.end_kubelet = group.Spawn("kubelet", [](Kubelet& k, Both& b) -> Task<void> {
+    b.result = b.contended ? absl::CancelledError("stopped") : co_await StartAndRun(k);
+    b.end_watch();
+  }(kubelet, both));
+  co_await group.Join();
+  if (both.contended) {
+    LOG_INFO("Another process wants the lock file: the kubelet gives way");
+    co_return absl::OkStatus();
+  }
+  co_return both.result;
+}
+
 }  // namespace
 
 Task<Status> RunKubelet(Config config) {
   auto executor = co_await asio::this_coro::executor;
   LOG_INFO("Kubelet version", {"kubeletVersion", kKubernetesVersion});
+  if (config.exit_on_lock_contention && config.lock_file.empty())
+    co_return InvalidArgument("cannot exit on lock file contention: no lock file specified");
+  Fd lock;  // held while the kubelet runs
+  if (!config.lock_file.empty()) {
+    CO_ASSIGN_OR_RETURN(lock, co_await AcquireLockFile(config.lock_file, Clock::Real()));
+  }
   SetOwnOomScore(config.oom_score_adj);
   for (const auto& dir : {config.root_dir, layout::Pods(config.root_dir), layout::Plugins(config.root_dir),
                           config.pod_logs_dir, config.container_logs_dir}) {
     CO_RETURN_IF_ERROR(MakeDirs(dir, dir == config.root_dir ? 0750 : 0755), "make directory");
   }
+  std::string contended = config.exit_on_lock_contention ? config.lock_file : "";
   auto kubelet = std::make_shared<Kubelet>(executor, std::move(config));
-  Status status = co_await kubelet->Start();
-  if (status.ok()) status = co_await kubelet->Run();
+  Status status = co_await RunWhileUncontended(*kubelet, std::move(contended));
   co_await ClearCancellation();
   co_await kubelet->Stop();
   co_return status;
@@ -72,6 +113,8 @@ Task<Status> Kubelet::Start() {
     co_return FailedPrecondition(
         "running with swap on is not supported, please disable swap or set --fail-swap-on flag to false");
   }
+  CO_ASSIGN_OR_RETURN(const Dir sys, Dir::Open("/proc/sys"));
+  CO_RETURN_IF_ERROR(SetUpKernelTunables(sys, config_.protect_kernel_defaults), "Failed to start ContainerManager");
   CO_RETURN_IF_ERROR(MakeCgroups(resources), "Failed to start ContainerManager");
 
   if (!config_.kubeconfig.empty()) {

@@ -66,6 +66,24 @@ wait_for() {
   done
 }
 
+# --- kernel settings that a kubelet makes for the whole machine -------------------------------------------------------
+
+keep_kernel_settings() {
+  local name
+  [[ -e $DIR/sysctl ]] && return 0
+  for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes; do
+    echo "$name $(cat "/proc/sys/$name")"
+  done >"$DIR/sysctl.new" && mv "$DIR/sysctl.new" "$DIR/sysctl"
+}
+
+restore_kernel_settings() {
+  local name value
+  [[ -e $DIR/sysctl ]] || return 0
+  while read -r name value; do
+    [[ $(cat "/proc/sys/$name") == "$value" ]] || echo "$value" >"/proc/sys/$name"
+  done <"$DIR/sysctl"
+}
+
 # --- cgroups ------------------------------------------------------------------------------------------------------
 
 cgroup_hierarchies() { findmnt -rn -t cgroup -o TARGET; }

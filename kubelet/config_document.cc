@@ -1,0 +1,192 @@
+#include "kubelet/config_document.h"
+
+#include <sys/stat.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "api/codec.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "kubelet/config.h"
+#include "kubelet/config_fields.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using json = nlohmann::json;
+using Type = ConfigField::Type;
+
+const ConfigField* FindField(std::string_view path) {
+  for (const ConfigField& field : ConfigFields()) {
+    if (field.path == path) return &field;
+  }
+  return nullptr;
+}
+
+// What is wrong with a value, or "".
+std::string TypeProblem(Type type, const json& v) {
+  switch (type) {
+    case Type::kString: return v.is_string() ? "" : "must be a string";
+    case Type::kBool: return v.is_boolean() ? "" : "must be a boolean";
+    case Type::kInt: return v.is_number_integer() ? "" : "must be an integer";
+    case Type::kDouble: return v.is_number() ? "" : "must be a number";
+    case Type::kDuration:
+      if (v.is_number_integer()) return "";
+      if (!v.is_string()) return "must be a duration such as \"1m0s\"";
+      if (auto d = ParseDuration(v.get_ref<const std::string&>()); !d.ok()) return std::string(d.status().message());
+      return "";
+    case Type::kStrings:
+      if (!v.is_array()) return "must be a list of strings";
+      for (const auto& e : v) {
+        if (!e.is_string()) return "must be a list of strings";
+      }
+      return "";
+    case Type::kMap:
+      if (!v.is_object()) return "must be a map of strings";
+      for (const auto& [key, e] : v.items()) {
+        if (!e.is_string()) return absl::StrCat("must be a map of strings, but ", key, " is ", e.dump());
+      }
+      return "";
+    case Type::kBoolMap:
+      if (!v.is_object()) return "must be a map of booleans";
+      for (const auto& [key, e] : v.items()) {
+        if (!e.is_boolean()) return absl::StrCat("must be a map of booleans, but ", key, " is ", e.dump());
+      }
+      return "";
+    case Type::kObject: return v.is_object() ? "" : "must be an object";
+    case Type::kAny: return "";
+  }
+  return "";
+}
+
+// `keep_nulls`: for a merge patch, where null takes a field away.
+Status MergeInto(const json& from, const std::string& prefix, const std::string& origin, bool keep_nulls, json* into) {
+  for (const auto& [key, value] : from.items()) {
+    std::string path = prefix.empty() ? key : absl::StrCat(prefix, ".", key);
+    const ConfigField* field = FindField(path);
+    if (field == nullptr) {
+      LOG_WARNING("Using lenient decoding as strict decoding failed", {"file", origin},
+                  {"err", absl::StrCat("unknown field \"", path, "\"")});
+      continue;
+    }
+    if (value.is_null()) {
+      if (keep_nulls) (*into)[key] = value;
+      continue;
+    }
+    if (std::string problem = TypeProblem(field->type, value); !problem.empty()) {
+      return InvalidArgument(origin, ": ", path, ": ", problem, ", but is ", value.dump());
+    }
+    // Maps of free keys replace the default as a whole; objects are walked.
+    if (field->type == Type::kObject) {
+      json& child = (*into)[key];
+      if (!child.is_object()) child = json::object();
+      RETURN_IF_ERROR(MergeInto(value, path, origin, keep_nulls, &child));
+    } else {
+      (*into)[key] = value;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// A file's document, its kind checked.
+StatusOr<json> ReadDocument(std::string_view text, const std::string& origin) {
+  api::FieldProblems problems;
+  ASSIGN_OR_RETURN(std::string as_json, api::YamlToJson(text, &problems), origin);
+  for (const std::string& problem : problems) {
+    LOG_WARNING("Using lenient decoding as strict decoding failed", {"file", origin}, {"err", problem});
+  }
+  ASSIGN_OR_RETURN(json document, api::ParseJson(as_json), origin);
+  if (!document.is_object()) return InvalidArgument(origin, ": must be a KubeletConfiguration object");
+  std::string kind = document.value("kind", ""), version = document.value("apiVersion", "");
+  if (kind.empty()) return InvalidArgument(origin, ": Object 'Kind' is missing");
+  if (version.empty()) return InvalidArgument(origin, ": Object 'apiVersion' is missing");
+  if (kind != "KubeletConfiguration" || version != "kubelet.config.k8s.io/v1beta1") {
+    return InvalidArgument(origin, ": no kind \"", kind, "\" is registered for version \"", version,
+                           "\": must be KubeletConfiguration of kubelet.config.k8s.io/v1beta1");
+  }
+  return document;
+}
+
+Status MergeDirectory(const std::string& directory, json* document) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDir(directory));
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat(directory, "/", name);
+    struct stat status;
+    if (::lstat(path.c_str(), &status) != 0) return ErrnoStatus(errno, absl::StrCat("lstat ", path));
+    if (S_ISDIR(status.st_mode)) {
+      RETURN_IF_ERROR(MergeDirectory(path, document));
+      continue;
+    }
+    if (!absl::EndsWith(name, ".conf")) {
+      LOG_INFO("Skipped a file of the drop-in directory that does not end in .conf", {"path", path});
+      continue;
+    }
+    const std::string what = absl::StrCat("failed to load kubelet dropin file, path: ", path);
+    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4 << 20), what);
+    if (text.empty()) return InvalidArgument(what, ": kubelet config file \"", path, "\" was empty");
+    ASSIGN_OR_RETURN(const json file, ReadDocument(text, path), what);
+    json patch = json::object();  // known fields of the right types
+    RETURN_IF_ERROR(MergeInto(file, "", path, true, &patch), what);
+    document->merge_patch(patch);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+json* ConfigValueAt(json* document, std::string_view path) {
+  json* at = document;
+  for (std::string_view part : absl::StrSplit(path, '.')) {
+    if (!at->is_object()) *at = json::object();
+    at = &(*at)[std::string(part)];
+  }
+  return at;
+}
+
+const json* FindConfigValue(const json& document, std::string_view path) {
+  const json* at = &document;
+  for (std::string_view part : absl::StrSplit(path, '.')) {
+    if (!at->is_object()) return nullptr;
+    auto it = at->find(std::string(part));
+    if (it == at->end()) return nullptr;
+    at = &*it;
+  }
+  return at->is_null() ? nullptr : at;
+}
+
+nlohmann::json DefaultConfig(bool without_file) {
+  json document = json::object();
+  for (const ConfigField& field : ConfigFields()) {
+    if (!field.default_json.empty()) *ConfigValueAt(&document, field.path) = json::parse(field.default_json);
+  }
+  if (without_file) {
+    *ConfigValueAt(&document, "authentication.anonymous.enabled") = true;
+    *ConfigValueAt(&document, "authentication.webhook.enabled") = false;
+    *ConfigValueAt(&document, "authorization.mode") = "AlwaysAllow";
+    *ConfigValueAt(&document, "readOnlyPort") = 10255;
+  }
+  return document;
+}
+
+StatusOr<nlohmann::json> ParseConfigFile(std::string_view text, const std::string& origin) {
+  ASSIGN_OR_RETURN(const json document, ReadDocument(text, origin));
+  json result = DefaultConfig(false);
+  RETURN_IF_ERROR(MergeInto(document, "", origin, false, &result));
+  // The report frequency follows the update frequency when only that is set.
+  if (document.contains("nodeStatusUpdateFrequency") && !document.contains("nodeStatusReportFrequency")) {
+    result["nodeStatusReportFrequency"] = result["nodeStatusUpdateFrequency"];
+  }
+  return result;
+}
+
+Status MergeConfigDirectory(const std::string& directory, nlohmann::json* document) {
+  RETURN_IF_ERROR(MergeDirectory(directory, document));
+  // What a file took away is as if it had never been set.
+  for (const ConfigField& field : ConfigFields()) {
+    if (!field.default_json.empty() && FindConfigValue(*document, field.path) == nullptr)
+      *ConfigValueAt(document, field.path) = json::parse(field.default_json);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace skiff::kubelet
