@@ -39,18 +39,33 @@ function(skiff_program name main)
   skiff_pch(${name} FROM ${A_PCH})
 endfunction()
 
+# A test's own code need not be fast; the libraries below it are those that ship.
+set(SKIFF_TEST_OPTIONS $<$<CONFIG:Release>:-O0>)
+
+# The precompiled header of `from` with GoogleTest's besides, for tests: made once, with their compiler options.
+function(skiff_test_pch out from)
+  set(target ${from}_test_pch)
+  set(${out} ${target} PARENT_SCOPE)
+  if(SKIFF_NO_PCH OR TARGET ${target})
+    return()
+  endif()
+  file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/${target}.cc CONTENT "// Carries a precompiled header.\n")
+  add_library(${target} STATIC ${CMAKE_BINARY_DIR}/${target}.cc)
+  target_link_libraries(${target} PRIVATE ${from} GTest::gmock)
+  target_compile_options(${target} PRIVATE ${SKIFF_TEST_OPTIONS})
+  get_target_property(folder ${from} SOURCE_DIR)
+  target_precompile_headers(${target} PRIVATE ${folder}/pch.h <gmock/gmock.h> <gtest/gtest.h>)
+endfunction()
+
 function(skiff_tests name)
   cmake_parse_arguments(A "" "PCH" "DEPS" ${ARGN})
   file(GLOB_RECURSE tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} *_test.cc)
   if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${A_DEPS} GTest::gmock_main)
-    if(CMAKE_BUILD_TYPE STREQUAL Release)
-      # A test's own code need not be fast, and the library below it is the one that ships. Not -O0, which the
-      # precompiled headers (built with __OPTIMIZE__) refuse.
-      target_compile_options(${name}_test PRIVATE -O1)
-    endif()
-    skiff_pch(${name}_test FROM ${A_PCH})
+    target_compile_options(${name}_test PRIVATE ${SKIFF_TEST_OPTIONS})
+    skiff_test_pch(pch ${A_PCH})
+    skiff_pch(${name}_test FROM ${pch})
     # One ctest test a binary: starting a process for each of a thousand cases takes longer than running them. Recordings
     # and tables are found at ../shared (skipped where absent), a test's own data beside its source.
     add_test(NAME ${name} COMMAND ${name}_test WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
