@@ -1,39 +1,17 @@
 #include "cni/agent/host_port_repair.h"
 
-#include <fcntl.h>
 #include <linux/netfilter.h>
-#include <sched.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include <gtest/gtest.h>
-
-#include "base/files.h"
 #include "cni/agent/nft_table.h"
 #include "cni/plugin/ipam.h"
+#include "cni/root_testing.h"
 
 namespace skiff::cni {
 namespace {
 
-class ROOT_HostPortRepairTest : public ::testing::Test {
+class ROOT_HostPortRepairTest : public NftTest {
  protected:
-  void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root";
-    if (system("command -v nft >/dev/null") != 0) GTEST_SKIP() << "needs nft";
-    char path[] = "/tmp/skiff-cni-XXXXXX";
-    ASSERT_NE(mkdtemp(path), nullptr);
-    dir_ = path;
-    home_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(unshare(CLONE_NEWNET), 0);
-  }
-  void TearDown() override {
-    if (home_.valid()) EXPECT_EQ(setns(home_.get(), CLONE_NEWNET), 0);
-    if (!dir_.empty()) EXPECT_TRUE(RemoveAll(dir_).ok());
-  }
   bool TableIsThere() { return *FindTable(NFPROTO_INET, "skiff-hostports-skiff") != std::nullopt; }
-
-  std::string dir_;
-  Fd home_;
 };
 
 TEST_F(ROOT_HostPortRepairTest, LoadsWhatSomebodyFlushed) {

@@ -1,34 +1,27 @@
 // Host ports in the real kernel: a node, its pods and a client beyond the node are network namespaces.
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <poll.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <map>
 #include <thread>
 
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/files.h"
 #include "base/netlink.h"
 #include "cni/plugin/host_ports.h"
 #include "cni/plugin/plugin.h"
+#include "cni/root_testing.h"
 
 namespace skiff::cni {
 namespace {
 
 using nlohmann::json;
-
-Fd ThisNamespace() { return Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)); }
 
 // A socket stays in the namespace where it was made.
 Fd SocketIn(const Fd& netns, int domain, int type, int protocol = 0) {
@@ -66,7 +59,7 @@ struct At {
   socklen_t size = 0;
 };
 
-class ROOT_HostPortsTest : public ::testing::Test {
+class ROOT_HostPortsTest : public NftTest {
  protected:
   struct Pod {
     std::string id;
@@ -74,14 +67,9 @@ class ROOT_HostPortsTest : public ::testing::Test {
   };
 
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root";
-    if (system("command -v nft >/dev/null") != 0) GTEST_SKIP() << "needs nft";
-    char path[] = "/tmp/skiff-cni-XXXXXX";
-    ASSERT_NE(mkdtemp(path), nullptr);
-    dir_ = path;
-    home_ = ThisNamespace();
+    NftTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     client_ = NewNamespace();
-    ASSERT_EQ(unshare(CLONE_NEWNET), 0);
     node_ = ThisNamespace();
     auto node = *Netlink::Open();
     ASSERT_TRUE(node->SetUp(node->LinkByName("lo")->index, true).ok());
@@ -100,18 +88,6 @@ class ROOT_HostPortsTest : public ::testing::Test {
     way.gateway = "192.0.2.1";
     way.link = eth0;
     ASSERT_TRUE(client->ReplaceRoute(way).ok());
-  }
-  void TearDown() override {
-    if (home_.valid()) EXPECT_EQ(setns(home_.get(), CLONE_NEWNET), 0);
-    if (!dir_.empty()) EXPECT_TRUE(RemoveAll(dir_).ok());
-  }
-
-  static Fd NewNamespace() {
-    Fd out;
-    std::thread([&] {
-      if (unshare(CLONE_NEWNET) == 0) out = ThisNamespace();
-    }).join();
-    return out;
   }
   static Pod NewPod(std::string id) { return {std::move(id), NewNamespace()}; }
 
@@ -162,8 +138,7 @@ class ROOT_HostPortsTest : public ::testing::Test {
   static void Nft(const std::string& command) { EXPECT_EQ(system(("nft '" + command + "'").c_str()), 0) << command; }
   static bool TableIsThere() { return system("nft list table inet skiff-hostports-net >/dev/null 2>&1") == 0; }
 
-  std::string dir_;
-  Fd home_, client_, node_;
+  Fd client_, node_;
 };
 
 const json kTcp = json::array({{{"hostPort", 8080}, {"containerPort", 80}, {"protocol", "tcp"}}});

@@ -14,6 +14,7 @@
 #include "base/netlink.h"
 #include "cni/plugin/plugin.h"
 #include "cni/plugin/wire.h"
+#include "cni/root_testing.h"
 
 namespace skiff::cni {
 namespace {
@@ -21,22 +22,13 @@ namespace {
 using nlohmann::json;
 
 // Two new namespaces: the test's thread lives in "node" from here on, "pod" is held by a file.
-class ROOT_PluginTest : public ::testing::Test {
+class ROOT_PluginTest : public RootTest {
  protected:
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root";
-    char path[] = "/tmp/skiff-cni-XXXXXX";
-    ASSERT_NE(mkdtemp(path), nullptr);
-    dir_ = path;
-    home_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(unshare(CLONE_NEWNET), 0);
-    pod_ = Fd(open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    ASSERT_EQ(unshare(CLONE_NEWNET), 0);
+    RootTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    pod_ = NewNamespace();
     netns_ = absl::StrCat("/proc/", getpid(), "/fd/", pod_.get());
-  }
-  void TearDown() override {
-    if (home_.valid()) EXPECT_EQ(setns(home_.get(), CLONE_NEWNET), 0);
-    if (!dir_.empty()) EXPECT_TRUE(RemoveAll(dir_).ok());
   }
   Outcome Call(const char* command, std::string id = "c1", std::string version = "1.0.0", json more = json::object()) {
     const std::map<std::string, std::string> env = {
@@ -53,9 +45,9 @@ class ROOT_PluginTest : public ::testing::Test {
   }
   size_t HostLinks() { return (*Netlink::Open())->Links()->size(); }
 
-  std::string dir_, netns_;
+  std::string netns_;
   Removal removal_ = Removal::kNow;
-  Fd home_, pod_;
+  Fd pod_;
 };
 
 TEST_F(ROOT_PluginTest, AddCheckDel) {
