@@ -229,6 +229,7 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
     }
     Config from_file;
     from_file.mode.clear();
+    from_file.iptables.min_sync_period = from_file.nftables.min_sync_period = Config::Duration{0};
     RETURN_IF_ERROR(from_file.Read(*text), "failed complete");
     from_file.Default();
     CopyLogs(flags, c, &from_file);
@@ -240,6 +241,7 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
     c.nftables.all = c.iptables.all;
     c.nftables.sync_period = c.iptables.sync_period;
     c.nftables.min_sync_period = c.iptables.min_sync_period;
+    c.nftables.min_sync_given = c.iptables.min_sync_given = flags.Changed("iptables-min-sync-period");
     if (out.write_config_to.empty()) {
       auto deprecated = [](std::string* address, int32_t port) {
         if (port == 0)

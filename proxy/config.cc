@@ -227,8 +227,8 @@ Config::Duration Config::min_sync_period() const {
 }
 
 Config::Duration Config::pace() const {
-  Duration asked = min_sync_period();
-  return asked == std::chrono::seconds(1) ? Duration{0} : asked;
+  bool given = mode == "ipvs" || (mode == "nftables" ? nftables : iptables).min_sync_given;
+  return given ? min_sync_period() : Duration{0};
 }
 
 void Config::Default() {
@@ -246,11 +246,12 @@ void Config::Default() {
   auto fill = [](Duration* d, Duration value) {
     if (d->count() == 0) *d = value;
   };
-  fill(&iptables.sync_period, std::chrono::seconds(30));
-  fill(&iptables.min_sync_period, std::chrono::seconds(1));
+  for (Masquerade* section : {&iptables, &nftables}) {
+    section->min_sync_given = section->min_sync_period.count() != 0;
+    fill(&section->min_sync_period, std::chrono::seconds(1));
+    fill(&section->sync_period, std::chrono::seconds(30));
+  }
   fill(&ipvs.sync_period, std::chrono::seconds(30));
-  fill(&nftables.sync_period, std::chrono::seconds(30));
-  fill(&nftables.min_sync_period, std::chrono::seconds(1));
   fill(&config_sync_period, std::chrono::minutes(15));
   if (content_type.empty()) content_type = "application/vnd.kubernetes.protobuf";
   if (qps == 0) qps = 5;

@@ -45,6 +45,7 @@ struct Config {
     int32_t bit = 14;
     bool all = false;
     Duration sync_period = std::chrono::seconds(30), min_sync_period = std::chrono::seconds(1);
+    bool min_sync_given = false;  // the operator named it, be it the default's value
   };
   Masquerade iptables, nftables;
   bool localhost_node_ports = true;
@@ -87,8 +88,8 @@ struct Config {
   // How long between full passes, which is what the health check's patience follows; of the mode's own section.
   Duration sync_period() const;
   Duration min_sync_period() const;
-  // The least time between two passes: upstream's minSyncPeriod where the operator set one, and none where it is
-  // upstream's default of a second, which spares it work that costs microseconds here.
+  // The least time between two passes: minSyncPeriod where the operator named one. Upstream's default of a second,
+  // which spares it work that costs microseconds here, is not waited for.
   Duration pace() const;
   // Upstream's checks and words, in its order; several problems are joined as upstream joins them. One more mode (ebpf)
   // and port 0 are allowed.

@@ -62,12 +62,28 @@ TEST(ConfigTest, EveryFieldOfUpstreamIsReadAndShown) {
 TEST(ConfigTest, PassesAreSpacedWhereTheOperatorSaysSo) {
   auto pace = [](std::vector<const char*> args) { return FormatDuration(Parse(std::move(args))->config.pace()); };
   EXPECT_EQ(pace({}), "0s");
-  EXPECT_EQ(pace({"--iptables-min-sync-period=1s"}), "0s") << "upstream's default";
+  EXPECT_EQ(pace({"--iptables-min-sync-period=1s"}), "1s") << "upstream's default, and the operator's word";
   EXPECT_EQ(pace({"--iptables-min-sync-period=5s"}), "5s");
   EXPECT_EQ(pace({"--iptables-min-sync-period=5s", "--proxy-mode=nftables"}), "5s") << "one flag for both, as upstream";
   EXPECT_EQ(pace({"--iptables-min-sync-period=200ms"}), "200ms");
   EXPECT_EQ(pace({"--ipvs-min-sync-period=5s"}), "0s") << "another mode's";
   EXPECT_EQ(pace({"--ipvs-min-sync-period=5s", "--proxy-mode=ipvs"}), "5s");
+  auto file = [](const char* mode, const char* section) {
+    Config config;
+    config.iptables.min_sync_period = config.nftables.min_sync_period = Config::Duration{0};
+    EXPECT_TRUE(config
+                    .Read(absl::StrCat("{apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration, "
+                                       "mode: \"",
+                                       mode, "\", ", section, "}"))
+                    .ok());
+    config.Default();
+    config.Complete();
+    return FormatDuration(config.pace());
+  };
+  EXPECT_EQ(file("", "iptables: {minSyncPeriod: 0s}"), "0s") << "what kubeadm writes";
+  EXPECT_EQ(file("", "iptables: {minSyncPeriod: 1s}"), "1s");
+  EXPECT_EQ(file("nftables", "nftables: {minSyncPeriod: 1s}"), "1s");
+  EXPECT_EQ(file("nftables", "iptables: {minSyncPeriod: 1s}"), "0s") << "another mode's";
 }
 
 TEST(ConfigTest, RecordedConfigurationSurvives) {
