@@ -1,9 +1,10 @@
 # skiff_library(NAME DEPS ...): every .cc below this folder but tests, fuzz targets and programs, as lib skiff_NAME.
-# skiff_program(NAME MAIN DEPS ...), skiff_tests(NAME DEPS ...): *_test.cc below this folder as one binary;
+# skiff_program(NAME MAIN DEPS ...), skiff_tests(NAME DEPS ...): *_test.cc and what several of them share (*_testing.cc)
+# below this folder as one binary;
 # skiff_protos(NAME ROOT DEPS ... [STUBS]): .proto files below ROOT as lib skiff_NAME; STUBS: only gRPC's stubs of them.
 function(skiff_sources out)
   file(GLOB_RECURSE found CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} *.cc)
-  list(FILTER found EXCLUDE REGEX "(_test|_fuzz|_main|_bench)\\.cc$|(^|/)main\\.cc$")
+  list(FILTER found EXCLUDE REGEX "(_test|_testing|_fuzz|_main|_bench)\\.cc$|(^|/)main\\.cc$")
   set(${out} ${found} PARENT_SCOPE)
 endfunction()
 
@@ -59,7 +60,7 @@ endfunction()
 
 function(skiff_tests name)
   cmake_parse_arguments(A "" "PCH" "DEPS" ${ARGN})
-  file(GLOB_RECURSE tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} *_test.cc)
+  file(GLOB_RECURSE tests CONFIGURE_DEPENDS RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} *_test.cc *_testing.cc)
   if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE ${A_DEPS} GTest::gmock_main)

@@ -6,14 +6,13 @@
 #include <chrono>
 #include <random>
 
+#include "proxy/address_testing.h"
 #include "proxy/fake_bpf_maps.h"
 
 namespace skiff::proxy {
 namespace {
 
 using Lines = std::vector<std::string>;
-
-Address A(std::string_view text) { return *ParseAddress(text); }
 
 // A service with one TCP port 80 at `ip`, its endpoints at port 8080.
 ServiceChange Web(std::string name, std::string_view ip, const Lines& endpoints, uint16_t node_port = 0,

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "proxy/address_testing.h"
 #include "proxy/fake_bpf_maps.h"
 #include "proxy/node_addresses.h"
 
@@ -14,8 +15,6 @@ namespace {
 
 using nlohmann::json;
 using Lines = std::vector<std::string>;
-
-Address A(std::string_view text) { return *ParseAddress(text); }
 
 struct SyncerTest : testing::Test {
   FakeBpfMaps maps;

@@ -1,0 +1,72 @@
+#include "proxy/program_metrics.h"
+
+#include "base/program.h"
+#include "client/request_metrics.h"
+#include "proxy/conntrack_settings.h"
+#include "proxy/packet_path.h"
+
+namespace skiff::proxy {
+
+namespace {
+
+constexpr char kConntrackRoot[] = "/proc/sys/net/netfilter";
+
+}  // namespace
+
+void AddProgramMetrics(metrics::Registry& registry, const api::FeatureGates& gates) {
+  registry.AddProcessMetrics();
+  registry.AddMetaMetrics();
+  client::EnableRequestMetrics(registry);
+  registry.Collector("kubernetes_feature_enabled",
+                     "[BETA] This metric records the data about the stage and enablement of a k8s feature.", "gauge",
+                     [&gates](const metrics::Emit& emit) {
+                       gates.Each([&](const char* name, const char* stage, bool on) {
+                         emit({{{"name", name}, {"stage", stage}}, on ? 1.0 : 0.0});
+                       });
+                     });
+  std::string version = kKubernetesVersion;
+  registry
+      .Gauges(
+          "kubernetes_build_info",
+          "[BETA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree "
+          "state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is "
+          "running.",
+          {"build_date", "compiler", "git_commit", "git_tree_state", "git_version", "go_version", "major", "minor",
+           "platform"})
+      .With({"", "clang", "", "", version, "", "1", version.substr(3, version.rfind('.') - 3), "linux/amd64"})
+      .Set(1);
+}
+
+void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Reconciler& reconciler,
+                      std::function<bool()> has_packets) {
+  registry.Collector("skiff_proxy_datapath_total", "[ALPHA] Decisions of the kernel programs, by outcome", "counter",
+                     [&data_path](const metrics::Emit& emit) {
+                       auto counters = data_path.maps().ReadCounters();
+                       if (!counters.ok()) return;
+                       for (size_t i = 0; i < counters->size(); i++) {
+                         emit({{{"outcome", kCounterNames[i]}}, static_cast<double>((*counters)[i])});
+                       }
+                     });
+  registry.Collector("skiff_proxy_map_entries", "[ALPHA] Entries of the kernel maps", "gauge",
+                     [&data_path, &reconciler, has_packets](const metrics::Emit& emit) {
+                       emit({{{"map", "frontends"}}, static_cast<double>(reconciler.frontends())});
+                       emit({{{"map", "backends"}}, static_cast<double>(reconciler.backends())});
+                       if (auto fill = ReadConntrackFill(kConntrackRoot); fill.ok()) {
+                         emit({{{"map", "nf_conntrack"}}, static_cast<double>(fill->entries)});
+                       }
+                       if (!has_packets()) return;
+                       auto flows = CountFlows(data_path.maps_dir());
+                       if (flows.ok()) emit({{{"map", "flows"}}, static_cast<double>(*flows)});
+                     });
+  registry.Collector("skiff_proxy_map_capacity", "[ALPHA] Most entries that the kernel maps can hold", "gauge",
+                     [](const metrics::Emit& emit) {
+                       if (auto fill = ReadConntrackFill(kConntrackRoot); fill.ok()) {
+                         emit({{{"map", "nf_conntrack"}}, static_cast<double>(fill->limit)});
+                       }
+                       emit({{{"map", "flows"}}, double{SKIFF_MAX_FLOWS}});
+                       emit({{{"map", "frontends"}}, double{SKIFF_MAX_FRONTENDS}});
+                       emit({{{"map", "backends"}}, double{SKIFF_MAX_BACKEND_CHUNKS} * SKIFF_CHUNK_SIZE});
+                     });
+}
+
+}  // namespace skiff::proxy
