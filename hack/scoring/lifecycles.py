@@ -325,12 +325,21 @@ def window(recording):
     return max([o["t"] for o in recording["observations"]] + [0] + [t for e in recording["events"] for t, _ in e["seen"]])
 
 
+def needed(recording):
+    """What was made before the pod: other kinds of objects. For other pods stand the NEIGHBOURS."""
+    return [step for step in recording.get("before", []) if "path" in step and not step["path"].endswith("/pods")]
+
+
 def replay(cluster_, recording, exceptions):
     """Differences, and the reasons of the exceptions that were needed."""
     name, api = recording["name"], cluster_.api
     excepted = set()
     states = recorded_statuses(recording, exceptions, excepted)
     want, want_events = distinct(states), recorded_events(recording)
+    for step in needed(recording):
+        code, answer = api.call(step["method"], step["path"], step["body"])
+        if code != step["status"]:
+            return [f"before: {step['method']} {step['path']}: {code}; recorded {step['status']}: {str(answer)[:200]}"], set()
     begin = time.monotonic()
     status, answer = api.call("POST", "/api/v1/namespaces/golden/pods", recording["manifest"])
     if status != recording["createStatus"]:
@@ -372,7 +381,7 @@ def replay(cluster_, recording, exceptions):
 def remove(cluster_, recording, uid):
     """Everything that the replay made; the name is free again afterwards."""
     api, path = cluster_.api, f"/api/v1/namespaces/golden/pods/{recording['name']}"
-    for action in recording["actions"]:
+    for action in [*needed(recording), *recording["actions"]]:
         if action["method"] == "POST":
             api.call("DELETE", f"{action['path']}/{action['body']['metadata']['name']}")
     api.call("PATCH", path, {"metadata": {"finalizers": None}}, "application/merge-patch+json")

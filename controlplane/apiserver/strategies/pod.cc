@@ -56,6 +56,7 @@ class PodStrategy final : public Strategy {
       condition->set_status("False");
       condition->set_reason("SchedulingGated");
       condition->set_message("Scheduling is blocked due to non-empty scheduling gates");
+      *condition->mutable_lasttransitiontime() = api::ToTime(context.now);
     }
   }
 
