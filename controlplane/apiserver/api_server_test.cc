@@ -261,6 +261,39 @@ TEST_F(ApiServerTest, ListsInPagesAtOneRevision) {
   EXPECT_EQ(Call("GET", absl::StrCat(kConfigMaps, "?resourceVersion=99999999")).status, 504);
 }
 
+// More objects than the store is asked for at a time, few of which are wanted.
+TEST_F(ApiServerTest, SelectorsFillPagesFromHoweverManyObjects) {
+  constexpr int kObjects = 520;
+  for (int i = 0; i < kObjects; ++i) {
+    const bool wanted = i < 2 || i >= kObjects - 12;
+    ASSERT_EQ(
+        Call("POST", kConfigMaps,
+             {{"metadata", {{"name", absl::StrCat("c", 1000 + i)}, {"labels", {{"wanted", wanted ? "y" : "n"}}}}}})
+            .status,
+        201);
+  }
+  std::vector<size_t> pages;
+  std::string token, last;
+  do {
+    const Answered page = Call("GET", absl::StrCat(kConfigMaps, "?limit=5&labelSelector=wanted%3Dy&continue=", token));
+    ASSERT_EQ(page.status, 200) << page.body;
+    pages.push_back(page.document["items"].size());
+    for (const json& item : page.document["items"]) {
+      const std::string name = item["metadata"]["name"];
+      EXPECT_LT(last, name);
+      last = name;
+    }
+    token = page.document["metadata"].value("continue", "");
+  } while (!token.empty());
+  EXPECT_THAT(pages, ::testing::ElementsAre(5, 5, 4));
+  EXPECT_EQ(last, absl::StrCat("c", 1000 + kObjects - 1));
+  EXPECT_EQ(Call("GET", absl::StrCat(kConfigMaps, "?labelSelector=wanted%3Dy")).document["items"].size(), 14u);
+  const Answered one =
+      Call("GET", absl::StrCat(kConfigMaps, "?labelSelector=wanted&fieldSelector=metadata.name%3Dc1300"));
+  ASSERT_EQ(one.document["items"].size(), 1u) << one.body;
+  EXPECT_EQ(one.document["items"][0]["metadata"]["name"], "c1300");
+}
+
 TEST_F(ApiServerTest, WatchGap_ResumesAcrossARestart) {
   const Answered created = Call("POST", kConfigMaps, {{"metadata", {{"name", "a"}}}});
   const std::string version = created.document["metadata"]["resourceVersion"];

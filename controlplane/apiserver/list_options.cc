@@ -1,10 +1,13 @@
 #include "controlplane/apiserver/list_options.h"
 
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "api/codec.h"
 #include "api/errors.h"
 #include "api/field_errors.h"
 #include "base/tls.h"
+#include "controlplane/apiserver/stored_bytes.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -88,6 +91,23 @@ bool ListQuery::Matches(const Kind& kind, const api::Object& object) const {
   if (!labels.empty() && !labels.Matches(object.meta().labels())) return false;
   if (fields.empty()) return true;
   return fields.Matches([&](std::string_view field) { return kind.strategy->FieldValue(object, field).value_or(""); });
+}
+
+StatusOr<bool> ListQuery::Matches(const Kind& kind, std::string_view key, const StoredValue& value) const {
+  if (!selective()) return true;
+  auto of_identity = [](const auto& term) {
+    return term.field == "metadata.name" || term.field == "metadata.namespace";
+  };
+  const auto identity = kind.custom ? std::nullopt : StoredIdentity::Read(value);
+  if (identity) {
+    if (!labels.empty() && !labels.Matches(identity->labels)) return false;
+    if (std::all_of(fields.terms().begin(), fields.terms().end(), of_identity))
+      return fields.Matches([&](std::string_view field) {
+        return std::string(field == "metadata.name" ? identity->name : identity->ns);
+      });
+  }
+  ASSIGN_OR_RETURN(api::Object object, kind.Decode(key, value));
+  return Matches(kind, object);
 }
 
 StatusOr<ContinueToken> ContinueToken::Decode(const std::string& text) {

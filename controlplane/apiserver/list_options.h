@@ -27,6 +27,8 @@ struct ListQuery {
 
   bool selective() const { return !labels.empty() || !fields.empty(); }
   bool Matches(const Kind& kind, const api::Object& object) const;
+  // The same of a stored object, which is decoded only where the selectors look at more than its identity.
+  StatusOr<bool> Matches(const Kind& kind, std::string_view key, const StoredValue& value) const;
 };
 
 // Where a list goes on: the revision (-1: whatever is now) and the first key, relative to the kind's prefix.

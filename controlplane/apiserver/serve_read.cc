@@ -13,6 +13,8 @@ namespace {
 
 // Answers up to this size are sent whole; longer ones in pieces of it, so that a big list needs little memory.
 constexpr size_t kPiece = 64 * 1024;
+// Entries that are read from the store at a time to find those that selectors let through.
+constexpr int64_t kStoredPage = 500;
 
 Status TooLarge(const std::string& wanted, int64_t current) {
   api::StatusMessage status = api::ToStatusMessage(
@@ -67,6 +69,21 @@ struct Page {
   std::optional<int64_t> remaining;
 };
 
+// The answer where the wanted revision is not kept any more: for a page after the first with a token that goes on with
+// what is there now.
+Status Compacted(const ListQuery& query) {
+  if (query.continue_token.empty()) return api::ExpiredError("The resourceVersion for the provided list is too old.");
+  auto token = ContinueToken::Decode(query.continue_token);
+  api::StatusMessage status = api::ToStatusMessage(api::ExpiredError(
+      "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+      "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+      "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+      "modified, or deleted between the time the first chunk was returned and now may show up in the list."));
+  token->revision = -1;
+  status.mutable_metadata()->set_continue_(token->Encode());
+  return api::FromStatusMessage(std::move(status));
+}
+
 // Reads a page: with selectors, as many stored pages as it takes to fill one.
 Task<StatusOr<Page>> ReadPage(ServerParts& parts, const Call& call, const ListQuery& query) {
   const Kind& kind = call.kind;
@@ -96,43 +113,36 @@ Task<StatusOr<Page>> ReadPage(ServerParts& parts, const Call& call, const ListQu
     if (*wanted == 0 && query.match.empty()) limit = 0;
   }
   Page page;
-  request.limit = query.selective() ? 0 : static_cast<size_t>(limit);
-  const std::string only = !call.info().name.empty() ? call.info().name : "";
-  auto listed = co_await parts.store.List(request);
-  if (absl::IsOutOfRange(listed.status())) {
-    if (!query.continue_token.empty()) {
-      auto token = ContinueToken::Decode(query.continue_token);
-      api::StatusMessage status = api::ToStatusMessage(api::ExpiredError(
-          "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-          "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
-          "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
-          "modified, or deleted between the time the first chunk was returned and now may show up in the list."));
-      token->revision = -1;
-      status.mutable_metadata()->set_continue_(token->Encode());
-      co_return api::FromStatusMessage(std::move(status));
+  // With selectors the store is read in larger pages than are asked for, until one is full and there is one more.
+  request.limit =
+      static_cast<size_t>(query.selective() && limit > 0 ? std::max<int64_t>(limit + 1, kStoredPage) : limit);
+  for (bool more = true; more;) {
+    auto listed = co_await parts.store.List(request);
+    if (absl::IsOutOfRange(listed.status())) co_return Compacted(query);
+    if (!listed.ok()) co_return api::InternalError(std::string(listed.status().message()));
+    page.found.revision = request.revision = listed->revision;
+    if (!query.selective()) {
+      page.entries = std::move(listed->entries);
+      if (listed->more) {
+        page.continue_token = page.entries.back().key;
+        page.remaining = listed->remaining;
+      }
+      break;
     }
-    co_return api::ExpiredError("The resourceVersion for the provided list is too old.");
-  }
-  if (!listed.ok()) co_return api::InternalError(std::string(listed.status().message()));
-  page.found.revision = listed->revision;
-  if (!query.selective()) {
-    page.entries = std::move(listed->entries);
-    if (listed->more) {
-      page.continue_token = page.entries.back().key;
-      page.remaining = listed->remaining;
-    }
-  } else {
+    more = listed->more;
+    if (more) request.start = listed->entries.back().key + std::string(1, '\0');
     for (StoredEntry& entry : listed->entries) {
       if (limit > 0 && page.entries.size() >= static_cast<size_t>(limit)) {
+        // Everything after the last key handed out is looked at again on the next page. A full page whose rest matches
+        // nothing says "continue" too, as upstream's.
         page.continue_token = page.entries.back().key;
-        // Everything after the last key handed out is looked at again on the next page.
+        more = false;
         break;
       }
-      auto object = kind.Decode(entry);
-      if (!object.ok()) co_return api::InternalError(std::string(object.status().message()));
-      if (query.Matches(kind, *object)) page.entries.push_back(std::move(entry));
+      auto matches = query.Matches(kind, entry.key, *entry.value);
+      if (!matches.ok()) co_return api::InternalError(std::string(matches.status().message()));
+      if (*matches) page.entries.push_back(std::move(entry));
     }
-    // A full page whose rest matches nothing still says "continue" upstream only if keys are left; so does this one.
   }
   if (!page.continue_token.empty()) {
     ContinueToken token;

@@ -82,40 +82,34 @@ class WatchWriter {
   // A change of the store as this watcher sees it: entering a selector is ADDED, leaving it DELETED.
   Status Change(const StoreEvent& event, std::string* out) {
     const Kind& kind = call_.kind;
-    if (SendStored(event, out)) return absl::OkStatus();
-    bool matches = false, matched = false;
-    api::Object now, before;
-    if (event.value) {
-      ASSIGN_OR_RETURN(now, kind.Decode(event.key, *event.value));
-      matches = query_.Matches(kind, now);
-    }
-    if (event.previous && (query_.selective() || !event.value)) {
-      ASSIGN_OR_RETURN(before, kind.Decode(event.key, *event.previous));
-      matched = query_.Matches(kind, before);
-    } else if (event.previous) {
-      matched = true;
-    }
+    bool matches = event.value != nullptr, matched = event.previous != nullptr;
     if (matches) {
-      Event(matched ? "MODIFIED" : "ADDED", now, out);
-    } else if (matched) {
-      before.mutable_meta()->set_resourceversion(absl::StrCat(event.revision));
-      Event("DELETED", before, out);
+      ASSIGN_OR_RETURN(matches, query_.Matches(kind, event.key, *event.value));
     }
+    if (matched) {
+      ASSIGN_OR_RETURN(matched, query_.Matches(kind, event.key, *event.previous));
+    }
+    if (!matches && !matched) return absl::OkStatus();
+    const std::string_view type = !matches ? "DELETED" : matched ? "MODIFIED" : "ADDED";
+    const StoredValue& value = matches ? *event.value : *event.previous;
+    if (SendStored(type, value, event.revision, out)) return absl::OkStatus();
+    ASSIGN_OR_RETURN(api::Object object, kind.Decode(event.key, value));
+    if (!matches) object.mutable_meta()->set_resourceversion(absl::StrCat(event.revision));
+    Event(type, object, out);
     return absl::OkStatus();
   }
 
  private:
-  // Who wants protobuf and everything gets the stored bytes.
-  bool SendStored(const StoreEvent& event, std::string* out) {
-    if (call_.output.format != Format::kProtobuf || call_.output.as != As::kObject || query_.selective() ||
+  // Who wants protobuf gets the stored bytes.
+  bool SendStored(std::string_view type, const StoredValue& value, int64_t revision, std::string* out) {
+    if (call_.output.format != Format::kProtobuf || call_.output.as != As::kObject ||
         call_.kind.storage_type != call_.kind.type)
       return false;
-    const ValuePtr& value = event.value ? event.value : event.previous;
-    auto spliced = SplicedObject::Make(*value, event.revision);
+    auto spliced = SplicedObject::Make(value, revision);
     if (!spliced) return false;
     std::string raw;
     spliced->AppendEnvelope(&raw);
-    ProtobufFrame(!event.value ? "DELETED" : event.previous ? "MODIFIED" : "ADDED", raw, out);
+    ProtobufFrame(type, raw, out);
     return true;
   }
 

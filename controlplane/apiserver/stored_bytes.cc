@@ -7,23 +7,45 @@ namespace {
 
 constexpr int kResourceVersionField = 6;  // of ObjectMeta
 
+// ObjectMeta's.
+constexpr int kNameField = 1, kNamespaceField = 3, kLabelsField = 11;
+
+bool TakeVarint(std::string_view* from, uint64_t* value) {
+  *value = 0;
+  for (size_t at = 0; at < from->size() && at < 10; ++at) {
+    const auto byte = static_cast<unsigned char>((*from)[at]);
+    *value |= static_cast<uint64_t>(byte & 0x7f) << (7 * at);
+    if (byte & 0x80) continue;
+    from->remove_prefix(at + 1);
+    return true;
+  }
+  return false;
+}
+
+bool TakeBytes(std::string_view* from, std::string_view* bytes) {
+  uint64_t length = 0;
+  if (!TakeVarint(from, &length) || length > from->size()) return false;
+  *bytes = from->substr(0, length);
+  from->remove_prefix(length);
+  return true;
+}
+
 // Takes a length-delimited field with this tag off the front.
 bool TakeField(std::string_view* from, int number, std::string_view* bytes) {
   if (from->empty() || static_cast<unsigned char>(from->front()) != (number << 3 | 2)) return false;
-  size_t at = 1;
-  uint64_t length = 0;
-  for (int shift = 0; shift < 35; shift += 7) {
-    if (at >= from->size()) return false;
-    const auto byte = static_cast<unsigned char>((*from)[at++]);
-    length |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if (!(byte & 0x80)) {
-      if (length > from->size() - at) return false;
-      *bytes = from->substr(at, length);
-      from->remove_prefix(at + length);
-      return true;
-    }
-  }
-  return false;
+  from->remove_prefix(1);
+  return TakeBytes(from, bytes);
+}
+
+// Takes any field; `bytes` only of a length-delimited one.
+bool TakeAnyField(std::string_view* from, int* number, std::string_view* bytes) {
+  uint64_t tag = 0;
+  if (!TakeVarint(from, &tag)) return false;
+  *number = static_cast<int>(tag >> 3);
+  *bytes = {};
+  if ((tag & 7) == 2) return TakeBytes(from, bytes);
+  if ((tag & 7) == 0) return TakeVarint(from, &tag);
+  return false;  // ObjectMeta has no others
 }
 
 }  // namespace
@@ -82,6 +104,29 @@ void SplicedObject::AppendEnvelope(std::string* out) const {
   Append(out);
   AppendField(3, "", out);
   AppendField(4, "", out);
+}
+
+std::optional<StoredIdentity> StoredIdentity::Read(const StoredValue& value) {
+  std::string_view data = value.data;
+  if (!data.starts_with(api::kProtobufMagic)) return std::nullopt;
+  data.remove_prefix(api::kProtobufMagic.size());
+  std::string_view type_meta, raw, meta, field;
+  if (!TakeField(&data, 1, &type_meta) || !TakeField(&data, 2, &raw) || !TakeField(&raw, 1, &meta)) return std::nullopt;
+  StoredIdentity out;
+  for (int number = 0; !meta.empty();) {
+    if (!TakeAnyField(&meta, &number, &field)) return std::nullopt;
+    if (number == kNameField) out.name = field;
+    if (number == kNamespaceField) out.ns = field;
+    if (number != kLabelsField) continue;
+    std::string_view key, text, part;
+    for (int half = 0; !field.empty();) {
+      if (!TakeAnyField(&field, &half, &part)) return std::nullopt;
+      if (half == 1) key = part;
+      if (half == 2) text = part;
+    }
+    out.labels[std::string(key)] = std::string(text);
+  }
+  return out;
 }
 
 }  // namespace skiff::controlplane

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "api/selector.h"
 #include "controlplane/storage/store.h"
 
 namespace skiff::controlplane {
@@ -31,6 +32,14 @@ class SplicedObject {
   std::string_view type_meta_;  // of the envelope
   std::string_view meta_, rest_;
   std::string version_;  // the encoded field
+};
+
+// What selectors look at most, read from the metadata's bytes.
+struct StoredIdentity {
+  std::string_view name, ns;  // into the stored value
+  api::Labels labels;
+  // Nothing as with SplicedObject.
+  static std::optional<StoredIdentity> Read(const StoredValue& value);
 };
 
 }  // namespace skiff::controlplane
