@@ -3,8 +3,9 @@
 //
 //   kube-proxy-bench-api FILE SERVICES ENDPOINTS [TARGET...]
 //
-// With TARGETs (addresses on the node, port 8080) there is one more service, 10.95.0.1:80 and NodePort 30080, which
-// leads to one of them at a time; then each line makes it the next one.
+// With TARGETs (addresses on the node, port 8080) there is one more service, 10.111.0.1:80 and NodePort 30080, which
+// leads to one of them at a time; then each line makes it the next one. After each change the time before it is
+// printed, CLOCK_MONOTONIC in nanoseconds.
 #include <cstdio>
 #include <cstdlib>
 
@@ -28,7 +29,7 @@ void PutService(client::FakeApiServer& server, int i) {
   core::Service s;
   s.mutable_metadata()->set_namespace_("bench");
   s.mutable_metadata()->set_name(absl::StrCat("service-", i));
-  std::string ip = absl::StrCat("10.", 96 + i / 62500, ".", i / 250 % 250, ".", i % 250 + 1);
+  std::string ip = absl::StrCat("10.", 97 + i / 62500, ".", i / 250 % 250, ".", i % 250 + 1);
   s.mutable_spec()->set_clusterip(ip);
   s.mutable_spec()->add_clusterips(ip);
   s.mutable_spec()->set_type("ClusterIP");
@@ -71,8 +72,8 @@ void PutTarget(client::FakeApiServer& server) {
   core::Service s;
   s.mutable_metadata()->set_namespace_("bench");
   s.mutable_metadata()->set_name("target");
-  s.mutable_spec()->set_clusterip("10.95.0.1");
-  s.mutable_spec()->add_clusterips("10.95.0.1");
+  s.mutable_spec()->set_clusterip("10.111.0.1");
+  s.mutable_spec()->add_clusterips("10.111.0.1");
   s.mutable_spec()->set_type("NodePort");
   s.mutable_spec()->set_externaltrafficpolicy("Cluster");
   auto* port = s.mutable_spec()->add_ports();
@@ -120,10 +121,15 @@ Task<Status> Serve(asio::io_context& loop, std::string file, int services, int e
     char buffer[64];
     auto [ec, n] = co_await input.async_read_some(asio::buffer(buffer), kAwait);
     if (ec) break;
+    auto now = std::chrono::steady_clock::now().time_since_epoch();
     if (!targets.empty())
       PutTargetSlice(server, targets[flip % targets.size()]);
     else if (services > 0)
       PutSlice(server, services / 2, flip % 2 == 0 ? endpoints : endpoints - 1);
+    // After the watch has it: what comes first is what is measured.
+    co_await asio::post(loop.get_executor(), kAwait);
+    printf("%lld\n", static_cast<long long>(std::chrono::nanoseconds(now).count()));
+    fflush(stdout);
   }
   for (;;) CO_RETURN_IF_ERROR(co_await SleepFor(std::chrono::hours(1)));
 }

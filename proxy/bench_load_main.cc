@@ -5,8 +5,7 @@
 //   kube-proxy-bench-load request IP PORT SECONDS        the same over one connection
 //   kube-proxy-bench-load stream IP PORT SECONDS         takes bytes; what is counted are MiB
 //   kube-proxy-bench-load until IP PORT BYTE             connects until the server answers BYTE; prints nanoseconds
-//   since
-//                                                        a line came on standard input
+//                                                        since a line came on standard input, and CLOCK_MONOTONIC's
 // The first three print one JSON object: "count", "seconds", "p50" and "p99" in microseconds, "failed", and "cpu", the
 // nanoseconds of processor time of client and server together, the kernel's on their behalf included. The server
 // answers every byte with the one in the environment variable BYTE ("x"), and a 'C' with its processor time.
@@ -197,7 +196,7 @@ int Until(const sockaddr_in& to, char want) {
     bool good = fd >= 0 && Exchange(fd, &answer) && answer == want;
     if (fd >= 0) Reset(fd);
     if (!good) continue;
-    printf("%.0f\n", Since(begin) * 1e9);
+    printf("%.0f %lld\n", Since(begin) * 1e9, static_cast<long long>(Clock::now().time_since_epoch().count()));
     return 0;
   }
   return 1;
