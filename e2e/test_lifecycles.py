@@ -11,7 +11,6 @@ from scoring import lifecycles, suites  # noqa: E402
 
 RECORDINGS = os.path.join(ROOT, "../shared/goldens/kubelet/13-pod-lifecycles")
 LONGEST = 9   # seconds
-NOT_YET = ("resize", "sched-gates")  # groups and single ones that do not agree yet: hack/score shows them
 A_GROUP = 5   # recordings of one group (the first word of a name); the rest of a group differs little
 
 
@@ -19,7 +18,7 @@ def selection(recordings):
     chosen, groups = {}, {}
     for name, recording in sorted(recordings.items(), key=lambda item: lifecycles.window(item[1])):
         group = groups.setdefault(name.split("-")[0], [])
-        if lifecycles.window(recording) < LONGEST and len(group) < A_GROUP and not {name, name.split("-")[0]} & set(NOT_YET):
+        if lifecycles.window(recording) < LONGEST and len(group) < A_GROUP:
             group.append(name)
             chosen[name] = recording
     return chosen
