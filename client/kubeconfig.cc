@@ -40,6 +40,16 @@ struct At {
     if (!child.value->is_boolean()) return child.Bad("must be true or false");
     return child.value->get<bool>();
   }
+  StatusOr<std::vector<std::string>> Texts() const {
+    std::vector<std::string> out;
+    if (!set()) return out;
+    if (!value->is_array()) return Bad("must be a list of strings");
+    for (const json& one : *value) {
+      if (!one.is_string()) return Bad("must be a list of strings");
+      out.push_back(one.get<std::string>());
+    }
+    return out;
+  }
   StatusOr<std::string> Data(const std::string& key) const {
     ASSIGN_OR_RETURN(const std::string text, Text(key));
     if (text.empty()) return text;
@@ -50,16 +60,18 @@ struct At {
 };
 
 // The entry of `list` called `name`, its `member`.
-StatusOr<At> Named(const At& root, const std::string& list, const std::string& name, const std::string& member) {
+StatusOr<At> Named(const At& root, const std::string& list, const std::string& name, const std::string& member,
+                   bool optional = false) {
   const At entries = root.Child(list);
   if (entries.set()) {
     if (!entries.value->is_array()) return entries.Bad("must be a list");
     for (size_t i = 0; i < entries.value->size(); ++i) {
-      const At entry{&(*entries.value)[i], absl::StrCat(list, "[", i, "]"), root.origin};
+      const At entry{&(*entries.value)[i], absl::StrCat(entries.path, "[", i, "]"), root.origin};
       ASSIGN_OR_RETURN(const std::string found, entry.Text("name"));
       if (found == name) return entry.Child(member);
     }
   }
+  if (optional) return At{nullptr, entries.path, root.origin};
   return InvalidArgument(*root.origin, ": ", list, ": no entry with the name \"", name, "\"");
 }
 
@@ -75,8 +87,47 @@ StatusOr<std::string> FileOf(const At& at, const std::string& key, const std::st
   return *std::move(text);
 }
 
+StatusOr<ExecPlugin> ReadExec(const At& exec, const std::string& base_dir) {
+  ExecPlugin out;
+  ASSIGN_OR_RETURN(out.api_version, exec.Text("apiVersion"));
+  ASSIGN_OR_RETURN(out.command, exec.Text("command"));
+  ASSIGN_OR_RETURN(out.install_hint, exec.Text("installHint"));
+  ASSIGN_OR_RETURN(out.interactive_mode, exec.Text("interactiveMode"));
+  ASSIGN_OR_RETURN(out.provide_cluster_info, exec.Bool("provideClusterInfo"));
+  ASSIGN_OR_RETURN(out.args, exec.Child("args").Texts());
+  if (out.command.empty())
+    return exec.Child("command").Bad("command must be specified to use exec authentication plugin");
+  if (out.api_version.empty())
+    return exec.Child("apiVersion").Bad("apiVersion must be specified to use exec authentication plugin");
+  const bool v1 = out.api_version == "client.authentication.k8s.io/v1";
+  if (!v1 && out.api_version != "client.authentication.k8s.io/v1beta1") {
+    return exec.Child("apiVersion").Bad(absl::StrCat("exec plugin: invalid apiVersion \"", out.api_version, "\""));
+  }
+  const At mode = exec.Child("interactiveMode");
+  if (out.interactive_mode.empty()) {
+    if (v1) return mode.Bad("interactiveMode must be specified to use exec authentication plugin");
+  } else if (out.interactive_mode != "Never" && out.interactive_mode != "IfAvailable" &&
+             out.interactive_mode != "Always") {
+    return mode.Bad(absl::StrCat("invalid interactiveMode: \"", out.interactive_mode, "\""));
+  }
+  // A name alone is looked for in PATH; a relative path starts at the kubeconfig.
+  if (out.command.find('/') != std::string::npos) out.command = Resolve(base_dir, out.command);
+  if (const At env = exec.Child("env"); env.set()) {
+    if (!env.value->is_array()) return env.Bad("must be a list");
+    for (size_t i = 0; i < env.value->size(); ++i) {
+      const At entry{&(*env.value)[i], absl::StrCat(env.path, "[", i, "]"), env.origin};
+      ASSIGN_OR_RETURN(const std::string name, entry.Text("name"));
+      if (name.empty()) return entry.Bad("env variable name must be specified to use exec authentication plugin");
+      ASSIGN_OR_RETURN(out.env[name], entry.Text("value"));
+    }
+  }
+  return out;
+}
+
 Status ReadUser(const At& user, const std::string& base_dir, Config* out) {
-  if (user.Child("exec").set()) return user.Child("exec").Bad("exec credential plugins are not supported");
+  if (const At exec = user.Child("exec"); exec.set()) {
+    ASSIGN_OR_RETURN(out->exec, ReadExec(exec, base_dir));
+  }
   if (user.Child("auth-provider").set()) {
     return user.Child("auth-provider").Bad("auth provider plugins are not supported");
   }
@@ -110,6 +161,18 @@ Status ReadUser(const At& user, const std::string& base_dir, Config* out) {
   ASSIGN_OR_RETURN(out->username, user.Text("username"));
   ASSIGN_OR_RETURN(out->password, user.Text("password"));
   ASSIGN_OR_RETURN(out->impersonate_user, user.Text("as"));
+  ASSIGN_OR_RETURN(out->impersonate_uid, user.Text("as-uid"));
+  ASSIGN_OR_RETURN(out->impersonate_groups, user.Child("as-groups").Texts());
+  if (const At extra = user.Child("as-user-extra"); extra.set()) {
+    if (!extra.value->is_object()) return extra.Bad("must be a map of lists of strings");
+    for (const auto& [key, values] : extra.value->items()) {
+      ASSIGN_OR_RETURN(out->impersonate_extra[key], extra.Child(key).Texts());
+    }
+  }
+  if (out->impersonate_user.empty() &&
+      (!out->impersonate_uid.empty() || !out->impersonate_groups.empty() || !out->impersonate_extra.empty())) {
+    return user.Bad("requesting uid, groups or user-extra without impersonating a user");
+  }
   if (!out->username.empty() && (!out->token.empty() || !out->token_file.empty())) {
     return user.Bad("more than one authentication method found; found [token basicAuth], only one is allowed");
   }
@@ -164,6 +227,11 @@ StatusOr<Config> ParseKubeconfig(std::string_view text, const std::string& origi
   if (!user_name.empty()) {
     ASSIGN_OR_RETURN(const At user, Named(root, "users", user_name, "user"));
     if (user.set()) RETURN_IF_ERROR(ReadUser(user, base_dir, &out));
+  }
+  if (const At extensions = cluster.Child("extensions"); out.exec && extensions.set()) {
+    ASSIGN_OR_RETURN(const At found,
+                     Named(cluster, "extensions", "client.authentication.k8s.io/exec", "extension", true));
+    if (found.set()) out.exec->cluster_config = *found.value;
   }
   return out;
 }

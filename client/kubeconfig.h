@@ -1,27 +1,47 @@
 // Where an API server is and how to speak to it: from kubeconfig files (clusters, users, contexts; certificates and
 // tokens inline or as files) or from a pod's environment. Blocking file reads at start only; plain values, no thread
-// affinity. Follows upstream's kubeconfig (v1) format; exec and auth-provider plugins are refused, not ignored.
+// affinity. Follows upstream's kubeconfig (v1) format; auth-provider plugins and proxies are refused, not
+// ignored.
 //
 // Errors name file and field: `/etc/x.conf: users[0].user.client-certificate-data: illegal base64 data`.
 #ifndef SKIFF_CLIENT_KUBECONFIG_H_
 #define SKIFF_CLIENT_KUBECONFIG_H_
 
 #include <chrono>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "base/status.h"
 #include "base/tls.h"
 
 namespace skiff::client {
 
+// A program that hands out credentials (client.authentication.k8s.io).
+struct ExecPlugin {
+  std::string api_version, command;  // a command with a slash is a path
+  std::vector<std::string> args;
+  std::map<std::string, std::string> env;  // beside what the client itself has
+  std::string install_hint;                // shown where the command is not found
+  bool provide_cluster_info = false;
+  std::string interactive_mode;
+  nlohmann::json cluster_config;  // the cluster's extension of that name
+};
+
 struct Config {
-  std::string server;                  // "https://10.0.0.1:6443", optionally with a path prefix; "http://.." is plain
-  TlsClientConfig::Options tls;        // used with https
-  std::string token;                   // bearer token, or
-  std::string token_file;              // .. read again once a minute, as upstream does
-  std::string username, password;      // basic authentication
-  std::string impersonate_user;        // Impersonate-User
+  std::string server;              // "https://10.0.0.1:6443", optionally with a path prefix; "http://.." is plain
+  TlsClientConfig::Options tls;    // used with https
+  std::string token;               // bearer token, or
+  std::string token_file;          // .. read again once a minute, as upstream does
+  std::string username, password;  // basic authentication
+  std::optional<ExecPlugin> exec;  // instead of all these
+  std::string impersonate_user, impersonate_uid;  // the Impersonate- headers
+  std::vector<std::string> impersonate_groups;
+  std::map<std::string, std::vector<std::string>> impersonate_extra;
   std::string namespace_ = "default";  // of the context
 
   std::string user_agent;  // empty: "<program>/v1.36.2 (linux/amd64) skiff"

@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
 #include "api/scheme.h"
-#include "base/files.h"
 #include "base/log.h"
+#include "client/credentials.h"
 #include "client/object.h"
 #include "client/rate_limit.h"
 #include "client/request_metrics.h"
@@ -24,7 +24,6 @@ using std::chrono::seconds;
 
 constexpr int kMaxRetryAfter = 10;  // upstream's maximum for answers that name a Retry-After
 constexpr int kMaxReadRetries = 3;  // for reads that failed without one
-constexpr seconds kTokenLifetime{60};
 constexpr size_t kMaxFrame = 64 * 1024 * 1024;
 
 struct Origin {
@@ -145,14 +144,15 @@ class WatchImpl final : public Watch {
 
 class RestImpl final : public Rest {
  public:
-  RestImpl(asio::any_io_executor executor, Config config, Origin origin, std::shared_ptr<TlsClientConfig> tls,
+  RestImpl(asio::any_io_executor executor, Config config, Origin origin, std::unique_ptr<Credentials> credentials,
            Clock& clock)
       : executor_(executor),
         config_(std::move(config)),
         origin_(std::move(origin)),
         clock_(clock),
         bucket_(config_.qps, config_.burst, clock),
-        client_(executor, origin_.authority, std::move(tls)) {
+        credentials_(std::move(credentials)),
+        client_(executor, origin_.authority, origin_.tls ? credentials_->tls() : nullptr) {
     if (config_.user_agent.empty()) config_.user_agent = DefaultUserAgent();
   }
 
@@ -201,14 +201,14 @@ class RestImpl final : public Rest {
     request.target = origin_.prefix + TargetOf(PathOf(**resource, ns, "", ""), query);
     request.timeout = seconds(30);  // until the head; a server sends it at once
     request.headers.Set("Accept", "application/vnd.kubernetes.protobuf,application/json");
-    CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
+    CO_RETURN_IF_ERROR(co_await Authorize(&request.headers));
     const std::string name = NameOf(request);
     auto body = co_await client_.Open(std::move(request));
     CountRequest(origin_.authority, "GET", body.ok() ? (*body)->status() : 0);
     if (!body.ok()) co_return Annotate(body.status(), name);
     if ((*body)->status() != 200) {
       auto text = co_await (*body)->ReadAll(1 << 20);
-      if ((*body)->status() == 401) ForgetToken();
+      if ((*body)->status() == 401) credentials_->Refused();
       co_return DecodeError((*body)->status(), (*body)->headers().Get("Content-Type"), text.ok() ? *text : "", "GET",
                             std::string((*body)->headers().Get("Retry-After")));
     }
@@ -252,31 +252,10 @@ class RestImpl final : public Rest {
     return absl::StrCat(method, " \"", origin_.tls ? "https://" : "http://", origin_.authority, request.target, "\"");
   }
 
-  Status AddCredentials(http::Headers* headers) {
+  Task<Status> Authorize(http::Headers* headers) {
     headers->Set("User-Agent", config_.user_agent);
-    if (!config_.token_file.empty()) {
-      if (file_token_.empty() || clock_.Steady() - file_token_read_ > kTokenLifetime) {
-        auto text = ReadFile(config_.token_file, 1 << 20);
-        if (text.ok() && !absl::StripAsciiWhitespace(*text).empty()) {
-          file_token_ = std::string(absl::StripAsciiWhitespace(*text));
-          file_token_read_ = clock_.Steady();
-        } else if (file_token_.empty()) {
-          if (text.ok()) return InvalidArgument("read token file \"", config_.token_file, "\": it is empty");
-          return Annotate(text.status(), absl::StrCat("read token file \"", config_.token_file, "\""));
-        }
-      }
-      headers->Set("Authorization", "Bearer " + file_token_);
-    } else if (!config_.token.empty()) {
-      headers->Set("Authorization", "Bearer " + config_.token);
-    } else if (!config_.username.empty()) {
-      headers->Set("Authorization", "Basic " + Base64Encode(config_.username + ":" + config_.password));
-    }
-    if (!config_.impersonate_user.empty()) headers->Set("Impersonate-User", config_.impersonate_user);
-    return absl::OkStatus();
+    co_return co_await credentials_->Authorize(headers);
   }
-
-  // The next request reads the token file again.
-  void ForgetToken() { file_token_.clear(); }
 
   void Measure(const std::string& method, SteadyTime begin, size_t sent,
                const StatusOr<http::ClientResponse>& answer) const {
@@ -300,7 +279,7 @@ class RestImpl final : public Rest {
     if (!raw.accept.empty()) request.headers.Set("Accept", raw.accept);
     if (!raw.content_type.empty()) request.headers.Set("Content-Type", raw.content_type);
     request.body = std::move(raw.body);
-    CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
+    CO_RETURN_IF_ERROR(co_await Authorize(&request.headers));
     CO_RETURN_IF_ERROR(co_await Throttle(request.method));
     co_return std::move(request);
   }
@@ -315,7 +294,7 @@ class RestImpl final : public Rest {
     int reads = 0;
     bool refreshed = false;
     for (int tries = 0;; ++tries) {
-      CO_RETURN_IF_ERROR(AddCredentials(&request.headers));
+      CO_RETURN_IF_ERROR(co_await Authorize(&request.headers));
       if (paced || tries > 0) CO_RETURN_IF_ERROR(co_await Throttle(request.method));
       http::ClientRequest copy = request;
       const SteadyTime begin = clock_.Steady();
@@ -332,9 +311,8 @@ class RestImpl final : public Rest {
       const int status = answer->status;
       if (status >= 200 && status < 300) co_return answer;
       const std::string retry_after(answer->headers.Get("Retry-After"));
-      if (status == 401 && !config_.token_file.empty() && !refreshed) {
+      if (status == 401 && credentials_->Refused() && !refreshed) {
         refreshed = true;
-        ForgetToken();
         continue;
       }
       int after = 0;
@@ -359,21 +337,17 @@ class RestImpl final : public Rest {
   const Origin origin_;
   Clock& clock_;
   TokenBucket bucket_;
+  const std::unique_ptr<Credentials> credentials_;
   http::Client client_;
-  std::string file_token_;
-  SteadyTime file_token_read_;
 };
 
 }  // namespace
 
 StatusOr<std::shared_ptr<Rest>> Rest::Make(asio::any_io_executor executor, Config config, Clock& clock) {
   ASSIGN_OR_RETURN(Origin origin, ParseServer(config.server));
-  std::shared_ptr<TlsClientConfig> tls;
-  if (origin.tls) {
-    ASSIGN_OR_RETURN(tls, TlsClientConfig::Make(config.tls));
-  }
-  std::shared_ptr<Rest> out =
-      std::make_shared<RestImpl>(std::move(executor), std::move(config), std::move(origin), std::move(tls), clock);
+  ASSIGN_OR_RETURN(auto credentials, Credentials::Make(config, clock));
+  std::shared_ptr<Rest> out = std::make_shared<RestImpl>(std::move(executor), std::move(config), std::move(origin),
+                                                         std::move(credentials), clock);
   return out;
 }
 
