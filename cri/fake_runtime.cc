@@ -41,6 +41,10 @@ int64_t FakeRuntime::NowNanos() const {
 
 absl::Status FakeRuntime::Take(const std::string& method, const std::string& what) {
   calls.push_back(what.empty() ? method : absl::StrCat(method, " ", what));
+  return NextFailure(method);
+}
+
+absl::Status FakeRuntime::NextFailure(const std::string& method) {
   auto it = failures.find(method);
   if (it == failures.end() || it->second.empty()) return absl::OkStatus();
   absl::Status status = it->second.front();
@@ -81,6 +85,7 @@ void FakeRuntime::Exit(const std::string& container_id, int32_t code, std::strin
   status.set_reason(reason.empty() ? (code == 0 ? "Completed" : "Error") : std::move(reason));
   status.set_message(std::move(message));
   status.set_finished_at(NowNanos());
+  Happened(v1::CONTAINER_STOPPED_EVENT, container_id, it->second.sandbox_id);
 }
 
 void FakeRuntime::KillSandbox(const std::string& sandbox_id) {
@@ -91,6 +96,7 @@ void FakeRuntime::KillSandbox(const std::string& sandbox_id) {
   for (auto& [id, c] : containers) {
     if (c.sandbox_id == sandbox_id && c.status.state() == v1::CONTAINER_RUNNING) Exit(id, 255, "Unknown");
   }
+  Happened(v1::CONTAINER_STOPPED_EVENT, sandbox_id, sandbox_id);
 }
 
 size_t FakeRuntime::CountCalls(std::string_view prefix) const {
@@ -109,13 +115,13 @@ SKIFF_FAKE(Version) {
 }
 
 SKIFF_FAKE(Status) {
-  if (auto it = failures.find("Status"); it != failures.end() && !it->second.empty()) {
-    absl::Status s = it->second.front();
-    it->second.pop_front();
-    co_return s;
-  }
+  if (absl::Status s = NextFailure("Status"); !s.ok()) co_return s;
   v1::StatusResponse answer;
-  if (maps_users) answer.add_runtime_handlers()->mutable_features()->set_user_namespaces(true);
+  if (maps_users || recursive_read_only) {
+    auto* features = answer.add_runtime_handlers()->mutable_features();
+    features->set_user_namespaces(maps_users);
+    features->set_recursive_read_only_mounts(recursive_read_only);
+  }
   auto* runtime = answer.mutable_status()->add_conditions();
   runtime->set_type("RuntimeReady");
   runtime->set_status(runtime_ready);
@@ -148,6 +154,8 @@ SKIFF_FAKE(RunPodSandbox) {
     status.mutable_network()->set_ip(absl::EndsWith(pod_ip, ".") ? absl::StrCat(pod_ip, sandboxes.size() + 1) : pod_ip);
   }
   answer.set_pod_sandbox_id(id);
+  Happened(v1::CONTAINER_CREATED_EVENT, id, id);
+  Happened(v1::CONTAINER_STARTED_EVENT, id, id);
   co_return answer;
 }
 
@@ -158,15 +166,19 @@ SKIFF_FAKE(StopPodSandbox) {
   for (auto& [id, c] : containers) {
     if (c.sandbox_id == it->first && c.status.state() == v1::CONTAINER_RUNNING) Exit(id, 137);
   }
+  const bool ran = it->second.status.state() == v1::SANDBOX_READY;
   it->second.status.set_state(v1::SANDBOX_NOTREADY);
   it->second.status.clear_network();
+  if (ran) Happened(v1::CONTAINER_STOPPED_EVENT, it->first, it->first);
   co_return answer;
 }
 
 SKIFF_FAKE(RemovePodSandbox) {
   SKIFF_TAKE(RemovePodSandbox, "");
-  sandboxes.erase(request.pod_sandbox_id());
-  std::erase_if(containers, [&](const auto& c) { return c.second.sandbox_id == request.pod_sandbox_id(); });
+  const std::string& id = request.pod_sandbox_id();
+  if (sandboxes.erase(id) == 0) co_return answer;
+  std::erase_if(containers, [&](const auto& c) { return c.second.sandbox_id == id; });
+  Happened(v1::CONTAINER_DELETED_EVENT, id, id);
   co_return answer;
 }
 
@@ -179,11 +191,7 @@ SKIFF_FAKE(PodSandboxStatus) {
 }
 
 SKIFF_FAKE(ListPodSandbox) {
-  if (auto it = failures.find("ListPodSandbox"); it != failures.end() && !it->second.empty()) {
-    absl::Status s = it->second.front();
-    it->second.pop_front();
-    co_return s;
-  }
+  if (absl::Status s = NextFailure("ListPodSandbox"); !s.ok()) co_return s;
   v1::ListPodSandboxResponse answer;
   for (const auto& [id, sandbox] : sandboxes) {
     if (!request.filter().id().empty() && request.filter().id() != id) continue;
@@ -218,6 +226,7 @@ SKIFF_FAKE(CreateContainer) {
   *status.mutable_mounts() = request.config().mounts();
   status.set_log_path(absl::StrCat(request.sandbox_config().log_directory(), "/", request.config().log_path()));
   answer.set_container_id(id);
+  Happened(v1::CONTAINER_CREATED_EVENT, id, c.sandbox_id);
   co_return answer;
 }
 
@@ -231,6 +240,7 @@ SKIFF_FAKE(StartContainer) {
   }
   it->second.status.set_state(v1::CONTAINER_RUNNING);
   it->second.status.set_started_at(NowNanos());
+  Happened(v1::CONTAINER_STARTED_EVENT, it->first, it->second.sandbox_id);
   co_return v1::StartContainerResponse();
 }
 
@@ -246,7 +256,11 @@ SKIFF_FAKE(StopContainer) {
 
 SKIFF_FAKE(RemoveContainer) {
   SKIFF_TAKE(RemoveContainer, "");
-  containers.erase(request.container_id());
+  auto it = containers.find(request.container_id());
+  if (it == containers.end()) co_return answer;
+  const std::string sandbox_id = it->second.sandbox_id;
+  containers.erase(it);
+  Happened(v1::CONTAINER_DELETED_EVENT, request.container_id(), sandbox_id);
   co_return answer;
 }
 
@@ -338,6 +352,13 @@ SKIFF_FAKE(UpdateRuntimeConfig) {
   co_return answer;
 }
 
+SKIFF_FAKE(RuntimeConfig) {
+  SKIFF_TAKE(RuntimeConfig, "");
+  if (!cgroup_driver) co_return absl::UnimplementedError("unknown method RuntimeConfig");
+  answer.mutable_linux()->set_cgroup_driver(*cgroup_driver);
+  co_return answer;
+}
+
 SKIFF_UNPLAYED(Exec)
 SKIFF_UNPLAYED(Attach)
 SKIFF_UNPLAYED(PortForward)
@@ -348,11 +369,6 @@ SKIFF_UNPLAYED(ListPodSandboxStats)
 SKIFF_UNPLAYED(CheckpointContainer)
 SKIFF_UNPLAYED(ListMetricDescriptors)
 SKIFF_UNPLAYED(ListPodSandboxMetrics)
-SKIFF_UNPLAYED(RuntimeConfig)
 SKIFF_UNPLAYED(UpdatePodSandboxResources)
-
-Task<absl::Status> FakeRuntime::WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)>) {
-  co_return absl::UnimplementedError("unknown method GetContainerEvents");
-}
 
 }  // namespace skiff::cri

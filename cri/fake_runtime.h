@@ -1,10 +1,15 @@
 // A runtime in memory for tests: sandboxes and containers as the CRI describes their states, images, recorded calls and
-// injected failures. Time comes from the clock it is given. What it does not play answers kUnimplemented.
+// injected failures. Time comes from the clock it is given. What it does not play answers kUnimplemented. With
+// `has_events` it tells of changes as containerd does, before the call that made them returns; tests lose them, keep
+// them back, hand them out in any order, and break the stream.
 #ifndef SKIFF_CRI_FAKE_RUNTIME_H_
 #define SKIFF_CRI_FAKE_RUNTIME_H_
 
 #include <deque>
+#include <list>
 #include <map>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,7 +20,8 @@ namespace skiff::cri {
 
 class FakeRuntime final : public Runtime {
  public:
-  explicit FakeRuntime(Clock& clock) : clock_(clock) {}
+  explicit FakeRuntime(Clock& clock);
+  ~FakeRuntime() override;  // streams end with kCancelled
 
   struct Sandbox {
     v1::PodSandboxConfig config;
@@ -39,8 +45,18 @@ class FakeRuntime final : public Runtime {
   std::function<v1::ExecSyncResponse(const v1::ExecSyncRequest&)> on_exec;
   int32_t exit_code_on_stop = 0;  // of a container that StopContainer ends
   bool runtime_ready = true, network_ready = true;
-  bool maps_users = false;           // the default handler supports user namespaces
-  std::string pod_ip = "10.244.0.";  // "": none; ending in "." a number is added
+  bool maps_users = false;                        // the default handler supports user namespaces
+  bool recursive_read_only = false;               // .. and recursive read-only mounts
+  std::string pod_ip = "10.244.0.";               // "": none; ending in "." a number is added
+  std::optional<v1::CgroupDriver> cgroup_driver;  // that RuntimeConfig names; none: it is not implemented
+
+  // Events (fake_runtime_events.cc).
+  bool has_events = false;                        // GetContainerEvents is implemented
+  bool hold_events = false;                       // they are kept in `events` and not told
+  std::deque<v1::ContainerEventResponse> events;  // held ones, oldest first
+  size_t streams() const { return streams_.size(); }
+  void Tell(const v1::ContainerEventResponse& event);  // to all that watch; lost where nobody does
+  void EndStreams(absl::Status status);
 
   void AddImage(const std::string& tag, int64_t size = 1000);
   // The newest container of that name in any pod ("" when there is none).
@@ -59,9 +75,14 @@ class FakeRuntime final : public Runtime {
  private:
   int64_t NowNanos() const;
   absl::Status Take(const std::string& method, const std::string& what);
+  absl::Status NextFailure(const std::string& method);
   std::string NextId(char kind);
+  // Something has happened to the container or sandbox `id` of that sandbox.
+  void Happened(v1::ContainerEventType what, const std::string& id, const std::string& sandbox_id);
 
+  struct Watcher;
   Clock& clock_;
+  std::list<std::shared_ptr<Watcher>> streams_;
   int next_ = 0;
 };
 

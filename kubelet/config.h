@@ -96,6 +96,9 @@ StatusOr<nlohmann::json> ParseConfigFile(std::string_view text, const std::strin
 // "invalid configuration: maxPods (--max-pods) 0 must be ...".
 Status ApplyConfig(const nlohmann::json& document, Config* config);
 
+// The runtime's word on the cgroup driver, which goes before the configured one; /configz shows it.
+void SetCgroupDriver(std::string driver, Config* config);
+
 // Defaults as the file has them; `without_file` uses those of a kubelet started without --config.
 nlohmann::json DefaultConfig(bool without_file);
 

@@ -313,4 +313,14 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   return absl::OkStatus();
 }
 
+void SetCgroupDriver(std::string driver, Config* config) {
+  if (config->cgroup_driver == driver) return;
+  json shown = json::parse(config->json, nullptr, /*allow_exceptions=*/false);
+  if (shown.is_object()) {
+    shown["cgroupDriver"] = driver;
+    config->json = shown.dump();
+  }
+  config->cgroup_driver = std::move(driver);
+}
+
 }  // namespace skiff::kubelet

@@ -39,6 +39,15 @@ TEST(Config, DefaultsWithoutAndWithAFile) {
   EXPECT_EQ(with.eviction_hard["memory.available"], "100Mi");
 }
 
+TEST(Config, TheRuntimesCgroupDriverIsShown) {
+  auto c = Load({"--cgroup-driver=cgroupfs", "--max-pods=7"});
+  ASSERT_TRUE(c.ok()) << c.status();
+  SetCgroupDriver("systemd", &*c);
+  EXPECT_EQ(c->cgroup_driver, "systemd");
+  EXPECT_THAT(c->json, HasSubstr(R"("cgroupDriver":"systemd")"));
+  EXPECT_THAT(c->json, HasSubstr(R"("maxPods":7)"));
+}
+
 // Security row secrets-in-logs: /configz does not show what goes with requests for manifests.
 TEST(Config, secrets_in_logs_HeadersAreMasked) {
   auto c = Load({"--manifest-url=http://x/", "--manifest-url-header=Authorization:Bearer s3cret,X-A:1,X-A:2"});

@@ -102,6 +102,9 @@ Task<Status> Kubelet::Start() {
   }
   LOG_INFO("Container runtime initialized", {"containerRuntime", version.name}, {"version", version.version},
            {"apiVersion", version.api_version});
+  CO_ASSIGN_OR_RETURN(std::string cgroup_driver,
+                      co_await CgroupDriver(*runtime_, clock_, config_.cgroup_driver, registry_));
+  SetCgroupDriver(std::move(cgroup_driver), &config_);
 
   CO_ASSIGN_OR_RETURN(NodeFacts facts, ReadNodeFacts(config_));
   facts.runtime_name = version.name;
@@ -179,6 +182,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   runtime_name_ = runtime_name;
   const NodeFacts& facts = agent_->facts();
   cache_ = std::make_unique<RuntimeCache>(*runtime_, clock_, config_.pod_logs_dir);
+  watch_ = std::make_unique<RuntimeWatch>(executor_, *runtime_, *cache_, clock_, registry_);
   mounter_ = NewMounter();
   VolumeOptions volumes;
   volumes.root_dir = config_.root_dir;
@@ -187,6 +191,18 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   volumes.allocatable_memory = [allocatable] { return allocatable("memory").Value(); };
   volumes.allocatable_milli_cpu = [allocatable] { return allocatable("cpu").MilliValue(); };
   volumes.allocatable_ephemeral_storage = [allocatable] { return allocatable("ephemeral-storage").Value(); };
+  auto handler_of = [this](const Pod& pod) -> StatusOr<std::string> {
+    const std::string& name = pod.spec().runtimeclassname();
+    if (name.empty()) return "";
+    auto found = runtime_classes_ != nullptr ? runtime_classes_->Get(name) : nullptr;
+    if (found == nullptr) return NotFound("RuntimeClass \"", name, "\" not found");
+    return found->handler();
+  };
+  auto recursive_read_only = [this, handler_of](const Pod& pod) {
+    const auto handler = handler_of(pod);
+    return handler.ok() && agent_->RecursiveReadOnly(*handler);
+  };
+  volumes.recursive_read_only = recursive_read_only;
   volumes.sync_period = config_.sync_frequency;
   volumes_ = std::make_unique<VolumeManager>(
       executor_, volumes, *objects_, *mounter_, clock_,
@@ -236,13 +252,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   hooks.services = [this] {
     return services_ != nullptr ? services_->List() : std::vector<std::shared_ptr<const core::Service>>();
   };
-  hooks.runtime_handler = [this](const Pod& pod) -> StatusOr<std::string> {
-    const std::string& name = pod.spec().runtimeclassname();
-    if (name.empty()) return "";
-    auto found = runtime_classes_ != nullptr ? runtime_classes_->Get(name) : nullptr;
-    if (found == nullptr) return NotFound("RuntimeClass \"", name, "\" not found");
-    return found->handler();
-  };
+  hooks.runtime_handler = handler_of;
   hooks.sandbox_ready = [this](const Pod& pod) { workers_->SandboxReady(pod); };
   hooks.container_stopped = [this](const std::string& id) { probes_->Forget(ContainerUrl(id)); };
   hooks.probes = [this](ProbeKind kind, const std::string& id) { return probes_->Get(kind, ContainerUrl(id)); };
@@ -265,7 +275,6 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   worker_options.root_dir = config_.root_dir;
   worker_options.sync_frequency = config_.sync_frequency;
   worker_options.runtime_name = runtime_name;
-  worker_options.recursive_read_only = agent_->recursive_read_only();
   worker_options.dead_containers_per_container = config_.maximum_dead_containers_per_container;
   PodWorkersHooks worker_hooks;
   auto& preemptions =
@@ -286,6 +295,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   };
   worker_hooks.host_ips = [this] { return agent_->facts().ips; };
   worker_hooks.network_ready = [this] { return agent_->network_ready(); };
+  worker_hooks.recursive_read_only = recursive_read_only;
   worker_hooks.pods_changed = [this] { UpdateBurstable(); };
   worker_hooks.pod_ended = [this] {
     if (mirrors_ != nullptr) mirrors_->Notify();
@@ -364,18 +374,6 @@ void Kubelet::UpdateBurstable() {
   }
   if (Status s = cgroups_->SetBurstableMilliCpu(milli); !s.ok()) {
     VLOG(2, "Failed to update QoS cgroups while syncing pod", {"err", s});
-  }
-}
-
-Task<void> Kubelet::Relist() {
-  while (!co_await IsCancelled()) {
-    const SteadyTime began = clock_.Steady();
-    relist_interval_->With({}).Observe(std::chrono::duration<double>(began - last_sync_).count());
-    Status s = co_await cache_->Relist();
-    if (!s.ok() && !absl::IsCancelled(s)) LOG_ERROR(s, "Cannot list what the runtime has");
-    last_sync_ = clock_.Steady();
-    relist_duration_->With({}).Observe(std::chrono::duration<double>(last_sync_ - began).count());
-    if (absl::IsCancelled(co_await clock_.Sleep(seconds(1)))) break;
   }
 }
 
@@ -459,13 +457,12 @@ Task<void> Kubelet::Housekeep() {
 Task<Status> Kubelet::Run() {
   // What the runtime has must be known before anything is decided.
   for (;;) {
-    Status s = co_await cache_->Relist();
-    if (s.ok()) break;
-    LOG_ERROR(s, "Cannot list what the runtime has");
+    const auto listed = co_await cache_->Relist();
+    if (listed.ok()) break;
+    LOG_ERROR(listed.status(), "Cannot list what the runtime has");
     CO_RETURN_IF_ERROR(co_await clock_.Sleep(seconds(1)));
   }
-  last_sync_ = clock_.Steady();
-  group_.Spawn("relist", Relist());
+  group_.Spawn("watch the runtime", watch_->Run());
   group_.Spawn("statuses", statuses_->Run());
   group_.Spawn("volumes", volumes_->Run());
   group_.Spawn("allocations", allocations_->Run());

@@ -67,12 +67,6 @@ void Kubelet::RegisterMetrics() {
                       "[ALPHA] The number of pods the kubelet considers active and which are being considered when "
                       "admitting new pods. static is true if the pod is not from the apiserver.",
                       "gauge", [this, split](const Emit& emit) { split(workers_->Active(), emit); });
-  relist_duration_ = &registry_.Histograms("kubelet_pleg_relist_duration_seconds",
-                                           "[ALPHA] Duration in seconds for relisting pods in PLEG.",
-                                           {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10});
-  relist_interval_ = &registry_.Histograms("kubelet_pleg_relist_interval_seconds",
-                                           "[ALPHA] Interval in seconds between relisting in PLEG.",
-                                           {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10});
 }
 
 }  // namespace skiff::kubelet

@@ -29,11 +29,13 @@
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/prober.h"
 #include "kubelet/resources/cgroups.h"
+#include "kubelet/runtime/cgroup_driver.h"
 #include "kubelet/runtime/container_gc.h"
 #include "kubelet/runtime/image_gc.h"
 #include "kubelet/runtime/metered_runtime.h"
 #include "kubelet/runtime/pod_runtime.h"
 #include "kubelet/runtime/runtime_cache.h"
+#include "kubelet/runtime/runtime_watch.h"
 #include "kubelet/server/reviewer.h"
 #include "kubelet/server/server.h"
 #include "kubelet/stats/stats.h"
@@ -119,7 +121,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<StatusOr<std::string>> ResourceMetrics() override;
   Task<StatusOr<std::string>> ProbeMetrics() override;
   Task<StatusOr<std::string>> StatsSummary(bool only_cpu_and_memory) override;
-  std::chrono::steady_clock::time_point LastSync() override { return last_sync_; }
+  std::chrono::steady_clock::time_point LastSync() override { return watch_->last_pass(); }
 
  private:
   void MakeParts(const std::string& runtime_name);
@@ -142,7 +144,6 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<StatusOr<ImageGcHooks::Disk>> ImageDisk();
   bool EvictPod(const Pod& pod, const PodEviction& what);
   StatusOr<Stats*> GetStats();  // made when first asked for
-  Task<void> Relist();
   void MakeSources();
   void SeenMirror(const Pod& mirror);
   PodPtr MirrorFor(const Pod& static_pod) const;  // null: none
@@ -169,6 +170,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<Cgroups> cgroups_;
   std::unique_ptr<NodeAgent> agent_;
   std::unique_ptr<RuntimeCache> cache_;
+  std::unique_ptr<RuntimeWatch> watch_;
   std::unique_ptr<Mounter> mounter_;
   std::unique_ptr<VolumeManager> volumes_;
   std::unique_ptr<ProbeManager> probes_;
@@ -194,8 +196,6 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<ManifestUrl> manifest_url_;
   std::unique_ptr<MirrorPods> mirrors_;
   bool sources_ready_ = false;  // the API server's; manifests: pod_config_
-  SteadyTime last_sync_{};
-  metrics::Family<metrics::Histogram>*relist_duration_ = nullptr, *relist_interval_ = nullptr;
   TaskGroup group_;
 };
 

@@ -107,11 +107,14 @@ Task<void> NodeAgent::CheckRuntime() {
   }
   if (network) network_ready_ = absl::OkStatus();
   runtime_problem_ = absl::StrJoin(problems, ", ");
-  recursive_read_only_ = false;
-  for (const auto& handler : answer->runtime_handlers()) {
-    if (handler.name().empty() && handler.features().recursive_read_only_mounts()) recursive_read_only_ = true;
-  }
   runtime_status_ = *std::move(answer);
+}
+
+bool NodeAgent::RecursiveReadOnly(std::string_view handler) const {
+  for (const auto& known : runtime_status_.runtime_handlers()) {
+    if (known.name() == handler) return known.features().recursive_read_only_mounts();
+  }
+  return false;
 }
 
 Task<void> NodeAgent::TellPodCidr() {

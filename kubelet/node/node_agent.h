@@ -39,7 +39,8 @@ class NodeAgent {
   const core::Node& node() const { return node_; }
   void Seen(const core::Node& node);  // the API's version
   std::string uid() const { return node_.metadata().uid(); }
-  bool recursive_read_only() const { return recursive_read_only_; }
+  // The runtime's handler ("": the default) makes what is mounted below a read-only volume read-only as well.
+  bool RecursiveReadOnly(std::string_view handler) const;
   client::ObjectReference Reference() const;
 
  private:
@@ -65,7 +66,7 @@ class NodeAgent {
   ::runtime::v1::StatusResponse runtime_status_;
   std::string pod_cidr_;  // as the runtime knows it
   Status network_ready_ = absl::UnavailableError("container runtime status check may not have completed yet");
-  bool runtime_ready_ = false, recursive_read_only_ = false, registered_ = false;
+  bool runtime_ready_ = false, registered_ = false;
   std::string runtime_problem_ = "[container runtime status check may not have completed yet]";
   SteadyTime last_report_{};
   std::chrono::nanoseconds report_delay_{0};

@@ -80,5 +80,14 @@ TEST_F(NodeAgentTest, StandaloneTheSubnetIsTheConfigurations) {
   EXPECT_TRUE(Until([&] { return Told("10.88.0.0/16") == 1; }));
 }
 
+TEST_F(NodeAgentTest, WhatTheRuntimesHandlersCanIsAskedEachTime) {
+  Start(nullptr);
+  ASSERT_TRUE(Until([&] { return agent_->runtime_ready(); }));
+  EXPECT_FALSE(agent_->RecursiveReadOnly(""));
+  runtime_.recursive_read_only = true;  // a newer one in its place
+  ASSERT_TRUE(Until([&] { return agent_->RecursiveReadOnly(""); }));
+  EXPECT_FALSE(agent_->RecursiveReadOnly("another"));
+}
+
 }  // namespace
 }  // namespace skiff::kubelet

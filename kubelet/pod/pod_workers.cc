@@ -224,7 +224,7 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   in.reasons = &w.reasons;
   if (hooks_.host_ips) in.host_ips = hooks_.host_ips();
   in.runtime_name = options_.runtime_name;
-  in.recursive_read_only = options_.recursive_read_only;
+  in.recursive_read_only = hooks_.recursive_read_only && hooks_.recursive_read_only(pod);
   in.cgroup_limits = [this](const Pod& p) { return cgroups_.ReadPod(p); };
   in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
   if (!w.failed.reason.empty()) in.failure = &w.failed;

@@ -46,7 +46,6 @@ struct PodWorkersOptions {
   std::string root_dir;
   std::chrono::nanoseconds sync_frequency = std::chrono::minutes(1);
   std::string runtime_name = "containerd";
-  bool recursive_read_only = false;
   int dead_containers_per_container = 1;
 };
 
@@ -55,8 +54,9 @@ struct PodWorkersHooks {
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;
   std::function<std::vector<std::string>()> host_ips;
   std::function<Status()> network_ready;
-  std::function<void()> pods_changed;  // requests of active pods may have changed
-  std::function<void()> pod_ended;     // nothing is held by it any more
+  std::function<bool(const Pod&)> recursive_read_only;  // its runtime handler can
+  std::function<void()> pods_changed;                   // requests of active pods may have changed
+  std::function<void()> pod_ended;                      // nothing is held by it any more
   // Why this resize can never be, on this node; "" if it can.
   std::function<std::string(const Pod& wanted, const Pod& allocated)> resize_infeasible;
 };

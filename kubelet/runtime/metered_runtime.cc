@@ -50,7 +50,13 @@ class MeteredRuntime final : public cri::Runtime {
 #undef SKIFF_METER
 
   Task<absl::Status> WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)> on_event) override {
-    return runtime_->WatchContainerEvents(std::move(on_event));
+    static const metrics::LabelValues label = {"get_container_events"};
+    const SteadyTime began = clock_.Steady();
+    total_.With(label).Inc();
+    absl::Status end = co_await runtime_->WatchContainerEvents(std::move(on_event));
+    duration_.With(label).Observe(std::chrono::duration<double>(clock_.Steady() - began).count());
+    if (!end.ok()) errors_.With(label).Inc();
+    co_return end;
   }
 
  private:

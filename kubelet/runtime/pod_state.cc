@@ -76,6 +76,10 @@ ContainerState ToContainerState(const cri_v1::ContainerStatus& s, std::string sa
   return out;
 }
 
+bool KilledForUnknownReason(const cri_v1::ContainerStatus& s) {
+  return s.state() == cri_v1::CONTAINER_EXITED && s.exit_code() == 137 && (s.reason().empty() || s.reason() == "Error");
+}
+
 SandboxState ToSandboxState(const cri_v1::PodSandboxStatus& s) {
   SandboxState out;
   out.id = s.id();

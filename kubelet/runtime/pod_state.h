@@ -23,6 +23,7 @@ struct ContainerState {
   int64_t created_at = 0, started_at = 0, finished_at = 0;  // nanoseconds since the epoch
   int32_t exit_code = 0;
   std::string reason, message;  // message holds the termination message as well
+  bool final = false;           // exited, and the runtime will say nothing else about it
   int restart_count = 0;
   uint64_t hash = 0;
   struct User {
@@ -64,6 +65,9 @@ using PodStatePtr = std::shared_ptr<const PodState>;
 
 // From the runtime's answers. The termination message of an exited container is read by the caller.
 ContainerState ToContainerState(const cri_v1::ContainerStatus& status, std::string sandbox_id);
+// Ended by SIGKILL, and the runtime names no reason (yet): containerd learns of a kill for lack of memory by another
+// way than of the exit, at times afterwards.
+bool KilledForUnknownReason(const cri_v1::ContainerStatus& status);
 SandboxState ToSandboxState(const cri_v1::PodSandboxStatus& status);
 // Newest first; ips filled from the newest sandbox.
 void Sort(PodState* state);

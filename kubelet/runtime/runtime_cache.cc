@@ -91,7 +91,7 @@ Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
   }
   for (const auto& [id, info] : listed.containers) {
     const ContainerState* known = before == nullptr ? nullptr : before->FindId(id);
-    if (known != nullptr && known->state == ContainerState::State::kExited && info.first == cri_v1::CONTAINER_EXITED) {
+    if (known != nullptr && known->final && info.first == cri_v1::CONTAINER_EXITED) {
       state->containers.push_back(*known);
       continue;
     }
@@ -101,7 +101,10 @@ Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
     if (absl::IsNotFound(answer.status())) continue;
     CO_RETURN_IF_ERROR(answer.status(), "container ", id);
     ContainerState c = ToContainerState(answer->status(), info.second);
-    if (c.state == ContainerState::State::kExited) ReadTerminationMessage(answer->status(), &c);
+    if (c.state == ContainerState::State::kExited) {
+      ReadTerminationMessage(answer->status(), &c);
+      c.final = !KilledForUnknownReason(answer->status());
+    }
     state->containers.push_back(std::move(c));
   }
   if (before != nullptr) state->ips = before->ips;  // a stopped sandbox has none, its pod had
@@ -109,26 +112,50 @@ Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
   co_return PodStatePtr(state);
 }
 
+PodStatePtr RuntimeCache::Keep(Listed listed, PodStatePtr state, uint64_t began) {
+  Entry& entry = pods_[listed.uid];
+  if (entry.began < began) {
+    entry.listed = std::move(listed);
+    entry.state = std::move(state);
+    entry.began = began;
+  }
+  entry.looked = ++looks_;
+  return entry.state;
+}
+
 Task<StatusOr<PodStatePtr>> RuntimeCache::Refresh(std::string uid) {
+  const uint64_t began = ++looks_;
+  const SteadyTime at = clock_.Steady();
   CO_ASSIGN_OR_RETURN(auto listed, co_await List(uid));
-  auto it = listed.find(uid);
-  if (it == listed.end()) {
+  PodStatePtr out;
+  if (auto it = listed.find(uid); it != listed.end()) {
+    CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await Inspect(it->second));
+    out = Keep(std::move(it->second), std::move(state), began);
+  } else {
     auto known = pods_.find(uid);
     auto empty = std::make_shared<PodState>();
     empty->uid = uid;
     if (known != pods_.end()) empty->ips = known->second.state->ips;
     Listed none;
     none.uid = uid;
-    pods_[uid] = {std::move(none), empty, ++refreshes_};
-    co_return PodStatePtr(empty);
+    out = Keep(std::move(none), std::move(empty), began);
   }
-  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await Inspect(it->second));
-  pods_[uid] = {std::move(it->second), state, ++refreshes_};
-  co_return state;
+  if (timer_ != nullptr) timer_->Observe(std::chrono::duration<double>(clock_.Steady() - at).count());
+  co_return out;
 }
 
-Task<Status> RuntimeCache::Relist() {
-  const uint64_t began = refreshes_;
+Task<Status> RuntimeCache::Look(std::string uid) {
+  Listed before;
+  if (auto it = pods_.find(uid); it != pods_.end()) before = it->second.listed;
+  before.uid = uid;
+  CO_RETURN_IF_ERROR((co_await Refresh(uid)).status());
+  auto it = pods_.find(uid);
+  if (on_change_ && it != pods_.end() && it->second.listed != before) on_change_(uid);
+  co_return absl::OkStatus();
+}
+
+Task<StatusOr<std::vector<std::string>>> RuntimeCache::Relist() {
+  const uint64_t began = ++looks_;
   CO_ASSIGN_OR_RETURN(auto listed, co_await List(""));
   std::vector<std::string> changed;
   for (auto& [uid, l] : listed) {
@@ -141,13 +168,13 @@ Task<Status> RuntimeCache::Relist() {
       continue;
     }
     it = pods_.find(uid);
-    if (it != pods_.end() && it->second.refreshed > began) continue;
-    pods_[uid] = {l, *state, 0};
+    if (it != pods_.end() && it->second.looked > began) continue;
+    pods_[uid] = {l, *state, began, 0};
     changed.push_back(uid);
   }
   std::vector<std::string> gone;
   for (const auto& [uid, entry] : pods_) {
-    if (!listed.contains(uid) && entry.refreshed <= began) gone.push_back(uid);
+    if (!listed.contains(uid) && entry.looked <= began) gone.push_back(uid);
   }
   for (const auto& uid : gone) {
     auto it = pods_.find(uid);
@@ -160,7 +187,32 @@ Task<Status> RuntimeCache::Relist() {
   if (on_change_) {
     for (const auto& uid : changed) on_change_(uid);
   }
-  co_return absl::OkStatus();
+  co_return changed;
+}
+
+bool RuntimeCache::Knows(const RuntimeEvent& event) const {
+  static const Listed nothing;
+  auto it = pods_.find(event.pod_uid);
+  const Listed& known = it == pods_.end() ? nothing : it->second.listed;
+  for (const auto& [id, state] : event.sandboxes) {
+    auto found = known.sandboxes.find(id);
+    if (found == known.sandboxes.end() || found->second != state) return false;
+  }
+  for (const auto& [id, state] : event.containers) {
+    auto found = known.containers.find(id);
+    if (found == known.containers.end() || found->second.first != state) return false;
+  }
+  for (const auto& id : event.removed) {
+    if (known.sandboxes.contains(id) || known.containers.contains(id)) return false;
+  }
+  return true;
+}
+
+std::string RuntimeCache::PodOf(const std::string& id) const {
+  for (const auto& [uid, entry] : pods_) {
+    if (entry.listed.sandboxes.contains(id) || entry.listed.containers.contains(id)) return uid;
+  }
+  return "";
 }
 
 PodStatePtr RuntimeCache::Get(const std::string& uid) const {

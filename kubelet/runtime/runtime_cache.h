@@ -1,6 +1,6 @@
-// What the runtime has, pod by pod: listed once a second in two calls, looked at closely only where something changed.
-// The level-triggered source of everything the kubelet does; events of the runtime, where it has them, only say "look
-// now". Loop only.
+// What the runtime has, pod by pod: listed in two calls, looked at closely only where something changed. The
+// level-triggered source of everything the kubelet does; events of the runtime, where it has them, only say "look now"
+// (runtime_watch.h decides when). Every state was read after the one that it replaces was begun to be read. Loop only.
 #ifndef SKIFF_KUBELET_RUNTIME_RUNTIME_CACHE_H_
 #define SKIFF_KUBELET_RUNTIME_RUNTIME_CACHE_H_
 
@@ -13,8 +13,10 @@
 
 #include "base/async.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "cri/runtime.h"
 #include "kubelet/runtime/pod_state.h"
+#include "kubelet/runtime/runtime_event.h"
 
 namespace skiff::kubelet {
 
@@ -25,10 +27,20 @@ class RuntimeCache {
   // Called with a pod's uid after its state changed.
   void OnChange(std::function<void(const std::string& uid)> on_change) { on_change_ = std::move(on_change); }
 
-  // One pass over everything. An error leaves what is known as it is.
-  Task<Status> Relist();
+  // Times every look at one pod.
+  void SetTimer(metrics::Histogram* timer) { timer_ = timer; }
+
+  // One pass over everything; the pods that had changed. An error leaves what is known as it is.
+  Task<StatusOr<std::vector<std::string>>> Relist();
   // One pod, now.
   Task<StatusOr<PodStatePtr>> Refresh(std::string uid);
+  // The same for somebody else: OnChange's function is called where something changed.
+  Task<Status> Look(std::string uid);
+
+  // Nothing in the event is new.
+  bool Knows(const RuntimeEvent& event) const;
+  // The pod of which the runtime has that sandbox or container; "" if none is known.
+  std::string PodOf(const std::string& id) const;
   // The last known state; an empty one for unknown pods. Never null.
   PodStatePtr Get(const std::string& uid) const;
   // Pods of which the runtime has anything.
@@ -47,10 +59,12 @@ class RuntimeCache {
   struct Entry {
     Listed listed;
     PodStatePtr state;
-    uint64_t refreshed = 0;  // when it was last looked at by itself, on the count below
+    uint64_t began = 0;   // when the look that found this began, on the count below
+    uint64_t looked = 0;  // when the last look at this pod by itself ended
   };
   Task<StatusOr<std::map<std::string, Listed>>> List(std::string uid);
   Task<StatusOr<PodStatePtr>> Inspect(Listed listed);
+  PodStatePtr Keep(Listed listed, PodStatePtr state, uint64_t began);
   void ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out);
 
   cri::Runtime& runtime_;
@@ -58,9 +72,10 @@ class RuntimeCache {
   std::string logs_dir_;
   std::function<void(const std::string&)> on_change_;
   std::map<std::string, Entry> pods_;
-  // A pass over everything that began before a pod was looked at by itself must not overwrite what that found: a worker
-  // that has just started a container would see it missing and start another.
-  uint64_t refreshes_ = 0;
+  // Looks overlap. One that began earlier must not overwrite what a later one found, nor a pass over everything what
+  // was seen since it began: a worker that has just started a container would see it missing and start another.
+  uint64_t looks_ = 0;
+  metrics::Histogram* timer_ = nullptr;
   bool synced_ = false;
   SteadyTime last_relist_;
 };

@@ -344,10 +344,11 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
       co_return InvalidArgument("invalid MountPropagation mode: ", GoQuote(propagation));
     }
     const std::string& recursive = mount.recursivereadonly();
+    const bool possible = !recursive.empty() && options.recursive_read_only && options.recursive_read_only(*pod);
     if (recursive == "IfPossible") {
-      one.recursive_read_only = options.recursive_read_only;
+      one.recursive_read_only = possible;
     } else if (recursive == "Enabled") {
-      if (!options.recursive_read_only) {
+      if (!possible) {
         co_return FailedPrecondition("failed to resolve recursive read-only mode: volume ", GoQuote(mount.name()),
                                      " requested recursive read-only mode, but it is not supported by the runtime");
       }

@@ -31,7 +31,7 @@ struct VolumeOptions {
   std::function<int64_t()> allocatable_memory;
   std::function<int64_t()> allocatable_milli_cpu;
   std::function<int64_t()> allocatable_ephemeral_storage;
-  bool recursive_read_only = false;                                 // the runtime can (its RuntimeHandler features)
+  std::function<bool(const Pod&)> recursive_read_only;              // the pod's runtime handler can
   std::chrono::nanoseconds sync_period = std::chrono::seconds(60);  // refresh of configMap, secret, token, downward API
 };
 

@@ -31,11 +31,13 @@ struct VolumeManagerTest : testing::Test {
   FakeMounter mounter;
   std::vector<std::string> events;
   std::unique_ptr<VolumeManager> manager;
+  bool recursive_read_only = false;
 
   VolumeManagerTest() {
     VolumeOptions options;
     options.root_dir = root.path();
     options.allocatable_memory = [] { return int64_t{1} << 30; };
+    options.recursive_read_only = [this](const Pod&) { return recursive_read_only; };
     manager = std::make_unique<VolumeManager>(
         loop.get_executor(), options, objects, mounter, clock,
         [this](const Pod&, std::string_view type, std::string_view reason, std::string_view message) {
@@ -337,6 +339,23 @@ TEST_F(VolumeManagerTest, SubPathErrorsInUpstreamsWords) {
   EXPECT_EQ(Mounts(up).status().message(), "unable to provision SubPath `a/../../b`: must not contain '..'");
   const auto none = PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"x","mountPath":"/a"}])");
   EXPECT_EQ(Mounts(none).status().message(), "cannot find volume \"x\" to mount into container \"c\"");
+}
+
+TEST_F(VolumeManagerTest, RecursiveReadOnlyIsTheRuntimes) {
+  const char* volumes = R"([{"name":"ed","emptyDir":{}}])";
+  auto mounts = [](std::string_view how) {
+    return absl::StrCat(R"([{"name":"ed","mountPath":"/a","readOnly":true,"recursiveReadOnly":")", how, "\"}]");
+  };
+  const auto wish = PodFrom(volumes, mounts("IfPossible")), demand = PodFrom(volumes, mounts("Enabled"));
+  ASSERT_TRUE(Mount(wish).ok());
+  EXPECT_FALSE(Mounts(wish)->front().recursive_read_only);
+  EXPECT_EQ(
+      Mounts(demand).status().message(),
+      "failed to resolve recursive read-only mode: volume \"ed\" requested recursive read-only mode, but it is not "
+      "supported by the runtime");
+  recursive_read_only = true;
+  EXPECT_TRUE(Mounts(wish)->front().recursive_read_only);
+  EXPECT_TRUE(Mounts(demand)->front().recursive_read_only);
 }
 
 }  // namespace
