@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <unordered_set>
 
 #include "base/log.h"
 #include "proxy/maglev.h"
@@ -17,19 +16,6 @@ struct Reconciler::Found {
   std::vector<bool> taken;                                   // by a service of ours
   std::unordered_map<FrontendKey, size_t, KeyHash> port_of;  // frontend -> index in ports
   std::unordered_map<FrontendKey, bool, KeyHash> addresses;  // address entries; true: still wanted
-};
-
-struct Reconciler::Plan {
-  std::vector<std::pair<uint32_t, skiff_backend>> backends;
-  // States that lose something: written when no frontend leads there any more.
-  std::vector<std::pair<uint32_t, skiff_backend>> late_backends;
-  std::vector<std::pair<uint32_t, skiff_slot>> slots;
-  std::unordered_map<FrontendKey, skiff_frontend, KeyHash> frontends;
-  std::unordered_set<FrontendKey, KeyHash> deleted;
-  std::vector<SourceRange> ranges, removed_ranges;
-  std::vector<uint32_t> new_services;
-  std::vector<std::string> try_again;
-  bool udp_backend_removed = false;
 };
 
 namespace {
@@ -70,7 +56,7 @@ StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& change
   service_ids_.Settle();
   backend_ids_.Settle();
   ranges_.Settle();
-  Plan plan;
+  WritePlan plan;
   ApplyResult result;
   Status status;
   for (const ServiceChange& change : changes) {
@@ -78,7 +64,7 @@ StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& change
     if (!status.ok()) break;
   }
   ChangeNodeAddresses(&plan);
-  if (status.ok()) status = Write(plan, &result);
+  if (status.ok()) status = plan.Write(maps_, &result);
   if (!status.ok()) {
     Forget();
     return status;
@@ -88,7 +74,7 @@ StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& change
 
 StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all) {
   Forget();
-  Plan plan;
+  WritePlan plan;
   Found found;
   ApplyResult result;
   Status status = ReadBack(&found, &plan);
@@ -101,7 +87,7 @@ StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all
       if (!wanted) Release(key, 0, &plan);
     }
     ChangeNodeAddresses(&plan);
-    status = Write(plan, &result);
+    status = plan.Write(maps_, &result);
   }
   if (!status.ok()) {
     Forget();
@@ -113,7 +99,7 @@ StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all
 
 // Turns the maps' content into ports as if an earlier pass of ours had made them. What is inconsistent (half a pass of
 // a process that died) is not trusted: it gets new numbers, and what it used is removed.
-Status Reconciler::ReadBack(Found* found, Plan* plan) {
+Status Reconciler::ReadBack(Found* found, WritePlan* plan) {
   ASSIGN_OR_RETURN(auto frontends, maps_.ReadFrontends(), "read frontends");
   ASSIGN_OR_RETURN(auto slots, maps_.ReadSlots(), "read slots");
   ASSIGN_OR_RETURN(auto backends, maps_.ReadBackends(), "read backends");
@@ -207,7 +193,7 @@ Status Reconciler::ReadBack(Found* found, Plan* plan) {
   return absl::OkStatus();
 }
 
-Status Reconciler::ChangeService(const ServiceChange& change, Found* found, Plan* plan) {
+Status Reconciler::ChangeService(const ServiceChange& change, Found* found, WritePlan* plan) {
   auto it = services_.find(change.service);
   if (!change.model && it == services_.end()) return absl::OkStatus();
   if (it == services_.end()) it = services_.emplace(change.service, Service{}).first;
@@ -290,7 +276,7 @@ Status Reconciler::ChangeService(const ServiceChange& change, Found* found, Plan
 }
 
 Status Reconciler::ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
-                              Plan* plan) {
+                              WritePlan* plan) {
   static const Port kNone;
   const Port& before = old != nullptr ? *old : kNone;
   out->name = model.name;
@@ -408,7 +394,7 @@ std::vector<uint32_t> Reconciler::Slots(const Port& port, uint8_t state, uint32_
 
 // Slots that are in use are never changed: a changed set goes to new ones.
 StatusOr<skiff_range> Reconciler::ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state,
-                                            Plan* plan) {
+                                            WritePlan* plan) {
   std::vector<uint32_t> want = Slots(now, state, 0), had = Slots(old, state, 0);
   uint32_t table = now.maglev && !want.empty() ? MaglevSize(balancing_.table, want.size()) : 0;
   auto count = table != 0 ? table : static_cast<uint32_t>(want.size());
@@ -427,7 +413,7 @@ StatusOr<skiff_range> Reconciler::ChangeSet(const Port& old, skiff_range old_ran
   return *range;
 }
 
-void Reconciler::DropPort(Port& port, Plan* plan) {
+void Reconciler::DropPort(Port& port, WritePlan* plan) {
   for (const auto& [key, value] : port.frontends) Release(key, port.id, plan);
   for (const Backend& b : port.backends) {
     plan->late_backends.emplace_back(b.id, skiff_backend{});
@@ -455,7 +441,7 @@ bool Reconciler::Claim(const std::string& service, Service& state, const Fronten
   return false;
 }
 
-void Reconciler::Release(const FrontendKey& key, uint32_t port, Plan* plan) {
+void Reconciler::Release(const FrontendKey& key, uint32_t port, WritePlan* plan) {
   auto it = owners_.find(key);
   if (it != owners_.end()) {
     if (it->second.port != port) return;  // somebody else has it by now
@@ -467,7 +453,7 @@ void Reconciler::Release(const FrontendKey& key, uint32_t port, Plan* plan) {
   for (auto w = from; w != to; ++w) plan->try_again.push_back(w->second);
 }
 
-void Reconciler::ChangeNodeAddresses(Plan* plan) {
+void Reconciler::ChangeNodeAddresses(WritePlan* plan) {
   for (const auto& [address, host_only] : node_addresses_) {
     auto was = node_addresses_written_.find(address);
     if (was != node_addresses_written_.end() && was->second == host_only) continue;
@@ -483,66 +469,6 @@ void Reconciler::ChangeNodeAddresses(Plan* plan) {
     if (!node_addresses_.contains(address) && !owners_.contains(key)) plan->deleted.insert(key);
   }
   node_addresses_written_ = node_addresses_;
-}
-
-Status Reconciler::Write(Plan& plan, ApplyResult* result) {
-  auto by_number = [](const auto& a, const auto& b) { return a.first < b.first; };
-  auto put_backends = [&](std::vector<std::pair<uint32_t, skiff_backend>>& entries) -> Status {
-    if (entries.empty()) return absl::OkStatus();
-    std::sort(entries.begin(), entries.end(), by_number);
-    std::vector<uint32_t> ids;
-    std::vector<skiff_backend> values;
-    ids.reserve(entries.size());
-    values.reserve(entries.size());
-    for (const auto& [id, value] : entries) {
-      ids.push_back(id);
-      values.push_back(value);
-    }
-    return maps_.PutBackends(ids, values);
-  };
-  RETURN_IF_ERROR(put_backends(plan.backends), "write backends");
-  result->backends_written = plan.backends.size();
-
-  std::sort(plan.slots.begin(), plan.slots.end(), by_number);
-  std::vector<skiff_slot> run;
-  for (size_t i = 0; i < plan.slots.size(); i++) {
-    run.push_back(plan.slots[i].second);
-    if (i + 1 < plan.slots.size() && plan.slots[i + 1].first == plan.slots[i].first + 1) continue;
-    auto first = plan.slots[i].first + 1 - static_cast<uint32_t>(run.size());
-    RETURN_IF_ERROR(maps_.PutSlots(first, run), "write slots");
-    run.clear();
-  }
-  result->slots_written = plan.slots.size();
-
-  if (!plan.new_services.empty()) RETURN_IF_ERROR(maps_.ClearCounts(plan.new_services), "clear counters");
-  if (!plan.ranges.empty()) RETURN_IF_ERROR(maps_.PutRanges(plan.ranges), "write source ranges");
-
-  // Ports before the addresses that refuse all others: a service must not refuse its own port while it comes.
-  for (bool address_entries : {false, true}) {
-    std::vector<FrontendKey> keys;
-    std::vector<skiff_frontend> values;
-    for (const auto& [key, value] : plan.frontends) {
-      if ((key.port == 0) != address_entries) continue;
-      keys.push_back(key);
-      values.push_back(value);
-    }
-    if (!keys.empty()) RETURN_IF_ERROR(maps_.PutFrontends(keys, values), "write frontends");
-    result->frontends_written += keys.size();
-  }
-
-  std::vector<FrontendKey> deleted(plan.deleted.begin(), plan.deleted.end());
-  if (!deleted.empty()) RETURN_IF_ERROR(maps_.DeleteFrontends(deleted), "delete frontends");
-  result->frontends_deleted = deleted.size();
-
-  if (!plan.removed_ranges.empty()) {
-    RETURN_IF_ERROR(maps_.DeleteRanges(plan.removed_ranges), "delete source ranges");
-  }
-  RETURN_IF_ERROR(put_backends(plan.late_backends), "clear backends");
-  result->backends_removed = static_cast<size_t>(std::count_if(plan.late_backends.begin(), plan.late_backends.end(),
-                                                               [](const auto& e) { return e.second.state == 0; }));
-  result->udp_backend_removed = plan.udp_backend_removed;
-  result->try_again = std::move(plan.try_again);
-  return absl::OkStatus();
 }
 
 }  // namespace skiff::proxy

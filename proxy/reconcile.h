@@ -16,6 +16,7 @@
 #include "proxy/allocator.h"
 #include "proxy/bpf_maps.h"
 #include "proxy/model.h"
+#include "proxy/write_plan.h"
 
 namespace skiff::proxy {
 
@@ -28,12 +29,6 @@ struct ServiceChange {
 struct BalancingOptions {
   bool maglev = false;
   uint32_t table = 1021;  // places of a Maglev table, rounded up to a prime; more where a service has many endpoints
-};
-
-struct ApplyResult {
-  size_t frontends_written = 0, frontends_deleted = 0, slots_written = 0, backends_written = 0, backends_removed = 0;
-  bool udp_backend_removed = false;    // sockets connected to it must be moved
-  std::vector<std::string> try_again;  // services that waited for an address or port that is free now
 };
 
 class Reconciler {
@@ -87,19 +82,18 @@ class Reconciler {
     uint32_t port;
   };
   struct Found;
-  struct Plan;
 
-  Status ReadBack(Found* found, Plan* plan);
-  Status ChangeService(const ServiceChange& change, Found* found, Plan* plan);
+  Status ReadBack(Found* found, WritePlan* plan);
+  Status ChangeService(const ServiceChange& change, Found* found, WritePlan* plan);
   Status ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
-                    Plan* plan);
-  StatusOr<skiff_range> ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state, Plan* plan);
+                    WritePlan* plan);
+  StatusOr<skiff_range> ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state,
+                                  WritePlan* plan);
   static std::vector<uint32_t> Slots(const Port& port, uint8_t state, uint32_t table);
-  void DropPort(Port& port, Plan* plan);
+  void DropPort(Port& port, WritePlan* plan);
   bool Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port);
-  void Release(const FrontendKey& key, uint32_t port, Plan* plan);
-  void ChangeNodeAddresses(Plan* plan);
-  Status Write(Plan& plan, ApplyResult* result);
+  void Release(const FrontendKey& key, uint32_t port, WritePlan* plan);
+  void ChangeNodeAddresses(WritePlan* plan);
   void Forget();
 
   BpfMaps& maps_;
