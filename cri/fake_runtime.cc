@@ -369,6 +369,11 @@ SKIFF_UNPLAYED(ListPodSandboxStats)
 SKIFF_UNPLAYED(CheckpointContainer)
 SKIFF_UNPLAYED(ListMetricDescriptors)
 SKIFF_UNPLAYED(ListPodSandboxMetrics)
-SKIFF_UNPLAYED(UpdatePodSandboxResources)
+SKIFF_FAKE(UpdatePodSandboxResources) {
+  if (!sandbox_resources) co_return absl::UnimplementedError("unknown method UpdatePodSandboxResources");
+  SKIFF_TAKE(UpdatePodSandboxResources, "");
+  sandbox_resources = std::move(request);
+  co_return answer;
+}
 
 }  // namespace skiff::cri

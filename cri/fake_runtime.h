@@ -45,9 +45,11 @@ class FakeRuntime final : public Runtime {
   std::function<v1::ExecSyncResponse(const v1::ExecSyncRequest&)> on_exec;
   int32_t exit_code_on_stop = 0;  // of a container that StopContainer ends
   bool runtime_ready = true, network_ready = true;
-  bool maps_users = false;                        // the default handler supports user namespaces
-  bool recursive_read_only = false;               // .. and recursive read-only mounts
-  std::string pod_ip = "10.244.0.";               // "": none; ending in "." a number is added
+  bool maps_users = false;           // the default handler supports user namespaces
+  bool recursive_read_only = false;  // .. and recursive read-only mounts
+  std::string pod_ip = "10.244.0.";  // "": none; ending in "." a number is added
+  // UpdatePodSandboxResources is implemented; what it was told last.
+  std::optional<v1::UpdatePodSandboxResourcesRequest> sandbox_resources;
   std::optional<v1::CgroupDriver> cgroup_driver;  // that RuntimeConfig names; none: it is not implemented
 
   // Events (fake_runtime_events.cc).

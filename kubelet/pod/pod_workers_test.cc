@@ -559,6 +559,22 @@ TEST_F(PodWorkersTest, ResizesAreGrantedCarriedOutAndTold) {
   EXPECT_TRUE(Until([&] { return requests("actual") == 1900; }));
   EXPECT_EQ(FindCondition(*statuses.Get("u-1"), "PodResizePending"), nullptr);
 
+  // A runtime that sizes the sandbox hears of it, before the containers, and may refuse.
+  runtime.sandbox_resources.emplace();
+  resize("400m");
+  EXPECT_EQ(runtime.sandbox_resources->pod_sandbox_id(), runtime.sandboxes.begin()->first);
+  EXPECT_EQ(runtime.sandbox_resources->resources().cpu_shares(), 409);
+  EXPECT_TRUE(Until([&] { return requests("actual") == 400; }));
+  const size_t resized = runtime.CountCalls("UpdateContainerResources");
+  runtime.failures["UpdatePodSandboxResources"] = {absl::InternalError("no room")};
+  resize("500m");
+  EXPECT_EQ(FindCondition(*statuses.Get("u-1"), "PodResizeInProgress")->message(),
+            "the runtime refuses the pod's resize: no room");
+  EXPECT_EQ(runtime.CountCalls("UpdateContainerResources"), resized);
+  Advance(seconds(30));
+  EXPECT_TRUE(Until([&] { return requests("actual") == 500; }));
+  runtime.sandbox_resources.reset();
+
   // The runtime refuses: tried again, told once.
   runtime.failures["UpdateContainerResources"] = {absl::UnknownError("no"), absl::UnknownError("no")};
   resize("100m");

@@ -61,6 +61,28 @@ cri_v1::NamespaceOption Namespaces(const Pod& pod, const cri_v1::UserNamespace& 
   return out;
 }
 
+void SetSandboxResources(const Pod& pod, const NodeSettings& node, cri_v1::LinuxContainerResources* resources,
+                         cri_v1::LinuxContainerResources* overhead) {
+  Pod bare = pod;
+  bare.mutable_spec()->clear_overhead();
+  CgroupResources pod_resources = PodCgroupResources(bare, node.cfs_quota, node.cfs_period_micros, -1);
+  resources->set_cpu_shares(pod_resources.cpu_shares.value_or(kMinShares));
+  ResourceList limits = PodLimits(bare);
+  auto limit = [&](int64_t milli_cpu, int64_t memory, cri_v1::LinuxContainerResources* to) {
+    if (milli_cpu > 0 && node.cfs_quota) {
+      to->set_cpu_period(node.cfs_period_micros);
+      to->set_cpu_quota(MilliCpuToQuota(milli_cpu, node.cfs_period_micros));
+    }
+    if (memory > 0) to->set_memory_limit_in_bytes(memory);
+  };
+  limit(Get(limits, "cpu").MilliValue(), Get(limits, "memory").Value(), resources);
+  if (pod.spec().overhead_size() > 0) {
+    const int64_t milli_cpu = Get(pod.spec().overhead(), "cpu").MilliValue();
+    overhead->set_cpu_shares(MilliCpuToShares(milli_cpu));
+    limit(milli_cpu, Get(pod.spec().overhead(), "memory").Value(), overhead);
+  }
+}
+
 StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxInputs& in, const NodeSettings& node) {
   cri_v1::PodSandboxConfig out;
   auto* metadata = out.mutable_metadata();
@@ -101,27 +123,7 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   SetGroups(pod_sc, sc->mutable_supplemental_groups(), &policy);
   sc->set_supplemental_groups_policy(policy);
   if (pod_sc.has_selinuxoptions()) SetSeLinux(pod_sc.selinuxoptions(), sc->mutable_selinux_options());
-  // What the pod costs as a whole, and the sandbox beside it, for runtimes that size virtual machines.
-  Pod bare = pod;
-  bare.mutable_spec()->clear_overhead();
-  auto* resources = linux->mutable_resources();
-  CgroupResources pod_resources = PodCgroupResources(bare, node.cfs_quota, node.cfs_period_micros, -1);
-  resources->set_cpu_shares(pod_resources.cpu_shares.value_or(kMinShares));
-  ResourceList limits = PodLimits(bare);
-  auto limit = [&](int64_t milli_cpu, int64_t memory, cri_v1::LinuxContainerResources* to) {
-    if (milli_cpu > 0 && node.cfs_quota) {
-      to->set_cpu_period(node.cfs_period_micros);
-      to->set_cpu_quota(MilliCpuToQuota(milli_cpu, node.cfs_period_micros));
-    }
-    if (memory > 0) to->set_memory_limit_in_bytes(memory);
-  };
-  limit(Get(limits, "cpu").MilliValue(), Get(limits, "memory").Value(), resources);
-  auto* overhead = linux->mutable_overhead();
-  if (pod.spec().overhead_size() > 0) {
-    const int64_t milli_cpu = Get(pod.spec().overhead(), "cpu").MilliValue();
-    overhead->set_cpu_shares(MilliCpuToShares(milli_cpu));
-    limit(milli_cpu, Get(pod.spec().overhead(), "memory").Value(), overhead);
-  }
+  SetSandboxResources(pod, node, linux->mutable_resources(), linux->mutable_overhead());
   return out;
 }
 

@@ -1,5 +1,6 @@
 // Changes the resources of containers while they run: the pod's cgroup grows before its containers and shrinks after
 // them, memory and CPU each on their own, decreases before increases. What fails is tried again with the next sync.
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
@@ -53,12 +54,25 @@ Task<Status> PodRuntime::CheckMemoryDecreases(const ResizePlan& plan) {
   co_return FailedPrecondition("cannot decrease memory limits: ", text);
 }
 
-Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, ResizePlan plan) {
+// The runtime hears of it first: one that sizes a virtual machine by it may refuse. Most know nothing of the call;
+// containerd 2.2 says so with another code.
+Task<Status> PodRuntime::ResizePodCgroup(Pod to, std::string sandbox_id) {
+  cri_v1::UpdatePodSandboxResourcesRequest request;
+  SetSandboxResources(to, options_.node, request.mutable_resources(), request.mutable_overhead());
+  request.set_pod_sandbox_id(std::move(sandbox_id));
+  const Status told =
+      (co_await runtime_.UpdatePodSandboxResources(std::move(request), {.timeout = options_.request_timeout})).status();
+  const bool unknown_call =
+      absl::IsUnimplemented(told) || (absl::IsUnknown(told) && absl::StrContains(told.message(), "not implemented"));
+  if (!unknown_call) CO_RETURN_IF_ERROR(told, "the runtime refuses the pod's resize");
+  CO_RETURN_IF_ERROR(hooks_.update_pod_cgroup ? hooks_.update_pod_cgroup(to) : absl::OkStatus(),
+                     "failed to set pod cgroup config");
+  co_return absl::OkStatus();
+}
+
+Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, std::string sandbox_id, ResizePlan plan) {
   CO_RETURN_IF_ERROR(co_await CheckMemoryDecreases(plan));
-  auto set_pod = [&](const Pod& to) {
-    return hooks_.update_pod_cgroup ? hooks_.update_pod_cgroup(to) : absl::OkStatus();
-  };
-  CO_RETURN_IF_ERROR(set_pod(LargerOf(*pod, *actuated)), "failed to set pod cgroup config");
+  CO_RETURN_IF_ERROR(co_await ResizePodCgroup(LargerOf(*pod, *actuated), sandbox_id));
   std::map<std::string, core::ResourceRequirements> now;  // by container, as far as the change has come
   for (const char* name : {"memory", "cpu"}) {
     for (const ContainerResize& resize : std::string_view(name) == "memory" ? plan.memory : plan.cpu) {
@@ -82,7 +96,7 @@ Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, ResizePlan plan) {
       hooks_.container_resized(pod->metadata().uid(), name, to->resources());
     }
   }
-  CO_RETURN_IF_ERROR(set_pod(*pod), "failed to set pod cgroup config");
+  CO_RETURN_IF_ERROR(co_await ResizePodCgroup(*pod, std::move(sandbox_id)));
   if (hooks_.pod_resized) hooks_.pod_resized(*pod);
   co_return absl::OkStatus();
 }

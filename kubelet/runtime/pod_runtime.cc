@@ -439,7 +439,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
   }
   if (!resize.empty()) {
     result.changed = true;
-    if (Status s = co_await Resize(pod, actuated, std::move(resize)); !s.ok()) {
+    if (Status s = co_await Resize(pod, actuated, actions.sandbox_id, std::move(resize)); !s.ok()) {
       if (absl::IsCancelled(s)) {
         stop(s);
         co_return result;

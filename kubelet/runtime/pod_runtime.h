@@ -96,7 +96,8 @@ class PodRuntime {
 
  private:
   struct Ordering;
-  Task<Status> Resize(PodPtr pod, PodPtr actuated, ResizePlan plan);
+  Task<Status> Resize(PodPtr pod, PodPtr actuated, std::string sandbox_id, ResizePlan plan);
+  Task<Status> ResizePodCgroup(Pod to, std::string sandbox_id);
   Task<Status> CheckMemoryDecreases(const ResizePlan& plan);
   Task<Status> StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config);
   Task<StatusOr<cri_v1::UserNamespace>> UsersOf(PodPtr pod);
