@@ -37,10 +37,11 @@ struct {
   __type(value, __u64);
 } pod_flows SEC(".maps");
 
-static __always_inline bool pods_have_flows(__u64 now) {
+/* The clock is read only where there was one at all: most nodes never have any, and this is asked for each packet. */
+static __always_inline bool pods_have_flows(void) {
   __u32 zero = 0;
   __u64* used = bpf_map_lookup_elem(&pod_flows, &zero);
-  return used && *used && now - *used < POD_FLOWS_IDLE_NS;
+  return used && *used && bpf_ktime_get_ns() - *used < POD_FLOWS_IDLE_NS;
 }
 
 static __always_inline void note_pod_flow(__u64 now) {

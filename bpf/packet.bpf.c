@@ -147,10 +147,11 @@ SUBPROGRAM int must_masquerade(struct __sk_buff* skb, const struct packet* p, co
 }
 
 static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
+  bool known = !pod || pods_have_flows();
+  if (!known && goes_on(skb)) return TC_ACT_UNSPEC;
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, false)) return TC_ACT_UNSPEC;
   __u64 now = bpf_ktime_get_ns();
-  bool known = !pod || pods_have_flows(now);
   if (is_icmp_error(skb, &p)) return known ? translate_error(skb, &p) : TC_ACT_UNSPEC;
   if (is_echo(skb, &p)) return on_echo(skb, &p);
   if (!parse_ports(skb, &p)) {
@@ -254,10 +255,10 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
 }
 
 static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
-  __u64 now = bpf_ktime_get_ns();
-  if (pod && !pods_have_flows(now)) return TC_ACT_UNSPEC;
+  if (pod && !pods_have_flows()) return TC_ACT_UNSPEC;
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_UNSPEC;
+  __u64 now = bpf_ktime_get_ns();
   if (is_icmp_error(skb, &p)) return translate_error(skb, &p);
   if (!parse_ports(skb, &p)) return pod ? TC_ACT_UNSPEC : guard(skb, &p);
   struct skiff_flow_key key;

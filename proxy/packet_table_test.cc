@@ -96,6 +96,13 @@ TEST_F(PacketTableTest, ROOT_PodsPackets) {
   auto flows = [&] { return *CountFlows(data_path_->maps_dir()); };
   EXPECT_EQ(tcp(pod_in_, "10.244.0.3", 1000, "10.244.0.9", 8080, kSyn), "10.244.0.3:1000 > 10.244.0.9:8080");
   EXPECT_EQ(flows(), 0u);
+  // No connection of a pod's has been placed: whatever goes on is not ours.
+  for (uint8_t part : {kAck, uint8_t{kSyn | kAck}, uint8_t{0x11}, uint8_t{0x04}}) {
+    EXPECT_EQ(tcp(pod_in_, "10.244.0.3", 1000, "10.96.0.1", 80, part), "10.244.0.3:1000 > 10.96.0.1:80");
+    EXPECT_EQ(tcp(pod_in_, "fd44::3", 1000, "fd96::1", 80, part), "fd44::3:1000 > fd96::1:80");
+    EXPECT_EQ(tcp(pod_out_, "10.244.0.2", 8080, "10.244.0.3", 1000, part), "10.244.0.2:8080 > 10.244.0.3:1000");
+  }
+  EXPECT_EQ(flows(), 0u);
   EXPECT_EQ(tcp(pod_in_, "10.244.0.3", 1000, "10.96.0.1", 80, kSyn), "10.244.0.3:1000 > 10.244.0.2:8080");
   EXPECT_EQ(flows(), 2u);
   EXPECT_EQ(tcp(pod_out_, "10.244.0.3", 1000, "10.244.0.2", 8080, kSyn), "10.244.0.3:1000 > 10.244.0.2:8080");
