@@ -32,4 +32,11 @@ void ReleaseStartupMemory() {
   dl_iterate_phdr(Release, nullptr);
 }
 
+Task<void> StaySmall() {
+  for (std::chrono::nanoseconds wait = std::chrono::seconds(30); (co_await SleepFor(wait)).ok();
+       wait = std::chrono::minutes(10)) {
+    ReleaseStartupMemory();
+  }
+}
+
 }  // namespace skiff

@@ -10,6 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include "base/log.h"
+#include "base/memory.h"
 
 namespace skiff {
 
@@ -56,6 +57,7 @@ int RunProgram(std::function<Task<Status>(asio::io_context&)> body) {
   asio::io_context& loop = NewLoop();
   const auto run = std::make_shared<Run>(loop);
   WatchSignals(run);
+  Spawn(loop.get_executor(), "stay small", StaySmall());
   asio::co_spawn(
       loop, Body(body(loop)),
       asio::bind_cancellation_slot(run->cancel.slot(), [run, &loop](std::exception_ptr error, Status status) {

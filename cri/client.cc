@@ -36,6 +36,13 @@ class GrpcRuntime final : public Runtime {
 #undef SKIFF_CRI_DEFINE_IMAGE
 #undef SKIFF_CRI_DEFINE
 
+  Task<StatusOr<std::string>> ListPodSandboxEncoded(CallOptions options) override {
+    return runtime_->Unary("/runtime.v1.RuntimeService/ListPodSandbox", "", options.timeout);
+  }
+  Task<StatusOr<std::string>> ListContainersEncoded(CallOptions options) override {
+    return runtime_->Unary("/runtime.v1.RuntimeService/ListContainers", "", options.timeout);
+  }
+
   Task<absl::Status> WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)> on_event) override {
     return runtime_->ServerStream("/runtime.v1.RuntimeService/GetContainerEvents",
                                   v1::GetEventsRequest().SerializeAsString(),

@@ -183,6 +183,11 @@ SKIFF_FAKE(RemovePodSandbox) {
 }
 
 SKIFF_FAKE(PodSandboxStatus) {
+  if (auto it = failures.find("PodSandboxStatus"); it != failures.end() && !it->second.empty()) {
+    absl::Status s = it->second.front();
+    it->second.pop_front();
+    co_return s;
+  }
   auto it = sandboxes.find(request.pod_sandbox_id());
   if (it == sandboxes.end()) co_return NoSandbox(request.pod_sandbox_id());
   v1::PodSandboxStatusResponse answer;

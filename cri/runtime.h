@@ -69,6 +69,11 @@ class Runtime {
   SKIFF_CRI_IMAGE_METHODS(SKIFF_CRI_DECLARE)
 #undef SKIFF_CRI_DECLARE
 
+  // The same calls without a filter, their answers not decoded (see list_digest.h): for whoever asks every second and
+  // mostly hears what it knows.
+  virtual Task<StatusOr<std::string>> ListPodSandboxEncoded(CallOptions options = {});
+  virtual Task<StatusOr<std::string>> ListContainersEncoded(CallOptions options = {});
+
   // Calls `on_event` on the loop for every container event until the stream ends (its status is returned) or the caller
   // is cancelled. containerd 1.6 answers kUnimplemented.
   virtual Task<absl::Status> WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)> on_event) = 0;

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/program.h"
 #include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
@@ -308,7 +309,10 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     PodPtr pod = workers_->Find(uid);
     return pod != nullptr && IsStatic(*pod) ? MirrorFor(*pod) : pod;
   });
-  cache_->OnChange([this](const std::string& uid) { workers_->Wake(uid); });
+  cache_->OnChange([this](const std::string& uid) {
+    ++changes_;
+    workers_->Wake(uid);
+  });
   MakeSources();
 
   KubeletServerOptions server;
@@ -436,9 +440,17 @@ void Kubelet::SeenMirror(const Pod& mirror) {
   mirrors_->Notify();
 }
 
+// The start and every burst of pods touch code and heap that a kubelet at rest does not use.
+void Kubelet::ReleaseMemoryWhenCalm() {
+  const bool calm = std::exchange(seen_changes_, changes_) == changes_;
+  if (calm && !released_) ReleaseStartupMemory();
+  released_ = calm;
+}
+
 Task<void> Kubelet::Housekeep() {
   while (!co_await IsCancelled()) {
     if (absl::IsCancelled(co_await clock_.Sleep(seconds(2)))) break;
+    ReleaseMemoryWhenCalm();
     if (!sources_ready_ || !pod_config_->SeenAll() || !cache_->synced()) continue;
     workers_->EndUnknown();
     auto known = workers_->Known();

@@ -1,6 +1,7 @@
 // What /metrics tells of the kubelet's own work: upstream's names, read from the parts when asked for.
 #include <cmath>
 
+#include "client/request_metrics.h"
 #include "kubelet/kubelet_parts.h"
 
 namespace skiff::kubelet {
@@ -9,6 +10,7 @@ void Kubelet::RegisterMetrics() {
   using metrics::Emit;
   registry_.AddProcessMetrics();
   registry_.AddMetaMetrics();
+  client::EnableRequestMetrics(registry_);
   const double started = std::floor(std::chrono::duration<double>(clock_.Now().time_since_epoch()).count() * 100) / 100;
   probe_registry_.Gauges("process_start_time_seconds", "[ALPHA] Start time of the process since unix epoch in seconds.")
       .With({})

@@ -148,6 +148,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void SeenMirror(const Pod& mirror);
   PodPtr MirrorFor(const Pod& static_pod) const;  // null: none
   Task<void> Housekeep();
+  void ReleaseMemoryWhenCalm();
   std::vector<LogRotator::Log> RunningLogs() const;
   Task<Status> ReopenLog(std::string container_id);
 
@@ -195,7 +196,9 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<ManifestDirectory> manifests_;
   std::unique_ptr<ManifestUrl> manifest_url_;
   std::unique_ptr<MirrorPods> mirrors_;
-  bool sources_ready_ = false;  // the API server's; manifests: pod_config_
+  bool sources_ready_ = false;               // the API server's; manifests: pod_config_
+  uint64_t changes_ = 1, seen_changes_ = 0;  // of pods in the runtime; the start is one
+  bool released_ = false;                    // what the last of them needed
   TaskGroup group_;
 };
 

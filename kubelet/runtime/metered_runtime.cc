@@ -49,6 +49,15 @@ class MeteredRuntime final : public cri::Runtime {
   SKIFF_CRI_IMAGE_METHODS(SKIFF_METER)
 #undef SKIFF_METER
 
+  Task<StatusOr<std::string>> ListPodSandboxEncoded(cri::CallOptions options) override {
+    static const metrics::LabelValues label = {OperationName("ListPodSandbox")};
+    return Measure<std::string>(label, runtime_->ListPodSandboxEncoded(options));
+  }
+  Task<StatusOr<std::string>> ListContainersEncoded(cri::CallOptions options) override {
+    static const metrics::LabelValues label = {OperationName("ListContainers")};
+    return Measure<std::string>(label, runtime_->ListContainersEncoded(options));
+  }
+
   Task<absl::Status> WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)> on_event) override {
     static const metrics::LabelValues label = {"get_container_events"};
     const SteadyTime began = clock_.Steady();

@@ -1,11 +1,15 @@
 #include "kubelet/runtime/runtime_cache.h"
 
 #include "base/log.h"
+#include "cri/list_digest.h"
 #include "kubelet/logs/container_log.h"
 #include "kubelet/runtime/labels.h"
 
 namespace skiff::kubelet {
 namespace {
+
+// However unlikely it is that two different answers have one digest: not for long.
+constexpr int kReadAfter = 60;
 
 std::string Value(const StringMap& map, const char* key) {
   auto it = map.find(key);
@@ -17,16 +21,20 @@ std::string Value(const StringMap& map, const char* key) {
 RuntimeCache::RuntimeCache(cri::Runtime& runtime, Clock& clock, std::string logs_dir)
     : runtime_(runtime), clock_(clock), logs_dir_(std::move(logs_dir)), last_relist_(clock.Steady()) {}
 
-Task<StatusOr<std::map<std::string, RuntimeCache::Listed>>> RuntimeCache::List(std::string uid) {
-  std::map<std::string, Listed> out;
+Task<StatusOr<RuntimeCache::Lists>> RuntimeCache::List(std::string uid) {
   cri_v1::ListPodSandboxRequest sandboxes;
   cri_v1::ListContainersRequest containers;
-  if (!uid.empty()) {
-    (*sandboxes.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
-    (*containers.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
-  }
+  (*sandboxes.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
+  (*containers.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
   CO_ASSIGN_OR_RETURN(auto sandbox_list, co_await runtime_.ListPodSandbox(std::move(sandboxes)), "list pod sandboxes");
-  for (const auto& item : sandbox_list.items()) {
+  CO_ASSIGN_OR_RETURN(auto container_list, co_await runtime_.ListContainers(std::move(containers)), "list containers");
+  co_return Collect(sandbox_list, container_list);
+}
+
+RuntimeCache::Lists RuntimeCache::Collect(const cri_v1::ListPodSandboxResponse& sandboxes,
+                                          const cri_v1::ListContainersResponse& containers) {
+  Lists out;
+  for (const auto& item : sandboxes.items()) {
     std::string pod_uid = Value(item.labels(), kPodUidLabel);
     if (pod_uid.empty()) continue;  // not a kubelet's
     Listed& l = out[pod_uid];
@@ -35,8 +43,7 @@ Task<StatusOr<std::map<std::string, RuntimeCache::Listed>>> RuntimeCache::List(s
     l.ns = Value(item.labels(), kPodNamespaceLabel);
     l.sandboxes[item.id()] = item.state();
   }
-  CO_ASSIGN_OR_RETURN(auto container_list, co_await runtime_.ListContainers(std::move(containers)), "list containers");
-  for (const auto& item : container_list.containers()) {
+  for (const auto& item : containers.containers()) {
     std::string pod_uid = Value(item.labels(), kPodUidLabel);
     if (pod_uid.empty()) continue;
     Listed& l = out[pod_uid];
@@ -47,7 +54,15 @@ Task<StatusOr<std::map<std::string, RuntimeCache::Listed>>> RuntimeCache::List(s
     }
     l.containers[item.id()] = {item.state(), item.pod_sandbox_id()};
   }
-  co_return out;
+  return out;
+}
+
+StatusOr<RuntimeCache::Lists> RuntimeCache::Decode(const std::string& sandboxes, const std::string& containers) {
+  cri_v1::ListPodSandboxResponse sandbox_list;
+  cri_v1::ListContainersResponse container_list;
+  if (!sandbox_list.ParseFromString(sandboxes)) return Internal("list pod sandboxes: the answer is none");
+  if (!container_list.ParseFromString(containers)) return Internal("list containers: the answer is none");
+  return Collect(sandbox_list, container_list);
 }
 
 void RuntimeCache::ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out) {
@@ -115,6 +130,7 @@ Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
 PodStatePtr RuntimeCache::Keep(Listed listed, PodStatePtr state, uint64_t began) {
   Entry& entry = pods_[listed.uid];
   if (entry.began < began) {
+    if (entry.listed != listed) read_ = 0;
     entry.listed = std::move(listed);
     entry.state = std::move(state);
     entry.began = began;
@@ -156,25 +172,44 @@ Task<Status> RuntimeCache::Look(std::string uid) {
 
 Task<StatusOr<std::vector<std::string>>> RuntimeCache::Relist() {
   const uint64_t began = ++looks_;
-  CO_ASSIGN_OR_RETURN(auto listed, co_await List(""));
+  CO_ASSIGN_OR_RETURN(const std::string sandboxes, co_await runtime_.ListPodSandboxEncoded(), "list pod sandboxes");
+  CO_ASSIGN_OR_RETURN(const std::string containers, co_await runtime_.ListContainersEncoded(), "list containers");
+  uint64_t digest = cri::ListDigest(sandboxes) + 31 * cri::ListDigest(containers);
+  if (digest == 0) digest = 1;
+  if (digest == read_ && ++unread_ < kReadAfter) {
+    last_relist_ = clock_.Steady();
+    co_return std::vector<std::string>();
+  }
+  CO_ASSIGN_OR_RETURN(auto listed, Decode(sandboxes, containers));
+  read_ = digest;  // until something else is known than this said, or something could not be looked at
+  unread_ = 0;
   std::vector<std::string> changed;
   for (auto& [uid, l] : listed) {
     auto it = pods_.find(uid);
     if (it != pods_.end() && it->second.listed == l) continue;
     auto state = co_await Inspect(l);
     if (!state.ok()) {
+      read_ = 0;
       if (absl::IsCancelled(state.status()) || absl::IsUnavailable(state.status())) co_return state.status();
       LOG_ERROR(state.status(), "Cannot read a pod's state from the runtime", {"podUID", uid});
       continue;
     }
     it = pods_.find(uid);
-    if (it != pods_.end() && it->second.looked > began) continue;
+    if (it != pods_.end() && it->second.looked > began) {
+      read_ = 0;
+      continue;
+    }
     pods_[uid] = {l, *state, began, 0};
     changed.push_back(uid);
   }
   std::vector<std::string> gone;
   for (const auto& [uid, entry] : pods_) {
-    if (!listed.contains(uid) && entry.looked <= began) gone.push_back(uid);
+    if (listed.contains(uid)) continue;
+    if (entry.looked <= began) {
+      gone.push_back(uid);
+    } else {
+      read_ = 0;
+    }
   }
   for (const auto& uid : gone) {
     auto it = pods_.find(uid);

@@ -47,7 +47,10 @@ class RuntimeCache {
   std::vector<PodStatePtr> All() const;
   bool synced() const { return synced_; }
   SteadyTime last_relist() const { return last_relist_; }
-  void Forget(const std::string& uid) { pods_.erase(uid); }
+  void Forget(const std::string& uid) {
+    pods_.erase(uid);
+    read_ = 0;
+  }
 
  private:
   struct Listed {
@@ -62,7 +65,11 @@ class RuntimeCache {
     uint64_t began = 0;   // when the look that found this began, on the count below
     uint64_t looked = 0;  // when the last look at this pod by itself ended
   };
-  Task<StatusOr<std::map<std::string, Listed>>> List(std::string uid);
+  using Lists = std::map<std::string, Listed>;
+  Task<StatusOr<Lists>> List(std::string uid);
+  static Lists Collect(const cri::v1::ListPodSandboxResponse& sandboxes,
+                       const cri::v1::ListContainersResponse& containers);
+  static StatusOr<Lists> Decode(const std::string& sandboxes, const std::string& containers);
   Task<StatusOr<PodStatePtr>> Inspect(Listed listed);
   PodStatePtr Keep(Listed listed, PodStatePtr state, uint64_t began);
   void ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out);
@@ -76,6 +83,10 @@ class RuntimeCache {
   // was seen since it began: a worker that has just started a container would see it missing and start another.
   uint64_t looks_ = 0;
   metrics::Histogram* timer_ = nullptr;
+  // Of the answers that the last complete pass read; 0: what is known is not, or not only, what they said. While they
+  // say the same there is nothing to decode or to compare.
+  uint64_t read_ = 0;
+  int unread_ = 0;  // passes since
   bool synced_ = false;
   SteadyTime last_relist_;
 };

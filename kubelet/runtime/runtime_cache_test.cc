@@ -1,0 +1,122 @@
+#include "kubelet/runtime/runtime_cache.h"
+
+#include <optional>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cri/fake_runtime.h"
+#include "kubelet/runtime/labels.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+class RuntimeCacheTest : public ::testing::Test {
+ protected:
+  RuntimeCacheTest() : runtime(clock), cache(runtime, clock, "/nonexistent") {
+    cache.OnChange([this](const std::string& uid) { changed.push_back(uid); });
+    runtime.AddImage("i");
+  }
+
+  template <typename T>
+  T Get(Task<T> task) {
+    std::optional<T> out;
+    auto keep = [&out](Task<T> work) -> Task<void> { out.emplace(co_await std::move(work)); };
+    Spawn(loop.get_executor(), "call", keep(std::move(task)));
+    loop.restart();
+    while (!out) loop.run_one();
+    return *std::move(out);
+  }
+
+  std::string Run(const std::string& uid) {
+    cri_v1::RunPodSandboxRequest request;
+    request.mutable_config()->mutable_metadata()->set_name(uid);
+    request.mutable_config()->mutable_metadata()->set_uid(uid);
+    (*request.mutable_config()->mutable_labels())[kPodUidLabel] = uid;
+    return Get(runtime.RunPodSandbox(request))->pod_sandbox_id();
+  }
+  std::string Create(const std::string& sandbox, const std::string& uid) {
+    cri_v1::CreateContainerRequest request;
+    request.set_pod_sandbox_id(sandbox);
+    request.mutable_config()->mutable_metadata()->set_name("c");
+    request.mutable_config()->mutable_image()->set_image("i");
+    (*request.mutable_config()->mutable_labels())[kPodUidLabel] = uid;
+    return Get(runtime.CreateContainer(request))->container_id();
+  }
+  void Remove(const std::string& container) {
+    cri_v1::RemoveContainerRequest request;
+    request.set_container_id(container);
+    ASSERT_TRUE(Get(runtime.RemoveContainer(request)).ok());
+  }
+  // The pods that a pass found changed.
+  std::vector<std::string> Relist() {
+    changed.clear();
+    const auto s = Get(cache.Relist());
+    EXPECT_TRUE(s.ok());
+    return changed;
+  }
+
+  asio::io_context loop;
+  FakeClock clock;
+  cri::FakeRuntime runtime;
+  RuntimeCache cache;
+  std::vector<std::string> changed;
+};
+
+TEST_F(RuntimeCacheTest, APassThatHearsNothingNewIsAPassAllTheSame) {
+  Run("a");
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  clock.Advance(std::chrono::seconds(1), loop);
+  EXPECT_THAT(Relist(), IsEmpty());
+  EXPECT_EQ(cache.last_relist(), clock.Steady());
+}
+
+TEST_F(RuntimeCacheTest, EveryChangeIsHeard) {
+  const std::string sandbox = Run("a");
+  Run("b");
+  EXPECT_THAT(Relist(), ElementsAre("a", "b"));
+  const std::string container = Create(sandbox, "a");
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  runtime.Exit(container, 1);
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  EXPECT_EQ(cache.Get("a")->FindId(container)->exit_code, 1);
+  runtime.KillSandbox(sandbox);
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  Remove(container);
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  EXPECT_THAT(Relist(), IsEmpty());
+}
+
+// The lists say the same before and after, but what is known came in between.
+TEST_F(RuntimeCacheTest, WhatOnlyALookAtThePodSawIsForgotten) {
+  const std::string sandbox = Run("a");
+  Relist();
+  Relist();
+  const std::string container = Create(sandbox, "a");
+  ASSERT_TRUE(Get(cache.Refresh("a")).ok());
+  ASSERT_NE(cache.Get("a")->FindId(container), nullptr);
+  Remove(container);
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  EXPECT_EQ(cache.Get("a")->FindId(container), nullptr);
+}
+
+TEST_F(RuntimeCacheTest, APodThatCouldNotBeLookedAtIsTriedAgain) {
+  Run("a");
+  runtime.failures["PodSandboxStatus"] = {absl::InternalError("not now")};
+  EXPECT_THAT(Relist(), IsEmpty());
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+}
+
+TEST_F(RuntimeCacheTest, AForgottenPodIsFoundAgain) {
+  Run("a");
+  Relist();
+  cache.Forget("a");
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+}
+
+}  // namespace
+}  // namespace skiff::kubelet
