@@ -3,6 +3,7 @@
 #include <exception>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -15,6 +16,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 
+#include "base/blocking_testing.h"
 #include "base/log.h"
 
 namespace skiff {
@@ -222,10 +224,13 @@ Task<Status> Wakeup::WaitFor(std::chrono::nanoseconds timeout) { return WaitUnti
 
 namespace {
 
-// Started on first use and never joined: work that hangs must not keep the program from ending.
-asio::thread_pool& BlockingPool() {
+std::optional<asio::any_io_executor> g_blocking;  // a test's
+
+// The pool is started on first use and never joined: work that hangs must not keep the program from ending.
+asio::any_io_executor BlockingExecutor() {
+  if (g_blocking) return *g_blocking;
   static auto* const pool = new asio::thread_pool(2);
-  return *pool;
+  return pool->get_executor();
 }
 
 Status RunCaught(const std::function<Status()>& work) {
@@ -246,8 +251,8 @@ struct InitiateBlocking {
     // Tracked: the loop does not run dry meanwhile.
     auto loop = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
     auto posting = std::make_shared<std::mutex>();
-    asio::post(BlockingPool(), [loop = std::move(loop), posting = std::move(posting), work = std::move(work),
-                                handler = std::forward<Handler>(handler)]() mutable {
+    asio::post(BlockingExecutor(), [loop = std::move(loop), posting = std::move(posting), work = std::move(work),
+                                    handler = std::forward<Handler>(handler)]() mutable {
       Status status = RunCaught(work);
       work = nullptr;  // what it captured dies here, as documented: before the caller goes on
       const std::lock_guard lock(*posting);
@@ -261,6 +266,9 @@ struct InitiateBlocking {
 };
 
 }  // namespace
+
+BlockingOn::BlockingOn(asio::any_io_executor executor) { g_blocking = std::move(executor); }
+BlockingOn::~BlockingOn() { g_blocking.reset(); }
 
 Task<Status> RunBlocking(std::function<Status()> work) {
   co_return co_await asio::async_initiate<const asio::use_awaitable_t<>&, void(Status)>(

@@ -4,6 +4,7 @@
 
 #include "base/async_testing.h"
 #include "base/http.h"
+#include "base/timed_wait.h"
 
 namespace skiff {
 namespace {
@@ -84,6 +85,44 @@ TEST(FakeClockTest, DestroyedClockReleasesSleepers) {
   clock.reset();
   RunTask(loop, group.Join());
   EXPECT_TRUE(absl::IsCancelled(status));
+}
+
+TEST(FakeClockTest, TimeoutsAreTheClocks) {
+  asio::io_context loop;
+  FakeClock clock;
+  TaskGroup group(loop.get_executor());
+  std::vector<Status> ends;
+  Wakeup wakeup(loop.get_executor());
+  struct Run {
+    static Task<void> Limited(Clock* clock, std::chrono::nanoseconds takes, std::vector<Status>* out) {
+      out->push_back(co_await WithTimeout(*clock, seconds(10), "work", clock->Sleep(takes)));
+    }
+    static Task<void> Waits(Clock* clock, Wakeup* wakeup, std::vector<Status>* out) {
+      out->push_back(co_await WaitFor(*clock, *wakeup, seconds(10)));
+    }
+  };
+  group.Spawn("short", Run::Limited(&clock, seconds(9), &ends));
+  group.Spawn("long", Run::Limited(&clock, seconds(30), &ends));
+  clock.Advance(seconds(9), loop);
+  ASSERT_EQ(ends.size(), 1u);
+  EXPECT_TRUE(ends[0].ok());
+  clock.Advance(seconds(2), loop);
+  ASSERT_EQ(ends.size(), 2u);
+  EXPECT_EQ(ends[1], absl::DeadlineExceededError("work: context deadline exceeded"));
+  group.Spawn("woken", Run::Waits(&clock, &wakeup, &ends));
+  clock.Advance(seconds(9), loop);
+  wakeup.Notify();
+  clock.Advance(seconds(0), loop);
+  group.Spawn("waits in vain", Run::Waits(&clock, &wakeup, &ends));
+  clock.Advance(seconds(10), loop);
+  ASSERT_EQ(ends.size(), 4u);
+  EXPECT_TRUE(ends[2].ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ends[3]));
+  group.Spawn("cancelled", Run::Limited(&clock, seconds(9), &ends));
+  group.Cancel();
+  RunTask(loop, group.Join());
+  EXPECT_TRUE(absl::IsCancelled(ends.back()));
+  EXPECT_EQ(clock.sleepers(), 0u);
 }
 
 TEST(RealClockTest, SleepsInRealTime) {

@@ -12,9 +12,14 @@ namespace {
 template <typename Response>
 Task<StatusOr<Response>> Unary(std::shared_ptr<GrpcChannel> channel, std::string method, std::string request,
                                std::chrono::nanoseconds timeout) {
-  CO_ASSIGN_OR_RETURN(std::string answer, co_await channel->Unary(method, std::move(request), timeout));
+  auto answer = co_await channel->Unary(method, std::move(request), timeout);
+  // A runtime that is going down says so as well; here it means that the caller was.
+  if (absl::IsCancelled(answer.status()) && !co_await IsCancelled()) {
+    co_return absl::UnavailableError(answer.status().message());
+  }
+  if (!answer.ok()) co_return answer.status();
   Response response;
-  if (!response.ParseFromString(answer)) co_return Internal(method, ": the answer is no ", Response().GetTypeName());
+  if (!response.ParseFromString(*answer)) co_return Internal(method, ": the answer is no ", Response().GetTypeName());
   co_return response;
 }
 

@@ -31,6 +31,10 @@ class TestRuntime final : public v1::RuntimeService::Service {
                               v1::StartContainerResponse*) override {
     return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such container");
   }
+  grpc::Status UpdateRuntimeConfig(grpc::ServerContext*, const v1::UpdateRuntimeConfigRequest*,
+                                   v1::UpdateRuntimeConfigResponse*) override {
+    return grpc::Status(grpc::StatusCode::CANCELLED, "context canceled");
+  }
   // As many containers as the state's number says, each of about a KiB.
   grpc::Status ListContainers(grpc::ServerContext*, const v1::ListContainersRequest* request,
                               v1::ListContainersResponse* answer) override {
@@ -125,6 +129,12 @@ TEST_F(ClientTest, ErrorsKeepCodeAndMessage) {
   EXPECT_EQ(answer.status().message(), "no such container");
   EXPECT_EQ(Get(runtime_->StopContainer({})).status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(Get(runtime_->ListImages({})).status().code(), absl::StatusCode::kUnimplemented);
+}
+
+// kCancelled means that the caller was: loops end at it.
+TEST_F(ClientTest, ACancelledRuntimeIsUnavailable) {
+  auto answer = Get(runtime_->UpdateRuntimeConfig({}));
+  EXPECT_EQ(answer.status(), absl::UnavailableError("context canceled"));
 }
 
 TEST_F(ClientTest, LargeMessagesBothWaysSideBySide) {

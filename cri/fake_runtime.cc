@@ -24,6 +24,13 @@ absl::Status NoContainer(const std::string& id) {
 absl::Status NoSandbox(const std::string& id) {
   return absl::NotFoundError(absl::StrCat("an error occurred when try to find sandbox \"", id, "\": not found"));
 }
+bool SameName(const v1::PodSandboxMetadata& a, const v1::PodSandboxMetadata& b) {
+  return a.name() == b.name() && a.namespace_() == b.namespace_() && a.uid() == b.uid() && a.attempt() == b.attempt();
+}
+absl::Status Reserved(std::string_view what, std::string_view name, std::string_view id) {
+  return absl::UnknownError(
+      absl::StrCat("failed to reserve ", what, " name \"", name, "\": name is reserved for \"", id, "\""));
+}
 template <typename Labels>
 bool Selected(const Labels& want, const Labels& have) {
   for (const auto& [key, value] : want) {
@@ -80,12 +87,19 @@ void FakeRuntime::Exit(const std::string& container_id, int32_t code, std::strin
   auto it = containers.find(container_id);
   if (it == containers.end()) return;
   auto& status = it->second.status;
+  const bool ran = status.state() == v1::CONTAINER_RUNNING;
   status.set_state(v1::CONTAINER_EXITED);
   status.set_exit_code(code);
   status.set_reason(reason.empty() ? (code == 0 ? "Completed" : "Error") : std::move(reason));
   status.set_message(std::move(message));
   status.set_finished_at(NowNanos());
   Happened(v1::CONTAINER_STOPPED_EVENT, container_id, it->second.sandbox_id);
+  if (ran && on_exit) on_exit(it->second);
+}
+
+const FakeRuntime::Sandbox* FakeRuntime::ReadySandbox(const std::string& id) const {
+  auto it = sandboxes.find(id);
+  return it == sandboxes.end() || it->second.status.state() != v1::SANDBOX_READY ? nullptr : &it->second;
 }
 
 void FakeRuntime::KillSandbox(const std::string& sandbox_id) {
@@ -137,6 +151,11 @@ SKIFF_FAKE(Status) {
 
 SKIFF_FAKE(RunPodSandbox) {
   SKIFF_TAKE(RunPodSandbox, SandboxName(request.config()));
+  for (const auto& [other, sandbox] : sandboxes) {
+    if (strict && SameName(sandbox.config.metadata(), request.config().metadata())) {
+      co_return Reserved("sandbox", SandboxName(request.config()), other);
+    }
+  }
   std::string id = NextId('5');
   Sandbox& sandbox = sandboxes[id];
   sandbox.config = request.config();
@@ -175,6 +194,11 @@ SKIFF_FAKE(StopPodSandbox) {
 
 SKIFF_FAKE(RemovePodSandbox) {
   SKIFF_TAKE(RemovePodSandbox, "");
+  if (strict) {
+    for (auto& [other, c] : containers) {
+      if (c.sandbox_id == request.pod_sandbox_id() && c.status.state() == v1::CONTAINER_RUNNING) Exit(other, 137);
+    }
+  }
   const std::string& id = request.pod_sandbox_id();
   if (sandboxes.erase(id) == 0) co_return answer;
   std::erase_if(containers, [&](const auto& c) { return c.second.sandbox_id == id; });
@@ -215,6 +239,20 @@ SKIFF_FAKE(ListPodSandbox) {
 SKIFF_FAKE(CreateContainer) {
   SKIFF_TAKE(CreateContainer, request.config().metadata().name());
   if (!sandboxes.contains(request.pod_sandbox_id())) co_return NoSandbox(request.pod_sandbox_id());
+  if (strict) {
+    const Sandbox* sandbox = ReadySandbox(request.pod_sandbox_id());
+    if (sandbox == nullptr) {
+      co_return absl::UnknownError(absl::StrCat("sandbox \"", request.pod_sandbox_id(), "\" is not running"));
+    }
+    const auto& wanted = request.config().metadata();
+    for (const auto& [other, c] : containers) {
+      const auto& theirs = c.config.metadata();
+      if (theirs.name() == wanted.name() && theirs.attempt() == wanted.attempt() && sandboxes.contains(c.sandbox_id) &&
+          sandboxes.at(c.sandbox_id).config.metadata().uid() == sandbox->config.metadata().uid()) {
+        co_return Reserved("container", wanted.name(), other);
+      }
+    }
+  }
   std::string id = NextId('c');
   FakeContainer& c = containers[id];
   c.sandbox_id = request.pod_sandbox_id();
@@ -243,9 +281,17 @@ SKIFF_FAKE(StartContainer) {
     Exit(it->first, 128, "StartError", std::string(taken.message()));
     co_return taken;
   }
+  if (strict && it->second.status.state() != v1::CONTAINER_CREATED) {
+    co_return absl::UnknownError(
+        absl::StrCat("container is in ", v1::ContainerState_Name(it->second.status.state()), " state"));
+  }
+  if (strict && ReadySandbox(it->second.sandbox_id) == nullptr) {
+    co_return absl::UnknownError(absl::StrCat("sandbox container \"", it->second.sandbox_id, "\" is not running"));
+  }
   it->second.status.set_state(v1::CONTAINER_RUNNING);
   it->second.status.set_started_at(NowNanos());
   Happened(v1::CONTAINER_STARTED_EVENT, it->first, it->second.sandbox_id);
+  if (on_start) on_start(it->second);
   co_return v1::StartContainerResponse();
 }
 
@@ -263,6 +309,7 @@ SKIFF_FAKE(RemoveContainer) {
   SKIFF_TAKE(RemoveContainer, "");
   auto it = containers.find(request.container_id());
   if (it == containers.end()) co_return answer;
+  if (strict && it->second.status.state() == v1::CONTAINER_RUNNING) Exit(it->first, 137);
   const std::string sandbox_id = it->second.sandbox_id;
   containers.erase(it);
   Happened(v1::CONTAINER_DELETED_EVENT, request.container_id(), sandbox_id);

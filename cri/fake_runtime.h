@@ -34,6 +34,12 @@ class FakeRuntime final : public Runtime {
     v1::LinuxContainerResources updated;
   };
 
+  // As strict as containerd: names are reserved while their bearers are there, containers are made and started in ready
+  // sandboxes only and started once, removing ends what runs.
+  bool strict = false;
+  // Told of every start and of every end of a container that ran.
+  std::function<void(const FakeContainer&)> on_start, on_exit;
+
   // What tests look at and steer.
   std::map<std::string, Sandbox> sandboxes;
   std::map<std::string, FakeContainer> containers;
@@ -81,6 +87,7 @@ class FakeRuntime final : public Runtime {
   std::string NextId(char kind);
   // Something has happened to the container or sandbox `id` of that sandbox.
   void Happened(v1::ContainerEventType what, const std::string& id, const std::string& sandbox_id);
+  const Sandbox* ReadySandbox(const std::string& id) const;  // null: not there or not ready
 
   struct Watcher;
   Clock& clock_;

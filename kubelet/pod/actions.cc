@@ -31,7 +31,9 @@ bool ComputeInitActions(const Pod& pod, const PodState& state, const ProbeResult
   bool initialized = false;
   for (const auto& c : pod.spec().containers()) {
     const ContainerState* s = state.Find(c.name());
-    if (s != nullptr && (s->state == State::kCreated || s->state == State::kRunning)) initialized = true;
+    if (s != nullptr && state.IsActive(*s) && (s->state == State::kCreated || s->state == State::kRunning)) {
+      initialized = true;
+    }
   }
   bool previously = initialized;
 
@@ -110,6 +112,15 @@ bool ComputeInitActions(const Pod& pod, const PodState& state, const ProbeResult
   if (!previously) out->init_to_start.push_back(0);
   std::reverse(out->init_to_start.begin(), out->init_to_start.end());
   return initialized;
+}
+
+// A start that came late, after another container had taken the place, is undone: one of a name runs.
+void KillSuperseded(const Pod& pod, const PodState& state, PodActions* out) {
+  for (const auto& c : state.containers) {
+    if (c.state != State::kRunning || state.Find(c.name) == &c || FindContainer(pod, c.name) == nullptr) continue;
+    out->to_kill.push_back(
+        {c.id, c.name, absl::StrCat("Container ", c.name, " was replaced by a newer one"), KillReason::kOther});
+  }
 }
 
 }  // namespace
@@ -233,10 +244,10 @@ PodActions ComputeActions(const Pod& pod, const PodState& state, const ProbeResu
   }
 
   for (int i = 0; i < pod.spec().ephemeralcontainers_size(); ++i) {
-    if (state.Find(pod.spec().ephemeralcontainers(i).ephemeralcontainercommon().name()) == nullptr) {
-      out.ephemeral_to_start.push_back(i);
-    }
+    const ContainerState* s = state.Find(pod.spec().ephemeralcontainers(i).ephemeralcontainercommon().name());
+    if (s == nullptr || (s->state == State::kCreated && state.IsActive(*s))) out.ephemeral_to_start.push_back(i);
   }
+  KillSuperseded(pod, state, &out);
   if (!ComputeInitActions(pod, state, probes, &out) || out.kill_pod) return out;
 
   int keep = 0;

@@ -56,6 +56,29 @@ TEST(ComputeActions, InitContainersComeFirstAndOneAfterTheOther) {
   EXPECT_THAT(actions.to_start, ElementsAre(0));
 }
 
+TEST(ComputeActions, AStartThatCameLateIsUndone) {
+  Pod pod = MakePod({"a"});
+  StateBuilder state;
+  state.Sandbox("s1").Container("a", State::kRunning, 0, 0).Container("a", State::kRunning, 0, 1);
+  const PodActions actions = ComputeActions(pod, state, NoProbes());
+  EXPECT_THAT(actions.to_kill, ElementsAre(PodActions::Kill{"a-0", "a", "Container a was replaced by a newer one"}));
+  EXPECT_THAT(actions.to_start, IsEmpty());
+}
+
+// One that was made in the sandbox before and never ran proves nothing about this sandbox's initialization.
+TEST(ComputeActions, ACreatedContainerOfAnOldSandboxDoesNotCountAsInitialized) {
+  Pod pod = MakePod({"main"}, {"i1"});
+  StateBuilder state;
+  state.Sandbox("s1", false).Container("main", State::kCreated).Sandbox("s2", true, 1);
+  PodActions actions = ComputeActions(pod, state, NoProbes());
+  EXPECT_THAT(actions.init_to_start, ElementsAre(0));
+  EXPECT_THAT(actions.to_start, IsEmpty());
+  state.Container("main", State::kCreated, 0, 1);
+  actions = ComputeActions(pod, state, NoProbes());
+  EXPECT_THAT(actions.init_to_start, IsEmpty());
+  EXPECT_THAT(actions.to_start, ElementsAre(0)) << "its start was lost";
+}
+
 TEST(ComputeActions, FailedInitContainer) {
   Pod pod = MakePod({"main"}, {"i1"});
   StateBuilder failed;

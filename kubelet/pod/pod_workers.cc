@@ -114,7 +114,7 @@ void PodWorkers::Remove(const std::string& uid) {
 
 void PodWorkers::Wake(const std::string& uid) {
   auto it = workers_.find(uid);
-  if (it != workers_.end() && !it->second->finished) it->second->wakeup.Notify();
+  if (it != workers_.end()) it->second->wakeup.Notify();
 }
 
 void PodWorkers::WakeAll() {
@@ -508,7 +508,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     Status s = co_await TerminateOnce(w);
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;
-    if (absl::IsCancelled(s)) continue;  // a shorter grace period
+    if (absl::IsCancelled(s) && w->interrupt->stopped()) continue;  // a shorter grace period
     LOG_ERROR(s, "Error killing pod", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
     co_await Pause(w, delay());
     if (co_await IsCancelled()) co_return;
@@ -529,6 +529,12 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   VLOG(2, "Pod is terminated", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
   while (!w->gone) {
     (void)co_await w->wakeup.Wait();
+    if (co_await IsCancelled()) co_return;
+    if (w->gone) break;
+    if (Status s = co_await EndLateArrivals(w); !s.ok()) {
+      co_await Pause(w, delay());
+      w->wakeup.Notify();
+    }
     if (co_await IsCancelled()) co_return;
   }
   w->errors = 0;

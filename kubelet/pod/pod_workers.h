@@ -120,6 +120,7 @@ class PodWorkers {
   Task<Status> TerminateOnce(std::shared_ptr<Worker> w);
   Task<Status> ReleaseOnce(std::shared_ptr<Worker> w);
   Task<Status> EraseOnce(std::shared_ptr<Worker> w);
+  Task<Status> EndLateArrivals(std::shared_ptr<Worker> w);
   Task<void> Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait);
   PodPtr Allocated(const PodPtr& pod) const { return allocations_ == nullptr ? pod : allocations_->Allocated(pod); }
   std::vector<PodPtr> ActiveBut(const std::string& uid) const;

@@ -23,6 +23,7 @@ Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
   probes_.RemovePod(w->uid);
   CO_ASSIGN_OR_RETURN(state, co_await cache_.Refresh(w->uid));
   if (state->AnyRunning()) co_return Internal("detected running containers after a successful KillPod");
+  if (state->AnyReady()) co_return Internal("detected a ready sandbox after a successful KillPod");
   w->stopped = true;
   if (!w->unknown && !w->rejected) {
     core::PodStatus status = Generate(*w, *pod, *state, true);
@@ -50,6 +51,16 @@ Task<Status> PodWorkers::EraseOnce(std::shared_ptr<Worker> w) {
   CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, true));
   cache_.Forget(w->uid);
   co_return absl::OkStatus();
+}
+
+// A call to the runtime that came late may have started something for a pod that was over already.
+Task<Status> PodWorkers::EndLateArrivals(std::shared_ptr<Worker> w) {
+  PodStatePtr state = cache_.Get(w->uid);
+  if (!state->AnyRunning() && !state->AnyReady()) co_return absl::OkStatus();
+  LOG_INFO("Ending what started after its pod was over", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
+  CO_ASSIGN_OR_RETURN(state, co_await cache_.Refresh(w->uid));
+  CO_RETURN_IF_ERROR(co_await runtime_.Kill(w->pod, state, 1));
+  co_return (co_await cache_.Refresh(w->uid)).status();
 }
 
 // A static pod waits until the one before it that had its name has ended: an edited manifest makes another pod.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/timed_wait.h"
 #include "kubelet/runtime/container_gc.h"
 #include "kubelet/runtime/labels.h"
 #include "kubelet/runtime/pod_runtime.h"
@@ -58,7 +59,7 @@ Task<Status> PodRuntime::KillContainer(PodPtr pod, std::string id, core::Contain
 
   if (container.lifecycle().has_prestop() && grace > 0) {
     HookTarget target{pod, container, id, pod_ip};
-    Status hook = co_await WithTimeout(std::chrono::seconds(grace), "preStop hook",
+    Status hook = co_await WithTimeout(clock_, std::chrono::seconds(grace), "preStop hook",
                                        RunHook(runtime_, clock_, target, container.lifecycle().prestop(),
                                                [this, pod](std::string text) { HookFellBack(*pod, text); }));
     if (absl::IsCancelled(hook)) co_return hook;
@@ -71,7 +72,7 @@ Task<Status> PodRuntime::KillContainer(PodPtr pod, std::string id, core::Contain
     auto wakeup = std::make_shared<Wakeup>(ordering->executor);
     ordering->waiting.push_back(wakeup);
     while (!ordering->Turn(container.name()) && left() > 0) {
-      Status waited = co_await wakeup->WaitFor(std::chrono::seconds(left()));
+      Status waited = co_await WaitFor(clock_, *wakeup, std::chrono::seconds(left()));
       if (absl::IsCancelled(waited)) co_return waited;
     }
   }

@@ -208,6 +208,17 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     return fail(reason, std::string(status.message()), status);
   };
 
+  // Made before, and its start or the answer to its making did not come: it is the one to start. Another beside it
+  // might run twice, should that start be late, and would count as a restart.
+  if (const ContainerState* made = state->Find(name); made != nullptr && made->state == State::kCreated &&
+                                                      made->sandbox_id == sandbox_id &&
+                                                      made->hash == HashContainer(container)) {
+    auto slot = co_await starts_->Acquire(Age(*pod));
+    if (!slot.ok()) co_return fail("ContainerCreating", "", slot.status());
+    co_return co_await Begin(pod, container, made->id, made->log_path, ips.empty() ? "" : ips.front(), *std::move(slot),
+                             interrupt, result);
+  }
+
   // Crash loop: wait from the end of the last run.
   const ContainerState* last = nullptr;
   for (const auto& c : state->containers) {
@@ -245,6 +256,11 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   int restarts = 0;
   if (const ContainerState* newest = state->Find(name)) {
     restarts = newest->restart_count + 1;
+    if (newest->state == State::kCreated && newest->sandbox_id != sandbox_id) {
+      // It never ran, and never will in a sandbox that is gone: no restart.
+      if (Status s = co_await RemoveContainer(*state, *newest); !s.ok()) co_return report("CreateContainerError", s);
+      restarts = newest->restart_count;
+    }
   } else {
     restarts = RestartCountFromLogs(JoinPath(sandbox.log_directory(), name));
   }
@@ -277,15 +293,39 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   *create.mutable_sandbox_config() = sandbox;
   auto created = co_await runtime_.CreateContainer(std::move(create), {.timeout = options_.request_timeout});
   if (!created.ok()) co_return report("CreateContainerError", created.status());
-  result->changed = true;
-  const std::string id = created->container_id();
   events_.Record(about, client::kNormal, "Created", "Container created");
+  co_return co_await Begin(pod, container, created->container_id(), log_path, ips.empty() ? "" : ips.front(),
+                           *std::move(slot), interrupt, result);
+}
+
+// After an error: the answer may have been lost, or the call have come twice.
+Task<bool> PodRuntime::RunsAlready(std::string id) {
+  cri_v1::ContainerStatusRequest request;
+  request.set_container_id(std::move(id));
+  auto answer = co_await runtime_.ContainerStatus(std::move(request), {.timeout = options_.request_timeout});
+  co_return answer.ok() && answer->status().state() == cri_v1::CONTAINER_RUNNING;
+}
+
+Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string id, std::string log_path,
+                             std::string pod_ip, StartQueue::Slot slot, std::shared_ptr<Interrupt> interrupt,
+                             SyncResult* result) {
+  const std::string& name = container.name();
+  client::ObjectReference about = ContainerReference(*pod, name);
+  auto fail = [&](std::string_view reason, const Status& status) {
+    result->failures[name] = {std::string(reason), std::string(status.message())};
+    if (result->status.ok()) result->status = status;
+    return false;
+  };
+  result->changed = true;
   if (hooks_.container_started) hooks_.container_started(*pod, container);
   cri_v1::StartContainerRequest start;
   start.set_container_id(id);
   auto started = co_await runtime_.StartContainer(std::move(start), {.timeout = options_.request_timeout});
-  slot->Release();
-  if (!started.ok()) co_return report("RunContainerError", started.status());
+  slot.Release();
+  if (!started.ok() && !co_await RunsAlready(id)) {
+    events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", started.status().message()));
+    co_return fail("RunContainerError", started.status());
+  }
   events_.Record(about, client::kNormal, "Started", "Container started");
   result->started.push_back(name);
 
@@ -297,18 +337,22 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     }
   }
   if (container.lifecycle().has_poststart()) {
-    HookTarget target{pod, container, id, ips.empty() ? "" : ips.front()};
+    HookTarget target{pod, container, id, pod_ip};
     Status hook =
         co_await Interrupt::Run(interrupt, RunHook(runtime_, clock_, target, container.lifecycle().poststart(),
                                                    [this, pod](std::string text) { HookFellBack(*pod, text); }));
-    if (absl::IsCancelled(hook)) co_return fail("PostStartHookError", "cancelled", hook);
+    if (absl::IsCancelled(hook)) {
+      result->failures[name] = {"PostStartHookError", "cancelled"};
+      if (result->status.ok()) result->status = hook;
+      co_return false;
+    }
     if (!hook.ok()) {
       events_.Record(about, client::kWarning, "FailedPostStartHook", "PostStartHook failed");
       Status killed = co_await KillContainer(pod, id, container, target.pod_ip, "FailedPostStartHook",
                                              KillReason::kPostStartHook, std::nullopt, nullptr);
       if (!killed.ok()) LOG_ERROR(killed, "Failed to kill container", {"pod", PodKey(*pod)}, {"container", name});
       std::erase(result->started, name);
-      co_return fail("PostStartHookError", std::string(hook.message()), hook);
+      co_return fail("PostStartHookError", hook);
     }
   }
   co_return true;
@@ -397,7 +441,12 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
       stop(fresh.status());
       co_return result;
     }
-    state = *fresh;
+    // Init containers that were removed above go on counting from where they were.
+    auto known = std::make_shared<PodState>(**fresh);
+    for (const auto& c : state->containers) {
+      if (known->Find(c.name) == nullptr && c.state == State::kExited) known->containers.push_back(c);
+    }
+    state = known;
     ips = state->ips;
     if (hooks_.sandbox_ready) hooks_.sandbox_ready(*pod);
   } else if (!actions.init_to_start.empty() || !actions.to_start.empty() || !actions.ephemeral_to_start.empty()) {

@@ -105,6 +105,10 @@ class PodRuntime {
   Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
                       cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, std::string pid_target,
                       std::shared_ptr<Interrupt> interrupt, SyncResult* result);
+  // Starts a container that was made, now or by a call whose answer never came.
+  Task<bool> Begin(PodPtr pod, core::Container container, std::string id, std::string log_path, std::string pod_ip,
+                   StartQueue::Slot slot, std::shared_ptr<Interrupt> interrupt, SyncResult* result);
+  Task<bool> RunsAlready(std::string id);
   Task<Status> KillContainer(PodPtr pod, std::string id, core::Container container, std::string pod_ip,
                              std::string message, KillReason reason, std::optional<int64_t> grace,
                              std::shared_ptr<Ordering> ordering);

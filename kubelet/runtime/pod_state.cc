@@ -35,6 +35,10 @@ bool PodState::AnyRunning() const {
                      [](const auto& c) { return c.state == ContainerState::State::kRunning; });
 }
 
+bool PodState::AnyReady() const {
+  return std::any_of(sandboxes.begin(), sandboxes.end(), [](const auto& s) { return s.ready; });
+}
+
 bool PodState::IsActive(const ContainerState& container) const {
   return !sandboxes.empty() && container.sandbox_id == sandboxes.front().id;
 }

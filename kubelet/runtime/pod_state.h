@@ -58,6 +58,7 @@ struct PodState {
   const ContainerState* Find(std::string_view container_name) const;
   const ContainerState* FindId(std::string_view id) const;
   bool AnyRunning() const;
+  bool AnyReady() const;  // of the sandboxes
   // A container of the newest sandbox.
   bool IsActive(const ContainerState& container) const;
 };
