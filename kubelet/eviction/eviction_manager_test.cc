@@ -149,6 +149,33 @@ TEST_F(EvictionTest, SoftThresholdsWaitAndGiveTime) {
   EXPECT_EQ(last.grace_seconds, 20);  // the pod's own 30 s are more than evictionMaxPodGracePeriod
 }
 
+// Reliability row clock-jump: neither the grace of a soft threshold nor the transition period follows the wall clock.
+TEST_F(EvictionTest, clock_jump) {
+  for (auto jump : {std::chrono::hours(1), std::chrono::hours(-1)}) {
+    evicted.clear();
+    pods.clear();
+    Make({.soft = {{"memory.available", "100Mi"}}, .soft_grace = {{"memory.available", "30s"}}}, 20);
+    AddPod(NamedPod("a"), UseOf(10 * kMi));
+    use.node->available = 50 * kMi;
+    Look();
+    clock.JumpWall(jump);
+    Advance(seconds(29));
+    Look();
+    EXPECT_THAT(evicted, IsEmpty());
+    Advance(seconds(2));
+    Look();
+    EXPECT_THAT(evicted, ElementsAre("a"));
+    use.node->available = 500 * kMi;
+    clock.JumpWall(jump);
+    Advance(std::chrono::minutes(4));
+    Look();
+    EXPECT_TRUE(manager->pressure().memory);
+    Advance(std::chrono::minutes(2));
+    Look();
+    EXPECT_FALSE(manager->pressure().memory);
+  }
+}
+
 TEST_F(EvictionTest, MinimumReclaimGoesOnEvicting) {
   Make({.hard = {{"memory.available", "100Mi"}}, .min_reclaim = {{"memory.available", "100Mi"}}});
   AddPod(NamedPod("a"), UseOf(10 * kMi));

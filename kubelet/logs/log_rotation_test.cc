@@ -98,5 +98,16 @@ TEST_F(LogRotationTest, ARuntimeThatDoesNotReopenGetsItsLogBack) {
   EXPECT_EQ(Files().size(), 1u);
 }
 
+// Reliability row clock-jump: logs are rotated on, whatever the wall clock does, and what was kept is not overwritten.
+TEST_F(LogRotationTest, clock_jump) {
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(WriteFileAtomic(path, absl::StrCat("long enough ", i)).ok());
+    EXPECT_TRUE(Once().ok()) << i;
+    clock.JumpWall(i == 0 ? std::chrono::hours(1) : std::chrono::hours(-2));
+  }
+  EXPECT_EQ(reopened.size(), 3u);
+  EXPECT_EQ(Files().size(), 4u) << "the log and three before it";
+}
+
 }  // namespace
 }  // namespace skiff::kubelet

@@ -268,7 +268,8 @@ void Scenario::Check() {
   for (const auto& uid : life_->workers->Known()) known(uid, "a worker");
 }
 
-TEST(CriFaults, PodsConvergeAndNothingIsLeft) {
+// Reliability row agent-kill as well: the kubelet is killed between any two steps.
+TEST(CriFaults, agent_kill_PodsConvergeAndNothingIsLeft) {
   const int64_t only = Setting("SKIFF_FAULT_SEED", 0), seeds = Setting("SKIFF_FAULT_SEEDS", 20);
   uint64_t faults = 0;
   for (int64_t seed = only != 0 ? only : 1; seed <= (only != 0 ? only : seeds); ++seed) {

@@ -1,5 +1,7 @@
 #include "kubelet/probe/prober.h"
 
+#include <algorithm>
+#include <optional>
 #include <random>
 
 #include "api/time.h"
@@ -51,6 +53,7 @@ struct ProbeManager::Impl : std::enable_shared_from_this<Impl> {
     ProbeResult last = ProbeResult::kUnknown;
     int run = 0;  // equal results in a row
     bool on_hold = false, stopped = false, triggered = false;
+    std::optional<SteadyTime> first;  // when the initial delay of a running container is over
     Wakeup wake;
     TaskGroup timers;
   };
@@ -210,6 +213,7 @@ Task<bool> ProbeManager::Impl::Probe(std::shared_ptr<Worker> worker) {
     worker->on_hold = false;
     worker->last = ProbeResult::kUnknown;
     worker->run = 0;
+    worker->first.reset();
   }
   if (worker->on_hold) co_return true;
   if (!container->running) {
@@ -220,7 +224,13 @@ Task<bool> ProbeManager::Impl::Probe(std::shared_ptr<Worker> worker) {
     Set(*worker, ProbeResult::kSuccess);
     co_return false;
   }
-  if (clock.Now() - container->started_at < std::chrono::seconds(probe.initialdelayseconds())) co_return true;
+  if (!worker->first) {
+    // The start is the wall clock's; from here on the steady clock counts, which nobody sets.
+    const std::chrono::nanoseconds delay = std::chrono::seconds(probe.initialdelayseconds());
+    const std::chrono::nanoseconds age = clock.Now() - container->started_at;
+    worker->first = clock.Steady() + delay - std::clamp(age, std::chrono::nanoseconds(0), delay);
+  }
+  if (clock.Steady() < *worker->first) co_return true;
   // A startup probe runs until the container has started, the others from then on.
   if (container->started == (worker->kind == ProbeKind::kStartup)) co_return true;
 

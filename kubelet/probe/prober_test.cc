@@ -229,6 +229,29 @@ TEST_F(ProberTest, no_flap_AfterARestartReadyContainersStayReady) {
   EXPECT_EQ(fresh.Get(ProbeKind::kReadiness, "containerd://1"), ProbeResult::kSuccess);
 }
 
+// Reliability row clock-jump: an hour back or forth neither stops probes nor cuts initial delays.
+TEST_F(ProberTest, clock_jump) {
+  for (auto jump : {1h, -1h}) {
+    FakeClock clock;
+    FakeHost host(clock);
+    ProbeManager manager(loop.get_executor(), host, clock);
+    clock.Advance(1h, loop);
+    const auto pod =
+        PodWith(R"("livenessProbe":{"exec":{"command":["true"]},"initialDelaySeconds":10,"periodSeconds":5})");
+    host.Start("containerd://1");
+    manager.AddPod(pod);
+    clock.Advance(4s, loop);
+    clock.JumpWall(jump);
+    clock.Advance(5s, loop);
+    EXPECT_EQ(host.execs, 0) << "the delay is ten seconds";
+    clock.Advance(5s, loop);
+    EXPECT_EQ(host.execs, 1);
+    clock.JumpWall(jump);
+    clock.Advance(15s, loop);
+    EXPECT_EQ(host.execs, 4);
+  }
+}
+
 // ---- the actions, against listeners on this machine ----
 
 Task<void> Answer(http::Exchange& exchange) {
