@@ -47,8 +47,11 @@ class FaultsTest(lib.ClusterTest):
         self.ip = lib.get("service", "hello")["spec"]["clusterIP"]
         lib.wait("three ready replicas", lambda: lib.get("deployment", "hello")["status"].get("readyReplicas") == 3)
 
+    def ready(self):
+        return next(c for c in lib.get("node", "n1")["status"]["conditions"] if c["type"] == "Ready")
+
     def node_ready(self):
-        return next(c["status"] for c in lib.get("node", "n1")["status"]["conditions"] if c["type"] == "Ready")
+        return self.ready()["status"]
 
     def killed(self, process, meanwhile=lambda: None):
         before = hello()
@@ -118,9 +121,16 @@ class FaultsTest(lib.ClusterTest):
         self.assertGreater(load.requests, 100)
         self.assertGreaterEqual(len(load.answers), 6, "old and new replicas answered")
 
-    def test_containerd_killed(self):
+    def test_runtime_kill(self):
+        """Reliability row runtime-kill: pods run on and answer, the node says why it is not Ready, and recovers by itself."""
         before = hello()
-        self.killed("containerd-n1", lambda: lib.wait("the node to be not Ready", lambda: self.node_ready() == "False", 60))
+
+        def down():
+            lib.wait("the node to be not Ready", lambda: self.ready()["status"] == "False", 60)
+            self.assertEqual(self.ready()["reason"], "KubeletNotReady")
+            self.assertIn("container runtime is down", self.ready()["message"])
+
+        self.killed("containerd-n1", down)
         self.assertEqual(self.node_ready(), "True")
         # What ran before is still in the runtime's hands.
         uid = (set(before) & set(hello())).pop()[0]

@@ -1,9 +1,12 @@
 # A containerd of one's own: socket, state, configuration. Sourced; an existing containerd is never touched.
+# SKIFF_CONTAINERD: a folder whose bin/ goes before the system's programs (containerd, its shim, ctr, runc), as e2e/runtimes makes them.
+[[ -z ${SKIFF_CONTAINERD:-} ]] || export PATH=$SKIFF_CONTAINERD/bin:$PATH
 
 # containerd_config DIR [CNI_BIN CNI_CONF]: writes DIR/containerd.toml.
 containerd_config() {
   local dir=$1 cni_bin=${2:-$1/cni/bin} cni_conf=${3:-$1/cni/conf}
-  mkdir -p "$dir"
+  # containerd would make the folder for root alone; pods with users of their own look for their file systems below it.
+  mkdir -p "$dir/containerd"
   cat >"$dir/containerd.toml" <<EOF
 version = 2
 root = "$dir/containerd/root"
