@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/program.h"
+#include "client/request_metrics.h"
 #include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/lock_file.h"
@@ -566,6 +567,7 @@ Task<void> Kubelet::Stop() {
   group_.Cancel();
   co_await group_.Join();
   if (server_ != nullptr) co_await server_->Shutdown(seconds(1));
+  client::DisableRequestMetrics();  // a request that outlives this must not count in its registry
 }
 
 }  // namespace skiff::kubelet

@@ -17,6 +17,7 @@ struct Settings {
   std::string endpoint = "unix:///run/containerd/containerd.sock";
   std::string image = "localhost/skiff/pause:1", cgroup_parent, log_dir = "/tmp";
   int64_t count = 10, parallel = 1;
+  int64_t interval = 0;  // milliseconds
   std::string command;
 };
 
@@ -85,6 +86,7 @@ Task<Status> StartOne(Runtime& runtime, const Settings& settings, int64_t n, dou
 }
 
 struct Bench {
+  SteadyTime begin;
   int64_t next = 0;
   std::vector<double> took;
   Status status;
@@ -94,6 +96,10 @@ Task<void> Worker(Runtime& runtime, const Settings& settings, Bench& bench) {
   while (bench.next < settings.count && bench.status.ok()) {
     double took = 0;
     const int64_t n = bench.next++;
+    const auto due = bench.begin + n * std::chrono::milliseconds(settings.interval);
+    if (due > Clock::Real().Steady()) {
+      if (!(co_await Clock::Real().Sleep(due - Clock::Real().Steady())).ok()) co_return;
+    }
     Status status = co_await StartOne(runtime, settings, n, &took);
     if (!status.ok()) bench.status = status;
     bench.took.push_back(took);
@@ -103,7 +109,7 @@ Task<void> Worker(Runtime& runtime, const Settings& settings, Bench& bench) {
 // Starts `count` pods, `parallel` at a time; prints JSON with milliseconds; removes them.
 Task<Status> Measure(Runtime& runtime, const Settings& settings) {
   Bench bench;
-  const SteadyTime begin = Clock::Real().Steady();
+  const SteadyTime begin = bench.begin = Clock::Real().Steady();
   TaskGroup group(co_await asio::this_coro::executor);
   for (int64_t i = 0; i < settings.parallel; ++i) group.Spawn("bench", Worker(runtime, settings, bench));
   co_await group.Join();
@@ -135,6 +141,7 @@ int Run(int argc, char** argv) {
   flags.String("log-dir", &settings.log_dir, "bench: where container logs go.");
   flags.Int("count", &settings.count, "bench: how many pods.");
   flags.Int("parallel", &settings.parallel, "bench: how many at a time.");
+  flags.Int("interval", &settings.interval, "bench: milliseconds from one start to the next, at least.");
   const auto rest = flags.Parse(argc, argv);
   if (absl::IsCancelled(rest.status())) {
     fputs(std::string(rest.status().message()).c_str(), stdout);
@@ -142,7 +149,7 @@ int Run(int argc, char** argv) {
   }
   if (!rest.ok() || rest->size() != 1 ||
       (rest->front() != "list" && rest->front() != "remove-all" && rest->front() != "bench") || settings.count < 1 ||
-      settings.parallel < 1) {
+      settings.parallel < 1 || settings.interval < 0) {
     fprintf(stderr, "Error: %s\n",
             rest.ok() ? "one of list, remove-all and bench is needed; see --help"
                       : std::string(rest.status().message()).c_str());
