@@ -9,17 +9,22 @@
 namespace skiff::cri {
 namespace {
 
-template <typename Response>
-Task<StatusOr<Response>> Unary(std::shared_ptr<GrpcChannel> channel, std::string method, std::string request,
-                               std::chrono::nanoseconds timeout) {
-  auto answer = co_await channel->Unary(method, std::move(request), timeout);
+Task<StatusOr<std::string>> Encoded(std::shared_ptr<GrpcChannel> channel, std::string method, std::string request,
+                                    std::chrono::nanoseconds timeout) {
+  auto answer = co_await channel->Unary(std::move(method), std::move(request), timeout);
   // A runtime that is going down says so as well; here it means that the caller was.
   if (absl::IsCancelled(answer.status()) && !co_await IsCancelled()) {
     co_return absl::UnavailableError(answer.status().message());
   }
-  if (!answer.ok()) co_return answer.status();
+  co_return answer;
+}
+
+template <typename Response>
+Task<StatusOr<Response>> Unary(std::shared_ptr<GrpcChannel> channel, std::string method, std::string request,
+                               std::chrono::nanoseconds timeout) {
+  CO_ASSIGN_OR_RETURN(std::string answer, co_await Encoded(channel, method, std::move(request), timeout));
   Response response;
-  if (!response.ParseFromString(*answer)) co_return Internal(method, ": the answer is no ", Response().GetTypeName());
+  if (!response.ParseFromString(answer)) co_return Internal(method, ": the answer is no ", Response().GetTypeName());
   co_return response;
 }
 
@@ -42,10 +47,10 @@ class GrpcRuntime final : public Runtime {
 #undef SKIFF_CRI_DEFINE
 
   Task<StatusOr<std::string>> ListPodSandboxEncoded(CallOptions options) override {
-    return runtime_->Unary("/runtime.v1.RuntimeService/ListPodSandbox", "", options.timeout);
+    return Encoded(runtime_, "/runtime.v1.RuntimeService/ListPodSandbox", "", options.timeout);
   }
   Task<StatusOr<std::string>> ListContainersEncoded(CallOptions options) override {
-    return runtime_->Unary("/runtime.v1.RuntimeService/ListContainers", "", options.timeout);
+    return Encoded(runtime_, "/runtime.v1.RuntimeService/ListContainers", "", options.timeout);
   }
 
   Task<absl::Status> WatchContainerEvents(std::function<void(const v1::ContainerEventResponse&)> on_event) override {
