@@ -18,6 +18,8 @@ void NodesTest::TearDown() {
   servers_.clear();
   EXPECT_TRUE(RemoveDataPath({.dir = dir_, .cgroup = hooked_}).ok());
   rmdir(hooked_.c_str());
+  // By name, as what goes with its namespace goes late, and the next test wants the names.
+  Run("for d in c0 r0 vp vq; do ip link del $d || exit 1; done");
   for (const std::string& ns : namespaces_) Run(absl::StrCat("ip netns del ", ns));
   Run("ip link del cni0");
 }

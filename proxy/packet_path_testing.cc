@@ -35,6 +35,8 @@ void PacketPathTest::TearDown() {
   if (!skip_.empty()) return;
   EXPECT_TRUE(RemoveDataPath({.dir = dir_, .cgroup = other_}).ok());
   rmdir(other_.c_str());
+  // By name, as what goes with its namespace goes late, and the next test wants the names.
+  if (!namespaces_.empty()) Run("for d in c0 p0 r0; do ip link del $d || exit 1; done");
   for (const std::string& ns : namespaces_) Run(absl::StrCat("ip netns del ", ns));
 }
 
