@@ -7,20 +7,11 @@
 
 #include "base/log.h"
 #include "proxy/maglev.h"
+#include "proxy/reconcile_impl.h"
 
 namespace skiff::proxy {
 
-// What the maps held when we came.
-struct Reconciler::Found {
-  std::vector<Port> ports;
-  std::vector<bool> taken;                                   // by a service of ours
-  std::unordered_map<FrontendKey, size_t, KeyHash> port_of;  // frontend -> index in ports
-  std::unordered_map<FrontendKey, bool, KeyHash> addresses;  // address entries; true: still wanted
-};
-
 namespace {
-
-constexpr uint32_t kMaxServices = 1u << 31;
 
 skiff_backend MakeBackend(const ModelEndpoint& e, uint8_t protocol, uint32_t service) {
   skiff_backend out = {};
@@ -34,15 +25,7 @@ skiff_backend MakeBackend(const ModelEndpoint& e, uint8_t protocol, uint32_t ser
 
 }  // namespace
 
-Reconciler::Reconciler(BpfMaps& maps)
-    : maps_(maps),
-      service_ids_(kMaxServices),
-      backend_ids_(SKIFF_MAX_BACKEND_CHUNKS << SKIFF_CHUNK_BITS),
-      ranges_(SKIFF_MAX_SLOT_CHUNKS << SKIFF_CHUNK_BITS) {}
-
-Reconciler::~Reconciler() = default;
-
-void Reconciler::Forget() {
+void Reconciler::Impl::Forget() {
   services_.clear();
   owners_.clear();
   waiting_.clear();
@@ -51,7 +34,7 @@ void Reconciler::Forget() {
   needs_full_ = true;
 }
 
-StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& changes) {
+StatusOr<ApplyResult> Reconciler::Impl::Apply(const std::vector<ServiceChange>& changes) {
   if (needs_full_) return FailedPrecondition("the maps must be read back first");
   service_ids_.Settle();
   backend_ids_.Settle();
@@ -72,7 +55,7 @@ StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& change
   return result;
 }
 
-StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all) {
+StatusOr<ApplyResult> Reconciler::Impl::ApplyAll(const std::vector<ServiceChange>& all) {
   Forget();
   WritePlan plan;
   Found found;
@@ -97,103 +80,7 @@ StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all
   return result;
 }
 
-// Turns the maps' content into ports as if an earlier pass of ours had made them. What is inconsistent (half a pass of
-// a process that died) is not trusted: it gets new numbers, and what it used is removed.
-Status Reconciler::ReadBack(Found* found, WritePlan* plan) {
-  ASSIGN_OR_RETURN(auto frontends, maps_.ReadFrontends(), "read frontends");
-  ASSIGN_OR_RETURN(auto slots, maps_.ReadSlots(), "read slots");
-  ASSIGN_OR_RETURN(auto backends, maps_.ReadBackends(), "read backends");
-  ASSIGN_OR_RETURN(auto source_ranges, maps_.ReadRanges(), "read source ranges");
-
-  std::unordered_map<uint32_t, size_t> by_id;
-  std::vector<uint32_t> service_ids, backend_ids;
-  ranges_.Reset(SKIFF_MAX_SLOT_CHUNKS << SKIFF_CHUNK_BITS);
-  auto port_of = [&](uint32_t id) -> Port& {
-    auto [it, added] = by_id.emplace(id, found->ports.size());
-    if (added) {
-      found->ports.emplace_back().id = id;
-      service_ids.push_back(id);
-    }
-    return found->ports[it->second];
-  };
-  for (const auto& [key, value] : frontends) {
-    if (key.port == 0) {
-      if (value.flags & SKIFF_FRONTEND_REFUSE)
-        found->addresses.emplace(key, false);
-      else
-        node_addresses_written_[key.address] = (value.flags & SKIFF_FRONTEND_HOST_ONLY) != 0;
-      continue;
-    }
-    if (value.service == 0) {
-      plan->deleted.insert(key);
-      continue;
-    }
-    Port& port = port_of(value.service);
-    port.protocol = key.protocol;
-    port.frontends.emplace_back(key, value);
-    found->port_of.emplace(key, by_id[value.service]);
-  }
-  for (const auto& [id, value] : backends) {
-    backend_ids.push_back(id);
-    if (!by_id.contains(value.service)) {
-      plan->late_backends.emplace_back(id,
-                                       skiff_backend{});  // written before its frontend was, or after that was deleted
-      continue;
-    }
-    port_of(value.service).backends.push_back({value.address, id, ntohs(value.port), value.state});
-  }
-  for (const SourceRange& range : source_ranges) {
-    if (by_id.contains(range.service))
-      port_of(range.service).source_ranges.push_back(range.prefix);
-    else
-      plan->removed_ranges.push_back(range);
-  }
-  for (Port& port : found->ports) {
-    std::sort(port.source_ranges.begin(), port.source_ranges.end());
-    std::sort(port.backends.begin(), port.backends.end(), [](const Backend& a, const Backend& b) {
-      return a.address == b.address ? a.port < b.port : a.address < b.address;
-    });
-    auto claim = [&](skiff_range range, uint8_t state, skiff_range* into) {
-      if (range.count == 0 || *into == range) return;
-      bool ours = ranges_.Claim(range);
-      if (into->count != 0) {
-        // Half a pass: frontends of one port stand on two ranges. Both are in use until all are switched.
-        ranges_.Give(*into);
-        if (ours) ranges_.Give(range);
-        *into = {};
-        return;
-      }
-      if (!ours) return;  // overlaps, or given up already: whatever it was, it is replaced
-      std::vector<uint32_t> want = Slots(port, state, port.maglev ? range.count : 0);
-      bool same = want.size() == range.count && range.first + range.count <= slots.size();
-      for (uint32_t i = 0; same && i < range.count; i++) {
-        const skiff_slot& slot = slots[range.first + i];
-        same = slot.backend == want[i] && slot.service == port.id;
-      }
-      if (same)
-        *into = range;
-      else
-        ranges_.Give(range);
-    };
-    for (const auto& [key, value] : port.frontends) port.maglev |= (value.flags & SKIFF_FRONTEND_MAGLEV) != 0;
-    for (const auto& [key, value] : port.frontends) {
-      bool local = value.flags & SKIFF_FRONTEND_INSIDE_LOCAL;
-      claim(value.inside, local ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER, local ? &port.local : &port.cluster);
-      local = value.flags & SKIFF_FRONTEND_OUTSIDE_LOCAL;
-      claim(value.outside, local ? SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_CLUSTER, local ? &port.local : &port.cluster);
-    }
-    backend_count_ += port.backends.size();
-  }
-  std::sort(service_ids.begin(), service_ids.end());
-  std::sort(backend_ids.begin(), backend_ids.end());
-  service_ids_.Reset(service_ids);
-  backend_ids_.Reset(backend_ids);
-  for (const auto& [id, value] : plan->late_backends) backend_ids_.Give(id);
-  found->taken.assign(found->ports.size(), false);
-  return absl::OkStatus();
-}
-
-Status Reconciler::ChangeService(const ServiceChange& change, Found* found, WritePlan* plan) {
+Status Reconciler::Impl::ChangeService(const ServiceChange& change, Found* found, WritePlan* plan) {
   auto it = services_.find(change.service);
   if (!change.model && it == services_.end()) return absl::OkStatus();
   if (it == services_.end()) it = services_.emplace(change.service, Service{}).first;
@@ -275,8 +162,8 @@ Status Reconciler::ChangeService(const ServiceChange& change, Found* found, Writ
   return absl::OkStatus();
 }
 
-Status Reconciler::ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
-                              WritePlan* plan) {
+Status Reconciler::Impl::ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model,
+                                    Port* out, WritePlan* plan) {
   static const Port kNone;
   const Port& before = old != nullptr ? *old : kNone;
   out->name = model.name;
@@ -378,7 +265,7 @@ Status Reconciler::ChangePort(const std::string& service, Service& state, Port* 
 }
 
 // The backends of a set's slots. `table`: the places of a Maglev table; 0: one slot a backend, in their order.
-std::vector<uint32_t> Reconciler::Slots(const Port& port, uint8_t state, uint32_t table) {
+std::vector<uint32_t> Reconciler::Impl::Slots(const Port& port, uint8_t state, uint32_t table) {
   std::vector<uint32_t> ids;
   std::vector<MaglevName> names;
   for (const Backend& b : port.backends) {
@@ -393,8 +280,8 @@ std::vector<uint32_t> Reconciler::Slots(const Port& port, uint8_t state, uint32_
 }
 
 // Slots that are in use are never changed: a changed set goes to new ones.
-StatusOr<skiff_range> Reconciler::ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state,
-                                            WritePlan* plan) {
+StatusOr<skiff_range> Reconciler::Impl::ChangeSet(const Port& old, skiff_range old_range, const Port& now,
+                                                  uint8_t state, WritePlan* plan) {
   std::vector<uint32_t> want = Slots(now, state, 0), had = Slots(old, state, 0);
   uint32_t table = now.maglev && !want.empty() ? MaglevSize(balancing_.table, want.size()) : 0;
   auto count = table != 0 ? table : static_cast<uint32_t>(want.size());
@@ -413,7 +300,7 @@ StatusOr<skiff_range> Reconciler::ChangeSet(const Port& old, skiff_range old_ran
   return *range;
 }
 
-void Reconciler::DropPort(Port& port, WritePlan* plan) {
+void Reconciler::Impl::DropPort(Port& port, WritePlan* plan) {
   for (const auto& [key, value] : port.frontends) Release(key, port.id, plan);
   for (const Backend& b : port.backends) {
     plan->late_backends.emplace_back(b.id, skiff_backend{});
@@ -427,7 +314,7 @@ void Reconciler::DropPort(Port& port, WritePlan* plan) {
   service_ids_.Give(port.id);
 }
 
-bool Reconciler::Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port) {
+bool Reconciler::Impl::Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port) {
   auto [it, added] = owners_.emplace(key, Owner{&service, port});
   if (added) return true;
   if (it->second.service == &service) {
@@ -441,7 +328,7 @@ bool Reconciler::Claim(const std::string& service, Service& state, const Fronten
   return false;
 }
 
-void Reconciler::Release(const FrontendKey& key, uint32_t port, WritePlan* plan) {
+void Reconciler::Impl::Release(const FrontendKey& key, uint32_t port, WritePlan* plan) {
   auto it = owners_.find(key);
   if (it != owners_.end()) {
     if (it->second.port != port) return;  // somebody else has it by now
@@ -453,7 +340,7 @@ void Reconciler::Release(const FrontendKey& key, uint32_t port, WritePlan* plan)
   for (auto w = from; w != to; ++w) plan->try_again.push_back(w->second);
 }
 
-void Reconciler::ChangeNodeAddresses(WritePlan* plan) {
+void Reconciler::Impl::ChangeNodeAddresses(WritePlan* plan) {
   for (const auto& [address, host_only] : node_addresses_) {
     auto was = node_addresses_written_.find(address);
     if (was != node_addresses_written_.end() && was->second == host_only) continue;
@@ -470,5 +357,16 @@ void Reconciler::ChangeNodeAddresses(WritePlan* plan) {
   }
   node_addresses_written_ = node_addresses_;
 }
+
+Reconciler::Reconciler(BpfMaps& maps) : impl_(std::make_unique<Impl>(maps)) {}
+Reconciler::~Reconciler() = default;
+bool Reconciler::needs_full() const { return impl_->needs_full_; }
+StatusOr<ApplyResult> Reconciler::Apply(const std::vector<ServiceChange>& changes) { return impl_->Apply(changes); }
+StatusOr<ApplyResult> Reconciler::ApplyAll(const std::vector<ServiceChange>& all) { return impl_->ApplyAll(all); }
+void Reconciler::SetBalancing(BalancingOptions options) { impl_->balancing_ = options; }
+void Reconciler::SetNodeAddresses(std::map<Address, bool> addresses) { impl_->node_addresses_ = std::move(addresses); }
+const std::map<Address, bool>& Reconciler::node_addresses() const { return impl_->node_addresses_; }
+size_t Reconciler::frontends() const { return impl_->owners_.size(); }
+size_t Reconciler::backends() const { return impl_->backend_count_; }
 
 }  // namespace skiff::proxy

@@ -8,15 +8,13 @@
 #define SKIFF_PROXY_RECONCILE_H_
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
-#include "proxy/allocator.h"
 #include "proxy/bpf_maps.h"
 #include "proxy/model.h"
-#include "proxy/write_plan.h"
 
 namespace skiff::proxy {
 
@@ -31,81 +29,37 @@ struct BalancingOptions {
   uint32_t table = 1021;  // places of a Maglev table, rounded up to a prime; more where a service has many endpoints
 };
 
+struct ApplyResult {
+  size_t frontends_written = 0, frontends_deleted = 0, slots_written = 0, backends_written = 0, backends_removed = 0;
+  bool udp_backend_removed = false;    // sockets connected to it must be moved
+  std::vector<std::string> try_again;  // services that waited for an address or port that is free now
+};
+
 class Reconciler {
  public:
   explicit Reconciler(BpfMaps& maps);
   ~Reconciler();
 
-  bool needs_full() const { return needs_full_; }
+  bool needs_full() const;
   StatusOr<ApplyResult> Apply(const std::vector<ServiceChange>& changes);
   // `all` is everything that there is.
   StatusOr<ApplyResult> ApplyAll(const std::vector<ServiceChange>& all);
 
   // Before the first Apply.
-  void SetBalancing(BalancingOptions options) { balancing_ = options; }
+  void SetBalancing(BalancingOptions options);
 
   // The addresses on which NodePorts answer; true: only for sockets in the node's own network namespace. Takes effect
   // with the next Apply.
-  void SetNodeAddresses(std::map<Address, bool> addresses) { node_addresses_ = std::move(addresses); }
+  void SetNodeAddresses(std::map<Address, bool> addresses);
 
-  const std::map<Address, bool>& node_addresses() const { return node_addresses_; }
+  const std::map<Address, bool>& node_addresses() const;
 
-  size_t frontends() const { return owners_.size(); }
-  size_t backends() const { return backend_count_; }
+  size_t frontends() const;
+  size_t backends() const;
 
  private:
-  struct Backend {
-    Address address;
-    uint32_t id;
-    uint16_t port;  // host order
-    uint8_t state;
-  };
-  struct Port {
-    std::string name;
-    uint32_t id = 0;
-    uint8_t protocol = 0;
-    Family family = Family::kIPv4;
-    bool maglev = false;
-    skiff_range cluster = {}, local = {};
-    std::vector<Backend> backends;  // sorted by address, port
-    std::vector<std::pair<FrontendKey, skiff_frontend>> frontends;
-    std::vector<Prefix> source_ranges;  // sorted
-  };
-  struct Service {
-    std::vector<Port> ports;
-    std::vector<FrontendKey> addresses;
-    std::vector<FrontendKey> waiting;  // keys that another service holds
-  };
-  // Who an entry of `frontends` belongs to; port 0: the entry of an address.
-  struct Owner {
-    const std::string* service;  // a key of services_
-    uint32_t port;
-  };
-  struct Found;
-
-  Status ReadBack(Found* found, WritePlan* plan);
-  Status ChangeService(const ServiceChange& change, Found* found, WritePlan* plan);
-  Status ChangePort(const std::string& service, Service& state, Port* old, const ModelPort& model, Port* out,
-                    WritePlan* plan);
-  StatusOr<skiff_range> ChangeSet(const Port& old, skiff_range old_range, const Port& now, uint8_t state,
-                                  WritePlan* plan);
-  static std::vector<uint32_t> Slots(const Port& port, uint8_t state, uint32_t table);
-  void DropPort(Port& port, WritePlan* plan);
-  bool Claim(const std::string& service, Service& state, const FrontendKey& key, uint32_t port);
-  void Release(const FrontendKey& key, uint32_t port, WritePlan* plan);
-  void ChangeNodeAddresses(WritePlan* plan);
-  void Forget();
-
-  BpfMaps& maps_;
-  BalancingOptions balancing_;
-  bool needs_full_ = true;
-  size_t backend_count_ = 0;
-  IdAllocator service_ids_, backend_ids_;
-  RangeAllocator ranges_;
-  std::unordered_map<std::string, Service> services_;
-  std::unordered_map<FrontendKey, Owner, KeyHash> owners_;
-  std::multimap<FrontendKey, std::string> waiting_;
-  std::map<Address, bool> node_addresses_, node_addresses_written_;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace skiff::proxy

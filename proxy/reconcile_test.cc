@@ -7,6 +7,7 @@
 #include <random>
 
 #include "proxy/address_testing.h"
+#include "proxy/allocator.h"
 #include "proxy/fake_bpf_maps.h"
 
 namespace skiff::proxy {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "proxy/reconcile.h"
+
 namespace skiff::proxy {
 
 Status WritePlan::Write(BpfMaps& maps, ApplyResult* result) {

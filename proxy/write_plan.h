@@ -13,11 +13,7 @@
 
 namespace skiff::proxy {
 
-struct ApplyResult {
-  size_t frontends_written = 0, frontends_deleted = 0, slots_written = 0, backends_written = 0, backends_removed = 0;
-  bool udp_backend_removed = false;    // sockets connected to it must be moved
-  std::vector<std::string> try_again;  // services that waited for an address or port that is free now
-};
+struct ApplyResult;
 
 struct WritePlan {
   std::vector<std::pair<uint32_t, skiff_backend>> backends;
