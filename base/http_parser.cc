@@ -14,6 +14,8 @@ using BeastCode = boost::system::error_code;
 
 // Chunk extensions and trailers carry nothing that we use; Beast would collect them without end.
 constexpr size_t kFramingLimit = 8 * 1024;
+// What still comes at least where a chunk begins: "0\r\n\r\n".
+constexpr size_t kShortestChunk = 5;
 
 std::string_view View(beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -50,6 +52,8 @@ class BeastParser final : public Parser, private beast::http::basic_parser<kRequ
     filled_ = 0;
     Result result = Result::kOk;
     while (!Base::is_done() && !data.empty() && filled_ < out.size()) {
+      // Beast asserts that a last chunk which it has begun to read has that many bytes when it goes on.
+      if (Base::chunked() && chunk_left_ == 0 && data.size() < kShortestChunk) break;
       BeastCode ec;
       const size_t n = this->put({data.data(), data.size()}, ec);
       *used += n;
@@ -117,12 +121,17 @@ class BeastParser final : public Parser, private beast::http::basic_parser<kRequ
   void on_header_impl(BeastCode&) override { head_done_ = true; }
   void on_body_init_impl(const boost::optional<uint64_t>&, BeastCode&) override {}
   size_t on_body_impl(beast::string_view body, BeastCode&) override { return Take(body); }
-  void on_chunk_header_impl(uint64_t, beast::string_view, BeastCode&) override {}
-  size_t on_chunk_body_impl(uint64_t, beast::string_view body, BeastCode&) override { return Take(body); }
+  void on_chunk_header_impl(uint64_t size, beast::string_view, BeastCode&) override { chunk_left_ = size; }
+  size_t on_chunk_body_impl(uint64_t, beast::string_view body, BeastCode&) override {
+    const size_t taken = Take(body);
+    chunk_left_ -= taken;
+    return taken;
+  }
   void on_finish_impl(BeastCode&) override {}
 
   std::span<char> out_;
   size_t filled_ = 0;
+  uint64_t chunk_left_ = 0;
   bool head_done_ = false;
 };
 
