@@ -6,6 +6,7 @@
 #include "api/codec.h"
 #include "api/errors.h"
 #include "api/field_errors.h"
+#include "api/json_number.h"
 #include "base/tls.h"
 #include "controlplane/apiserver/stored_bytes.h"
 
@@ -125,7 +126,7 @@ StatusOr<ContinueToken> ContinueToken::Decode(const std::string& text) {
   ContinueToken out;
   if (!field("rv") || !(*document)["rv"].is_number() || (*document)["rv"] == 0)
     return bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
-  out.revision = (*document)["rv"].get<int64_t>();
+  out.revision = api::IntegerOf((*document)["rv"]);
   if (!field("start") || !(*document)["start"].is_string() || (*document)["start"] == "")
     return bad("encoded start key empty (version meta.k8s.io/v1)");
   out.start = (*document)["start"].get<std::string>();

@@ -3,6 +3,7 @@
 #include "api/codec.h"
 #include "api/errors.h"
 #include "api/field_errors.h"
+#include "api/json_number.h"
 #include "api/managed_fields.h"
 #include "api/patch.h"
 #include "controlplane/apiserver/body.h"
@@ -39,7 +40,8 @@ StatusOr<autoscaling::Scale> ScaleOf(const Kind& kind, const api::Object& object
   if (kind.custom) {
     auto number = [&](const std::optional<CustomType::NamedPath>& at) -> int32_t {
       const auto found = at ? at->path.Find(object.content()) : std::vector<const api::json*>();
-      return !found.empty() && found[0]->is_number() ? static_cast<int32_t>(found[0]->get<int64_t>()) : 0;
+      return !found.empty() ? static_cast<int32_t>(std::clamp<int64_t>(api::IntegerOf(*found[0]), INT32_MIN, INT32_MAX))
+                            : 0;
     };
     scale.mutable_spec()->set_replicas(number(kind.custom->spec_replicas));
     scale.mutable_status()->set_replicas(number(kind.custom->status_replicas));

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "api/codec.h"
+#include "api/json_number.h"
 #include "base/tls.h"
 #include "k8s/io/api/core/v1/config.pb.h"
 #include "k8s/io/api/core/v1/node.pb.h"
@@ -53,7 +54,7 @@ std::string Text(const json& object, const char* key) {
 }
 int64_t Number(const json& object, const char* key) {
   auto it = object.find(key);
-  return it != object.end() && it->is_number() ? it->get<int64_t>() : 0;
+  return it != object.end() ? api::IntegerOf(*it) : 0;
 }
 
 std::string Quoted(const std::vector<std::string>& words) {

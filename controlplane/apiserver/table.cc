@@ -1,6 +1,7 @@
 #include "controlplane/apiserver/table.h"
 
 #include "api/codec.h"
+#include "api/json_number.h"
 #include "api/selector.h"
 #include "api/text.h"
 #include "api/time.h"
@@ -33,7 +34,7 @@ void CustomCells(const CustomType& type, const api::Object& object, WallTime now
       absl::StrAppend(&all, all.empty() ? "" : " ", one->is_string() ? one->get<std::string>() : api::GoPrint(*one));
     const api::json& value = *found[0];
     if (column.type == "integer")
-      value.is_number() ? cells.Int(value.get<int64_t>()) : cells.Raw("null");
+      value.is_number() ? cells.Int(api::IntegerOf(value)) : cells.Raw("null");
     else if (column.type == "number")
       cells.Raw(value.is_number() ? value.dump() : "null");
     else if (column.type == "boolean")

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "api/json_number.h"
 #include "api/text.h"
 
 namespace skiff::controlplane {
@@ -54,7 +55,10 @@ class Evaluator {
       case Kind::kUnary: {
         ASSIGN_OR_RETURN(json of, Run(*node.children[0]));
         if (node.text == "!") return of.is_boolean() ? StatusOr<json>(!of.get<bool>()) : NoOverload();
-        if (of.is_number_integer()) return -of.get<int64_t>();
+        if (of.is_number_integer()) {
+          const auto value = of.get<int64_t>();
+          return value == INT64_MIN ? Bad("integer overflow") : StatusOr<json>(-value);
+        }
         return of.is_number() ? StatusOr<json>(-of.get<double>()) : NoOverload();
       }
       case Kind::kBinary: return Binary(node);
@@ -137,7 +141,10 @@ class Evaluator {
       if (of.is_number()) return of.get<double>();
     } else if (node.text == "int" || node.text == "uint") {
       if (of.is_number_integer()) return of;
-      if (of.is_number()) return static_cast<int64_t>(of.get<double>());
+      if (of.is_number()) {
+        const auto value = api::IntegerPart(of.get<double>());
+        return value ? StatusOr<json>(*value) : Bad("integer overflow");
+      }
       if (of.is_string()) {
         const auto& text = of.get_ref<const std::string&>();
         int64_t value = 0;
@@ -174,12 +181,15 @@ class Evaluator {
       if (name == "sum") {
         json sum = 0;
         for (const json& item : of) {
-          if (item.is_number_integer() && sum.is_number_integer())
-            sum = sum.get<int64_t>() + item.get<int64_t>();
-          else if (item.is_number())
+          if (item.is_number_integer() && sum.is_number_integer()) {
+            int64_t out = 0;
+            if (__builtin_add_overflow(sum.get<int64_t>(), item.get<int64_t>(), &out)) return Bad("integer overflow");
+            sum = out;
+          } else if (item.is_number()) {
             sum = sum.get<double>() + item.get<double>();
-          else
+          } else {
             return NoOverload();
+          }
         }
         return sum;
       }

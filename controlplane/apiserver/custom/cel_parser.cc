@@ -42,7 +42,7 @@ std::string Unescape(const std::string& name) {
     static constexpr std::string_view kReserved[] = {"true",   "false",    "null", "in",      "as",        "break",
                                                      "const",  "continue", "else", "for",     "function",  "if",
                                                      "import", "let",      "loop", "package", "namespace", "return"};
-    const std::string inner = name.substr(2, name.size() - 4);
+    std::string inner = name.substr(2, name.size() - 4);
     if (Among(kReserved, inner)) return inner;
   }
   return absl::StrReplaceAll(name,
