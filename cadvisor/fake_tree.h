@@ -21,8 +21,9 @@ class FakeTree {
   using Files = std::initializer_list<std::pair<std::string, std::string>>;
 
   FakeTree() {
-    char name[] = "/tmp/skiff-cadvisor-XXXXXX";
-    path_ = mkdtemp(name);
+    const char* parent = getenv("TMPDIR");
+    path_ = std::string(parent != nullptr ? parent : "/tmp") + "/skiff-cadvisor-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) abort();
     Must(MakeDirs(path_ + "/proc"));
     Must(MakeDirs(path_ + "/sys/fs/cgroup"));
   }

@@ -1,4 +1,4 @@
-// Every parser of a kernel file's text. The first byte chooses the file. Seeds: testdata/parsers_fuzz.
+// Every parser of a kernel file's text. The first byte chooses the file.
 #include <cstdint>
 #include <cstdlib>
 

@@ -171,6 +171,37 @@ std::string RegistryOf(const std::string& image) { return image.substr(0, image.
 
 }  // namespace
 
+StatusOr<CredentialAnswer> ParseCredentialAnswer(std::string_view text, std::string_view api_version) {
+  constexpr std::string_view kUndecodable = "error decoding credential provider plugin response from stdout";
+  auto parsed = api::ParseJson(text);  // its own words could show a password
+  if (!parsed.ok() || !parsed->is_object()) return InvalidArgument(kUndecodable);
+  if (const std::string version = Text(*parsed, "apiVersion"); version != api_version) {
+    return InvalidArgument("apiVersion from credential plugin response did not match expected apiVersion:", api_version,
+                           ", actual apiVersion:", version);
+  }
+  if (Text(*parsed, "kind") != "CredentialProviderResponse") return InvalidArgument(kUndecodable);
+  CredentialAnswer out;
+  if (auto entries = parsed->find("auth"); entries != parsed->end() && entries->is_object()) {
+    for (const auto& [location, entry] : entries->items()) {
+      if (entry.is_object()) out.auth.push_back({location, Text(entry, "username"), Text(entry, "password")});
+    }
+  }
+  const std::string type = Text(*parsed, "cacheKeyType");
+  if (type == "Image") {
+    out.cache_by = CredentialAnswer::CacheBy::kImage;
+  } else if (type == "Registry") {
+    out.cache_by = CredentialAnswer::CacheBy::kRegistry;
+  } else if (type == "Global") {
+    out.cache_by = CredentialAnswer::CacheBy::kGlobal;
+  } else {
+    return InvalidArgument("credential provider plugin did not return a valid cacheKeyType: ", type);
+  }
+  if (const std::string given = Text(*parsed, "cacheDuration"); !given.empty()) {
+    ASSIGN_OR_RETURN(out.keep, ParseDuration(given), kUndecodable);
+  }
+  return out;
+}
+
 StatusOr<std::vector<CredentialProviderSpec>> ReadCredentialProviders(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("unable to access path \"", path, "\""));
@@ -280,50 +311,26 @@ Task<StatusOr<std::vector<std::array<std::string, 3>>>> CredentialPlugins::Ask(c
   if (result.exit_code != 0) {
     co_return Unavailable(what, ": exit status ", result.exit_code, ": ", result.err.substr(0, 1024));
   }
-  auto parsed = api::ParseJson(result.out);  // its own words could show a password
-  if (!parsed.ok() || !parsed->is_object()) {
-    co_return InvalidArgument("error decoding credential provider plugin response from stdout");
-  }
-  if (const std::string version = Text(*parsed, "apiVersion"); version != provider.api_version) {
-    co_return InvalidArgument("apiVersion from credential plugin response did not match expected apiVersion:",
-                              provider.api_version, ", actual apiVersion:", version);
-  }
-  if (const std::string kind = Text(*parsed, "kind"); kind != "CredentialProviderResponse") {
-    co_return InvalidArgument("error decoding credential provider plugin response from stdout");
-  }
-  std::vector<std::array<std::string, 3>> auth;
-  if (auto entries = parsed->find("auth"); entries != parsed->end() && entries->is_object()) {
-    for (const auto& [location, entry] : entries->items()) {
-      if (!entry.is_object()) continue;
-      auth.push_back({location, Text(entry, "username"), Text(entry, "password")});
-      if (!account.token.empty() && !provider.token->cache_by_token && auth.back()[2] == account.token) {
-        co_return InvalidArgument(
-            "credential provider plugin returned the service account token as the password which is not allowed when "
-            "service account cache type is not set to 'Token'");
-      }
+  CO_ASSIGN_OR_RETURN(CredentialAnswer answer, ParseCredentialAnswer(result.out, provider.api_version));
+  for (const auto& entry : answer.auth) {
+    if (!account.token.empty() && !provider.token->cache_by_token && entry[2] == account.token) {
+      co_return InvalidArgument(
+          "credential provider plugin returned the service account token as the password which is not allowed when "
+          "service account cache type is not set to 'Token'");
     }
   }
-  const std::string type = Text(*parsed, "cacheKeyType");
-  std::string key;
-  if (type == "Image") {
-    key = image;
-  } else if (type == "Registry") {
-    key = RegistryOf(image);
-  } else if (type == "Global") {
-    key = "<global>";
-  } else {
-    co_return InvalidArgument("credential provider plugin did not return a valid cacheKeyType: ", type);
-  }
-  std::chrono::nanoseconds keep = provider.cache;
-  if (const std::string given = Text(*parsed, "cacheDuration"); !given.empty()) {
-    CO_ASSIGN_OR_RETURN(keep, ParseDuration(given), "error decoding credential provider plugin response from stdout");
-  }
+  const std::string key = answer.cache_by == CredentialAnswer::CacheBy::kImage      ? image
+                          : answer.cache_by == CredentialAnswer::CacheBy::kRegistry ? RegistryOf(image)
+                                                                                    : "<global>";
+  // Bounded, so that it can be added to the time.
+  const std::chrono::nanoseconds keep =
+      std::min<std::chrono::nanoseconds>(answer.keep.value_or(provider.cache), std::chrono::hours(24 * 365));
   if (keep.count() > 0) {
     std::erase_if(cache_, [now](const auto& entry) { return entry.second.expires <= now; });
     if (cache_.size() >= kMostCached) cache_.clear();
-    cache_[{provider.name, key, account.cache_key}] = {auth, now + keep};
+    cache_[{provider.name, key, account.cache_key}] = {answer.auth, now + keep};
   }
-  co_return auth;
+  co_return std::move(answer.auth);
 }
 
 Task<void> CredentialPlugins::Provide(const std::string& image, const Pod& pod, Keyring* keyring) {

@@ -4,11 +4,14 @@
 #ifndef SKIFF_KUBELET_RUNTIME_CREDENTIAL_PLUGINS_H_
 #define SKIFF_KUBELET_RUNTIME_CREDENTIAL_PLUGINS_H_
 
+#include <array>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/async.h"
@@ -36,6 +39,15 @@ struct CredentialProviderSpec {
 // The file, or all .json, .yaml and .yml files of the directory in name order. Errors name the file and the field in
 // upstream's words.
 StatusOr<std::vector<CredentialProviderSpec>> ReadCredentialProviders(const std::string& path);
+
+// What a plugin wrote to its standard output (CredentialProviderResponse). Errors never show it.
+struct CredentialAnswer {
+  enum class CacheBy { kImage, kRegistry, kGlobal };
+  std::vector<std::array<std::string, 3>> auth;  // location, user, password
+  CacheBy cache_by = CacheBy::kImage;
+  std::optional<std::chrono::nanoseconds> keep;  // nullopt: as long as the configuration says
+};
+StatusOr<CredentialAnswer> ParseCredentialAnswer(std::string_view text, std::string_view api_version);
 
 struct ServiceAccountFacts {
   std::string uid;

@@ -245,6 +245,15 @@ TEST_F(PluginsTest, AskedForMatchingImagesAndKept) {
   EXPECT_EQ(Runs(), 2u) << "not its image";
 }
 
+TEST_F(PluginsTest, KeptHoweverLongTheAnswerAllows) {
+  auto plugins = Make(kProviders, Script(R"("cacheKeyType":"Global","cacheDuration":"2562047h47m16s",)"
+                                         R"("auth":{"a.example":{"username":"u","password":"p"}})"));
+  ASSERT_TRUE(plugins.ok()) << plugins.status();
+  Ask(**plugins, "a.example/x");
+  EXPECT_THAT(Users(Ask(**plugins, "a.example/y")), ElementsAre("u"));
+  EXPECT_EQ(Runs(), 1u);
+}
+
 TEST_F(PluginsTest, FailuresSayNothing) {
   auto plugins = Make(kProviders, "#!/bin/sh\necho no >&2\nexit 3\n");
   ASSERT_TRUE(plugins.ok());
