@@ -97,7 +97,13 @@ StatusOr<json> ReadDocument(std::string_view text, const std::string& origin) {
   }
   ASSIGN_OR_RETURN(json document, api::ParseJson(as_json), origin);
   if (!document.is_object()) return InvalidArgument(origin, ": must be a KubeletConfiguration object");
-  std::string kind = document.value("kind", ""), version = document.value("apiVersion", "");
+  std::string kind, version;
+  for (const auto& [name, text] : {std::pair("kind", &kind), std::pair("apiVersion", &version)}) {
+    const auto found = document.find(name);
+    if (found == document.end() || found->is_null()) continue;
+    if (!found->is_string()) return InvalidArgument(origin, ": ", name, ": must be a string, but is ", found->dump());
+    *text = found->get<std::string>();
+  }
   if (kind.empty()) return InvalidArgument(origin, ": Object 'Kind' is missing");
   if (version.empty()) return InvalidArgument(origin, ": Object 'apiVersion' is missing");
   if (kind != "KubeletConfiguration" || version != "kubelet.config.k8s.io/v1beta1") {

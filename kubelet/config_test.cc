@@ -101,6 +101,8 @@ TEST(Config, BadInputNamesTheField) {
     EXPECT_FALSE(parsed.ok()) << c.text;
     EXPECT_THAT(std::string(parsed.status().message()), HasSubstr(c.error));
   }
+  EXPECT_EQ(ParseConfigFile("kind: null\n", "f").status().message(), "f: Object 'Kind' is missing");
+  EXPECT_EQ(ParseConfigFile("kind: 1\n", "f").status().message(), "f: kind: must be a string, but is 1");
   EXPECT_THAT(std::string(ParseConfigFile("kind: Pod\napiVersion: v1\n", "f").status().message()),
               HasSubstr("no kind \"Pod\" is registered"));
   EXPECT_THAT(std::string(Load({"--no-such-flag"}).status().message()), HasSubstr("unknown flag: --no-such-flag"));

@@ -34,8 +34,14 @@ constexpr Shape kShapes[] = {
      nullptr, "metricSelector"},
 };
 
+// What annotations hold may be of any type.
+std::string Text(const json& from, const char* name) {
+  const auto found = from.is_object() ? from.find(name) : from.end();
+  return found != from.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 const Shape* ShapeOf(const json& metric) {
-  const std::string type = metric.is_object() ? metric.value("type", "") : "";
+  const std::string type = Text(metric, "type");
   for (const Shape& shape : kShapes)
     if (type == shape.type) return &shape;
   return nullptr;
@@ -94,10 +100,9 @@ json ToV1(const json& metric, bool status) {
 }
 
 bool IsCpuShare(const json& metric, const char* place) {
-  if (metric.value("type", "") != "Resource" || !metric.contains("resource")) return false;
+  if (Text(metric, "type") != "Resource" || !metric.contains("resource")) return false;
   const json& resource = metric["resource"];
-  return resource.value("name", "") == "cpu" && resource.contains(place) &&
-         resource[place].contains("averageUtilization");
+  return Text(resource, "name") == "cpu" && resource.contains(place) && resource[place].contains("averageUtilization");
 }
 
 // The annotation's list, each entry made by `make`.
