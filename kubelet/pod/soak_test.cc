@@ -1,5 +1,5 @@
 // Reliability row soak: pods come, run, crash and go, and nothing of them stays in memory, among the open files or on
-// disk. SKIFF_SOAK_CYCLES says how many (1,000).
+// disk. SKIFF_SOAK_CYCLES says how many (500).
 #include <malloc.h>
 
 #include <cstdlib>
@@ -45,7 +45,7 @@ Pod ShapeOf(int i) {
 }
 
 TEST(Soak, soak) {
-  int64_t cycles = 1000;
+  int64_t cycles = 500;
   if (const char* text = std::getenv("SKIFF_SOAK_CYCLES")) ASSERT_TRUE(absl::SimpleAtoi(text, &cycles));
   asio::io_context loop;
   World world(loop);
