@@ -102,6 +102,17 @@ def restart():
     return up(*(["--nodes", os.environ["SKIFF_NODES"]] if "SKIFF_NODES" in os.environ else []))
 
 
+def command_of(process):
+    """The command line of a process that hack/up started."""
+    with open(f"/proc/{pid_of(process)}/cmdline", "rb") as f:
+        return f.read().decode().split("\0")[:-1]
+
+
+def start(process, command):
+    """Starts a program as hack/up would, under that name."""
+    run("bash", "-c", '. hack/lib/cluster.sh; spawn "$@"', "spawn", process, *command)
+
+
 def processes():
     """{pid: command} of what carries this cluster's directory in its command line."""
     out = {}

@@ -186,6 +186,9 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   cache_ = std::make_unique<RuntimeCache>(*runtime_, clock_, config_.pod_logs_dir);
   watch_ = std::make_unique<RuntimeWatch>(executor_, *runtime_, *cache_, clock_, registry_);
   mounter_ = NewMounter();
+  if (Status s = mounter_->MakeShared(config_.root_dir); !s.ok()) {
+    LOG_WARNING("Volumes that are mounted later do not reach running containers", {"err", s});
+  }
   VolumeOptions volumes;
   volumes.root_dir = config_.root_dir;
   volumes.node_name = node_name_;

@@ -159,6 +159,14 @@ TEST_F(ApiServerTest, NodeAuthorizer_ReadsOnlyWhatItsPodsNeed) {
   EXPECT_EQ(AsNode("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn2").status, 403);
   EXPECT_EQ(AsNode("GET", "/api/v1/nodes/n2").status, 403);
   EXPECT_EQ(AsNode("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n2").status, 403);
+  // A mirror pod, which a node makes itself, is its own and leads to nothing else.
+  json mirror = Pod("m");
+  mirror["metadata"]["annotations"] = {{"kubernetes.io/config.mirror", "h"}};
+  mirror["spec"] = pod["spec"];
+  mirror["spec"]["volumes"] = {{{"name", "v"}, {"configMap", {{"name", "settings"}}}}};
+  ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", mirror).status, 201);
+  EXPECT_EQ(AsNode("GET", "/api/v1/namespaces/default/pods/m").status, 200);
+  EXPECT_EQ(AsNode("GET", "/api/v1/namespaces/default/configmaps/settings").status, 403);
   // Gone with the pod.
   ASSERT_EQ(Call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0").status, 200);
   EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 403);

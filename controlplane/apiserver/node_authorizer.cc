@@ -23,6 +23,8 @@ std::set<std::string> ReferencesOf(const core::Pod& pod) {
   };
   const core::PodSpec& spec = pod.spec();
   out.insert(absl::StrCat("pod/", ns, "/", pod.metadata().name()));
+  // A node makes mirror pods itself: they must not lead it to anything else.
+  if (pod.metadata().annotations().contains(kMirrorAnnotation)) return out;
   add("serviceaccount", spec.serviceaccountname());
   for (const auto& secret : spec.imagepullsecrets()) add("secret", secret.name());
   auto container = [&](const auto& c) {
@@ -88,7 +90,7 @@ void NodeAuthorizer::Count(const std::string& key, const ValuePtr& value, int by
   auto object = kinds_.Core("pods").Decode(key, *value);
   if (!object.ok()) return;
   const core::Pod& pod = *object->As<core::Pod>();
-  if (pod.spec().nodename().empty() || pod.metadata().annotations().contains(kMirrorAnnotation)) return;
+  if (pod.spec().nodename().empty()) return;
   auto& of_node = related_[pod.spec().nodename()];
   for (const std::string& reference : ReferencesOf(pod))
     if ((of_node[reference] += by) <= 0) of_node.erase(reference);

@@ -513,12 +513,16 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     co_await Pause(w, delay());
     if (co_await IsCancelled()) co_return;
   }
+  constexpr int kFailuresToTell = 10;  // the first ones are of a runtime or kernel that is not quite done
+  int failures = 0;
   w->errors = 0;
   for (;;) {
     Status s = co_await ReleaseOnce(w);
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;
     VLOG(2, "Pod's resources are not released yet", {"pod", PodKey(*w->pod)}, {"err", s});
+    if (++failures % kFailuresToTell == 0)
+      LOG_WARNING("Pod's resources cannot be released", {"pod", PodKey(*w->pod)}, {"podUID", w->uid}, {"err", s});
     (void)co_await clock_.Sleep(delay());
     if (co_await IsCancelled()) co_return;
   }
@@ -543,6 +547,8 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;
     VLOG(2, "Cannot remove what a pod left", {"pod", PodKey(*w->pod)}, {"err", s});
+    if (++failures % kFailuresToTell == 0)
+      LOG_WARNING("What a pod left cannot be removed", {"pod", PodKey(*w->pod)}, {"podUID", w->uid}, {"err", s});
     (void)co_await clock_.Sleep(delay());
     if (co_await IsCancelled()) co_return;
   }

@@ -6,8 +6,7 @@ namespace skiff::kubelet {
 
 Task<StatusOr<std::string>> CgroupDriver(cri::Runtime& runtime, Clock& clock, std::string configured,
                                          metrics::Registry& registry) {
-  constexpr int kAttempts = 3;
-  for (int attempt = 1;; ++attempt) {
+  for (int attempt = 0;; ++attempt) {
     const auto answer = co_await runtime.RuntimeConfig({}, {.timeout = std::chrono::seconds(10)});
     if (absl::IsUnimplemented(answer.status())) {
       registry
@@ -22,7 +21,7 @@ Task<StatusOr<std::string>> CgroupDriver(cri::Runtime& runtime, Clock& clock, st
       co_return configured;
     }
     if (!answer.ok()) {
-      if (attempt == kAttempts) co_return Annotate(answer.status(), "ask the runtime for its cgroup driver");
+      if (attempt % 10 == 0) LOG_ERROR(answer.status(), "The runtime does not tell its cgroup driver yet");
       CO_RETURN_IF_ERROR(co_await clock.Sleep(std::chrono::seconds(2)));
       continue;
     }

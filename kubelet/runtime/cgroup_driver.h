@@ -12,8 +12,8 @@
 namespace skiff::kubelet {
 
 // "systemd" or "cgroupfs" as the runtime says (RuntimeConfig); `configured` where it does not (kUnimplemented: an older
-// runtime, which kubelet_cri_losing_support then tells; or an answer without it). Asked three times, two seconds apart;
-// kInvalidArgument for a driver that nobody knows.
+// runtime, which kubelet_cri_losing_support then tells; or an answer without it). Asked every two seconds until it
+// answers (upstream's kubelet ends after three errors); kInvalidArgument for a driver that nobody knows.
 Task<StatusOr<std::string>> CgroupDriver(cri::Runtime& runtime, Clock& clock, std::string configured,
                                          metrics::Registry& registry);
 

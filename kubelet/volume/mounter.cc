@@ -36,14 +36,28 @@ std::string Unescape(std::string_view text) {
   return out;
 }
 
-// Mount points of the calling thread, in the order of mountinfo (a later one lies on or below an earlier one).
-StatusOr<std::vector<std::string>> MountPoints() {
+struct MountEntry {
+  std::string path;
+  bool shared = false;
+};
+
+// Mounts of the calling thread, in the order of mountinfo (a later one lies on or below an earlier one).
+StatusOr<std::vector<MountEntry>> Mounts() {
   ASSIGN_OR_RETURN(const std::string text, ReadFile("/proc/thread-self/mountinfo"));
-  std::vector<std::string> out;
+  std::vector<MountEntry> out;
   for (std::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     std::vector<std::string_view> fields = absl::StrSplit(line, absl::MaxSplits(' ', 5));
-    if (fields.size() >= 5) out.push_back(Unescape(fields[4]));
+    if (fields.size() < 6) continue;
+    const std::string_view optional = fields[5].substr(0, fields[5].find(" - "));
+    out.push_back({Unescape(fields[4]), optional.find(" shared:") != std::string_view::npos});
   }
+  return out;
+}
+
+StatusOr<std::vector<std::string>> MountPoints() {
+  ASSIGN_OR_RETURN(auto mounts, Mounts());
+  std::vector<std::string> out;
+  for (MountEntry& entry : mounts) out.push_back(std::move(entry.path));
   return out;
 }
 
@@ -103,6 +117,27 @@ class LinuxMounter final : public Mounter {
     }
     std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.size() > b.size(); });
     return out;
+  }
+
+  Status MakeShared(const std::string& path) override {
+    ASSIGN_OR_RETURN(const auto mounts, Mounts());
+    bool shared = false;
+    for (const MountEntry& entry : mounts) {
+      if (entry.path == "/" || entry.path == path || Below(path, entry.path)) shared = entry.shared;
+    }
+    if (shared) return absl::OkStatus();
+    for (const MountEntry& entry : mounts) {
+      if (Below(entry.path, path)) {
+        return FailedPrecondition("share mounts below ", path, ": ", entry.path, " is mounted there already");
+      }
+    }
+    if (mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+      return ErrnoStatus(errno, absl::StrCat("bind mount ", path, " onto itself"));
+    }
+    if (mount(nullptr, path.c_str(), nullptr, MS_SHARED | MS_REC, nullptr) != 0) {
+      return ErrnoStatus(errno, absl::StrCat("share the mount at ", path));
+    }
+    return absl::OkStatus();
   }
 
   bool TmpfsNoswap() override {

@@ -26,6 +26,10 @@ class Mounter {
   virtual StatusOr<bool> IsMountPoint(const std::string& path) = 0;
   // Mount points strictly below `path`, deepest first.
   virtual StatusOr<std::vector<std::string>> MountsBelow(const std::string& path) = 0;
+  // What is mounted below `path` from now on can reach containers that ask for it (mountPropagation): where the mount
+  // is private (no systemd made "/" shared), the directory is mounted onto itself and shared, as upstream's kubelet
+  // does. kFailedPrecondition where something is mounted below already: it would be hidden, and could not be unmounted.
+  virtual Status MakeShared(const std::string& path) = 0;
   virtual bool TmpfsNoswap() = 0;  // probed once: the kernel's tmpfs takes "noswap"
 };
 
@@ -40,6 +44,7 @@ class FakeMounter final : public Mounter {
   Status Unmount(const std::string& target) override;
   StatusOr<bool> IsMountPoint(const std::string& path) override;
   StatusOr<std::vector<std::string>> MountsBelow(const std::string& path) override;
+  Status MakeShared(const std::string&) override { return absl::OkStatus(); }
   bool TmpfsNoswap() override { return true; }
 
   std::map<std::string, std::string> mounts() const;

@@ -121,5 +121,27 @@ TEST(MounterTest, ROOT_TmpfsAndBinds) {
   if (!allowed) GTEST_SKIP() << "no mount namespace allowed here";
 }
 
+TEST(MounterTest, ROOT_ADirectoryOnAPrivateMountIsSharedOnce) {
+  if (!IsRoot()) GTEST_SKIP() << "needs root to mount";
+  TempDir dir;
+  const bool allowed = InMountNamespace([&] {
+    const auto mounter = NewMounter();
+    ASSERT_TRUE(MakeDirs(dir / "root/pods").ok());
+    ASSERT_TRUE(mounter->MakeShared(dir / "root").ok());
+    EXPECT_TRUE(*mounter->IsMountPoint(dir / "root"));
+    ASSERT_TRUE(mounter->MountTmpfs(dir / "root/pods", "size=4096").ok());
+    ASSERT_TRUE(mounter->MakeShared(dir / "root").ok());  // a kubelet started again: nothing is hidden
+    EXPECT_EQ(*mounter->MountsBelow(dir / "root"), std::vector<std::string>{dir / "root/pods"});
+    EXPECT_TRUE(mounter->Unmount(dir / "root/pods").ok());
+    EXPECT_EQ(rmdir((dir / "root/pods").c_str()), 0);
+    // What is mounted below a private mount stays in sight.
+    ASSERT_TRUE(MakeDirs(dir / "old/pods").ok());
+    ASSERT_TRUE(mounter->MountTmpfs(dir / "old/pods", "size=4096").ok());
+    EXPECT_TRUE(absl::IsFailedPrecondition(mounter->MakeShared(dir / "old")));
+    EXPECT_FALSE(*mounter->IsMountPoint(dir / "old"));
+  });
+  if (!allowed) GTEST_SKIP() << "no mount namespace allowed here";
+}
+
 }  // namespace
 }  // namespace skiff::kubelet
