@@ -10,14 +10,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/heap_testing.h"
+
 namespace skiff {
 namespace {
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SKIFF_FOREIGN_HEAP 1  // a sanitizer's, which keeps what is freed
-#endif
-#endif
 
 // KiB, of the line `field` of /proc/self/status.
 long Resident(const std::string& field) {
@@ -29,9 +25,7 @@ long Resident(const std::string& field) {
 }
 
 TEST(ReleaseStartupMemory, HeapAndCodeGoBackAndTheProgramGoesOn) {
-#ifdef SKIFF_FOREIGN_HEAP
-  GTEST_SKIP() << "a sanitizer's heap";
-#endif
+  if (kForeignHeap) GTEST_SKIP() << "a sanitizer's heap";
   // Small pieces, so that they come from the heap, the last one kept, so that its end cannot just be cut off.
   std::vector<std::unique_ptr<std::string>> pieces;
   for (int i = 0; i < 16 << 10; ++i) pieces.push_back(std::make_unique<std::string>(1000, 'x'));
