@@ -17,6 +17,7 @@
 #include "base/blocking_testing.h"
 #include "cri/fake_runtime.h"
 #include "cri/faulty_runtime.h"
+#include "kubelet/pod/no_probes_testing.h"
 #include "kubelet/pod/pod_testing.h"
 #include "kubelet/pod/pod_workers.h"
 #include "kubelet/runtime/container_gc.h"
@@ -123,19 +124,6 @@ class Objects final : public ObjectSource {
   std::set<std::string> registered;
 };
 
-class NoProbes final : public ProbeHost {
- public:
-  std::optional<Container> ContainerOf(const std::string&, const std::string&) override { return std::nullopt; }
-  std::string PodIp(const std::string&) override { return ""; }
-  bool PodFinished(const std::string&) override { return false; }
-  bool PodTerminating(const std::string&) override { return false; }
-  Task<StatusOr<ExecResult>> ExecSync(std::string, std::vector<std::string>, std::chrono::nanoseconds) override {
-    co_return ExecResult{};
-  }
-  void ProbeChanged(const std::string&, const std::string&, ProbeKind, ProbeResult) override {}
-  void ProbeEvent(const Pod&, const std::string&, std::string_view, std::string_view, std::string_view) override {}
-};
-
 class NoEvents final : public client::EventSink {
  public:
   using EventSink::Record;
@@ -236,7 +224,7 @@ class Life {
   asio::any_io_executor executor_;
   cri::FaultyRuntime line_;
   Sink sink_;
-  NoProbes no_probes_;
+  NoProbeHost no_probes_;
 
  public:
   Objects objects;

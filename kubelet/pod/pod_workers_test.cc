@@ -7,6 +7,7 @@
 #include "cri/fake_runtime.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kubelet/pod/no_probes_testing.h"
 #include "kubelet/pod/pod_testing.h"
 #include "kubelet/runtime/container_gc.h"
 #include "kubelet/volume/mounter.h"
@@ -33,19 +34,6 @@ class NoApi final : public ObjectSource {
   Task<StatusOr<Token>> GetToken(TokenRequest) override { co_return Unavailable("no tokens"); }
   void RegisterPod(const Pod&) override {}
   void UnregisterPod(const std::string&) override {}
-};
-
-class NoProbeHost final : public ProbeHost {
- public:
-  std::optional<Container> ContainerOf(const std::string&, const std::string&) override { return std::nullopt; }
-  std::string PodIp(const std::string&) override { return ""; }
-  bool PodFinished(const std::string&) override { return false; }
-  bool PodTerminating(const std::string&) override { return false; }
-  Task<StatusOr<ExecResult>> ExecSync(std::string, std::vector<std::string>, std::chrono::nanoseconds) override {
-    co_return ExecResult{};
-  }
-  void ProbeChanged(const std::string&, const std::string&, ProbeKind, ProbeResult) override {}
-  void ProbeEvent(const Pod&, const std::string&, std::string_view, std::string_view, std::string_view) override {}
 };
 
 // The API server's side of statuses: one pod a name.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/timed_wait.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -24,10 +25,6 @@ const std::vector<double>& Buckets() {
 }
 
 double Seconds(nanoseconds duration) { return std::chrono::duration<double>(duration).count(); }
-
-Task<void> NotifyAfter(Clock& clock, nanoseconds pause, Wakeup& wakeup) {
-  if ((co_await clock.Sleep(pause)).ok()) wakeup.Notify();
-}
 
 }  // namespace
 
@@ -81,18 +78,11 @@ Task<void> RuntimeWatch::Run() {
   co_await group.Join();
 }
 
-Task<void> RuntimeWatch::Pause(Wakeup& wakeup, nanoseconds longest) {
-  TaskGroup timer(executor_);
-  timer.Spawn("timer", NotifyAfter(clock_, longest, wakeup));
-  (void)co_await wakeup.Wait();
-  timer.Cancel();
-  co_await timer.Join();
-}
-
 Task<void> RuntimeWatch::List() {
   SteadyTime ended = clock_.Steady();
   for (;;) {
-    co_await Pause(list_now_, untold_.empty() ? pause_ : std::min<nanoseconds>(pause_, options_.period));
+    (void)co_await WaitFor(clock_, list_now_,
+                           untold_.empty() ? pause_ : std::min<nanoseconds>(pause_, options_.period));
     if (co_await IsCancelled()) co_return;
     if (calling_ && !open_ && clock_.Steady() - called_ >= options_.period) Opened();
     Judge();
@@ -174,7 +164,7 @@ Task<void> RuntimeWatch::FollowEvents() {
     }
     pause_ = options_.period;
     list_now_.Notify();  // what is told between the streams is lost
-    co_await Pause(runtime_back_, retry);
+    (void)co_await WaitFor(clock_, runtime_back_, retry);
     if (co_await IsCancelled()) co_return;
     retry = std::min<nanoseconds>(retry * 2, kLongestRetry);
   }
@@ -213,7 +203,7 @@ Task<void> RuntimeWatch::LookAtNews() {
     auto next = std::min_element(due_.begin(), due_.end(),
                                  [](const auto& a, const auto& b) { return a.second.at < b.second.at; });
     if (const nanoseconds left = next->second.at - clock_.Steady(); left.count() > 0) {
-      co_await Pause(news_, left);
+      (void)co_await WaitFor(clock_, news_, left);
       if (co_await IsCancelled()) co_return;
       continue;
     }

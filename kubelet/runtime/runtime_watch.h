@@ -56,7 +56,6 @@ class RuntimeWatch {
   void Suspect(const std::vector<std::string>& changed);
   void Judge();
   // Until `wakeup` or for that long.
-  Task<void> Pause(Wakeup& wakeup, std::chrono::nanoseconds longest);
 
   asio::any_io_executor executor_;
   cri::Runtime& runtime_;
