@@ -104,9 +104,12 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   flags.Int32("oom-score-adj", &c.oom_score_adj, "The oom-score-adj of this process, in [-1000, 1000].");
   flags.Bool("profiling", &c.enable_profiling, "Serve /debug/flags/v (the log's verbosity) with the metrics.");
   flags.String("show-hidden-metrics-for-version", &c.show_hidden_metrics, "Accepted.");
-  AddNamed(flags, "detect-local-mode", "LocalMode", &c.detect_local_mode, "Accepted: nothing depends on it here.");
-  flags.String("pod-bridge-interface", &c.bridge_interface, "Accepted, for --detect-local-mode.");
-  flags.String("pod-interface-name-prefix", &c.interface_name_prefix, "Accepted, for --detect-local-mode.");
+  AddNamed(flags, "detect-local-mode", "LocalMode", &c.detect_local_mode,
+           "Which sources are pods: what others send to endpoints on other nodes is masqueraded.");
+  flags.String("pod-bridge-interface", &c.bridge_interface,
+               "The bridge whose ports are pods, for --detect-local-mode=BridgeInterface.");
+  flags.String("pod-interface-name-prefix", &c.interface_name_prefix,
+               "What names of pods' devices begin with, for --detect-local-mode=InterfaceNamePrefix.");
   flags.Custom("feature-gates", "mapStringBool", "", "name=bool pairs of feature gates.",
                [&c](std::string_view text) -> Status {
                  for (absl::string_view pair : absl::StrSplit(text, ',', absl::SkipEmpty())) {
@@ -129,7 +132,7 @@ StatusOr<CommandLine> CommandLine::Parse(int argc, const char* const* argv) {
   std::string vmodule;
   flags.String("boot-id-file", &boot_id, "Accepted.");
   flags.String("machine-id-file", &machine_id, "Accepted.");
-  flags.Bool("masquerade-all", &c.iptables.all, "Accepted.");
+  flags.Bool("masquerade-all", &c.iptables.all, "Endpoints see the node, whoever sends packets to services.");
   flags.Int32("iptables-masquerade-bit", &c.iptables.bit, "Accepted.");
   flags.Bool("iptables-localhost-nodeports", &c.localhost_node_ports, "NodePorts answer on 127.0.0.1 too.");
   flags.Duration("iptables-sync-period", &c.iptables.sync_period, "Accepted.");

@@ -31,8 +31,8 @@ Status RemoveTree(const std::string& dir) {
 
 // Maps that mean the same as in the layout before this one (SKIFF_LAYOUT_VERSION - 1), to be gone over whenever that is
 // raised: an upgrade goes on with them, so that connections keep their endpoints and sockets their peers.
-constexpr const char* kKept[] = {"frontends", "slots",     "backends",  "affinity",     "flows",
-                                 "tcp_peers", "udp_peers", "udp_flows", "source_ranges"};
+constexpr const char* kKept[] = {"frontends", "slots",     "backends",  "affinity",      "flows",    "pod_flows",
+                                 "tcp_peers", "udp_peers", "udp_flows", "source_ranges", "fragments"};
 
 // Pins them for this version too, before the programs are loaded. Programs that run meanwhile share them.
 Status KeepMaps(const std::string& dir) {

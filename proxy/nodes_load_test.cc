@@ -81,5 +81,35 @@ TEST_F(NodesTest, ROOT_TerminatingEndpoints_AgentKill_PacketsLoseNothing) {
   for (auto& echo : echoes) EXPECT_GT(echo->served(), 0);
 }
 
+// (Sockets: DataPathTest.)
+TEST_F(NodesTest, ROOT_AnUpgradeToANewLayoutKeepsPacketConnections) {
+  Serve({"p"}, SOCK_STREAM);
+  const std::vector<TestService> services = {{.name = "ns/s", .endpoints = {"p"}, .node_port = 30080, .number = 1}};
+  ApplyAll(services);
+  std::vector<Fd> connections;
+  for (auto [ns, ip, port] : {std::tuple{"q", "10.96.0.1", uint16_t{80}}, {"c", "192.0.2.1", uint16_t{30080}}}) {
+    connections.push_back(InThread(ns, [&] {
+      Fd out;
+      TcpOnce(ip, port, false, &out);
+      return out;
+    }));
+  }
+  // As if this had been the version before.
+  reconciler_.reset();
+  packets_.reset();
+  data_path_.reset();
+  std::string now = MapsDirOf(dir_), before = absl::StrCat(dir_, "/maps-v", SKIFF_LAYOUT_VERSION - 1);
+  ASSERT_EQ(rename(now.c_str(), before.c_str()), 0) << strerror(errno);
+  Load();
+  ApplyAll(services);
+  EXPECT_FALSE(Exists(before));
+  for (Fd& fd : connections) {
+    timeval timeout = {5, 0};
+    setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    ASSERT_EQ(send(fd.get(), "hi", 2, 0), 2);
+    EXPECT_EQ(ReadName(fd.get()), "hi");
+  }
+}
+
 }  // namespace
 }  // namespace skiff::proxy

@@ -169,23 +169,6 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
   return first_error;
 }
 
-StatusOr<size_t> CountFlows(const std::string& maps_dir) {
-  ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(maps_dir, "flows")));
-  size_t out = 0;
-  std::vector<skiff_flow_key> keys(4096);
-  std::vector<skiff_flow> values(4096);
-  uint64_t in = 0, next = 0;
-  for (bool first = true;; first = false) {
-    auto count = static_cast<uint32_t>(keys.size());
-    int err =
-        bpf_map_lookup_batch(map.get(), first ? nullptr : &in, &next, keys.data(), values.data(), &count, nullptr);
-    if (err != 0 && errno != ENOENT) return ErrnoStatus(errno, "read map flows");
-    out += count;
-    if (err != 0) return out;
-    in = next;
-  }
-}
-
 Status PacketPath::Remove() {
   ASSIGN_OR_RETURN(auto netlink, Netlink::Open());
   ASSIGN_OR_RETURN(auto links, netlink->Links());

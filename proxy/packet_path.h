@@ -45,9 +45,6 @@ std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<c
 // The same from the kernel, for the calling thread's network namespace.
 StatusOr<std::vector<PacketDevice>> FindDevices(const DeviceChoice& choice);
 
-// Entries of the connection table. kNotFound where the packet path was never loaded.
-StatusOr<size_t> CountFlows(const std::string& maps_dir);
-
 class PacketPath {
  public:
   // Takes a fraction of a second, most of it the kernel's verifier: any thread. `xdp`: connections of the outside to

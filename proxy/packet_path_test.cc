@@ -62,7 +62,7 @@ TEST_F(PacketPathTest, ROOT_TcpFromOutside) {
     }
     return 0;
   });
-  EXPECT_GT(*CountFlows(data_path_->maps_dir()), 100u);
+  EXPECT_GT(*CountEntries(data_path_->maps_dir(), "flows"), 100u);
   EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_PACKET_NO_PORT], 0u);
 }
 

@@ -9,6 +9,7 @@
 #include "bpf/devices.h"
 #include "bpf/skeletons.h"
 #include "proxy/data_path_testing.h"
+#include "proxy/map_fill.h"
 #include "proxy/packet_path.h"
 #include "proxy/reconcile.h"
 

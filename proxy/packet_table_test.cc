@@ -93,7 +93,7 @@ TEST_F(PacketTableTest, ROOT_PodsPackets) {
   auto tcp = [&](const Fd& p, const char* s, int sp, const char* d, int dp, uint8_t flags) {
     return Through(p, Wire::Make(s, static_cast<uint16_t>(sp), d, static_cast<uint16_t>(dp), IPPROTO_TCP, flags));
   };
-  auto flows = [&] { return *CountFlows(data_path_->maps_dir()); };
+  auto flows = [&] { return *CountEntries(data_path_->maps_dir(), "flows"); };
   EXPECT_EQ(tcp(pod_in_, "10.244.0.3", 1000, "10.244.0.9", 8080, kSyn), "10.244.0.3:1000 > 10.244.0.9:8080");
   EXPECT_EQ(flows(), 0u);
   // No connection of a pod's has been placed: whatever goes on is not ours.
@@ -189,7 +189,7 @@ TEST_F(PacketTableTest, ROOT_ConnectionTableIsBoundedAndTheOldestGo) {
     std::string seen = syn(i);
     ASSERT_TRUE(seen.ends_with(" > 10.244.0.2:8080")) << i << " " << seen;
   }
-  size_t fill = *CountFlows(data_path_->maps_dir());
+  size_t fill = *CountEntries(data_path_->maps_dir(), "flows");
   EXPECT_LE(fill, size_t{SKIFF_MAX_FLOWS});
   EXPECT_GT(fill, size_t{SKIFF_MAX_FLOWS} * 8 / 10);
   int young = 0, old = 0;

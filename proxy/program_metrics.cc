@@ -3,7 +3,7 @@
 #include "base/program.h"
 #include "client/request_metrics.h"
 #include "proxy/conntrack_settings.h"
-#include "proxy/packet_path.h"
+#include "proxy/map_fill.h"
 
 namespace skiff::proxy {
 
@@ -37,8 +37,7 @@ void AddProgramMetrics(metrics::Registry& registry, const api::FeatureGates& gat
       .Set(1);
 }
 
-void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Reconciler& reconciler,
-                      std::function<bool()> has_packets) {
+void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Reconciler& reconciler) {
   registry.Collector("skiff_proxy_datapath_total", "[ALPHA] Decisions of the kernel programs, by outcome", "counter",
                      [&data_path](const metrics::Emit& emit) {
                        auto counters = data_path.maps().ReadCounters();
@@ -48,15 +47,16 @@ void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Re
                        }
                      });
   registry.Collector("skiff_proxy_map_entries", "[ALPHA] Entries of the kernel maps", "gauge",
-                     [&data_path, &reconciler, has_packets](const metrics::Emit& emit) {
+                     [&data_path, &reconciler](const metrics::Emit& emit) {
                        emit({{{"map", "frontends"}}, static_cast<double>(reconciler.frontends())});
                        emit({{{"map", "backends"}}, static_cast<double>(reconciler.backends())});
+                       emit({{{"map", "slots"}}, static_cast<double>(reconciler.slots())});
                        if (auto fill = ReadConntrackFill(kConntrackRoot); fill.ok()) {
                          emit({{{"map", "nf_conntrack"}}, static_cast<double>(fill->entries)});
                        }
-                       if (!has_packets()) return;
-                       auto flows = CountFlows(data_path.maps_dir());
-                       if (flows.ok()) emit({{{"map", "flows"}}, static_cast<double>(*flows)});
+                       for (const MapFill& fill : ReadMapFills(data_path.maps_dir())) {
+                         emit({{{"map", fill.map}}, static_cast<double>(fill.entries)});
+                       }
                      });
   registry.Collector("skiff_proxy_map_capacity", "[ALPHA] Most entries that the kernel maps can hold", "gauge",
                      [](const metrics::Emit& emit) {
@@ -64,7 +64,11 @@ void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Re
                          emit({{{"map", "nf_conntrack"}}, static_cast<double>(fill->limit)});
                        }
                        emit({{{"map", "flows"}}, double{SKIFF_MAX_FLOWS}});
+                       emit({{{"map", "fragments"}}, double{SKIFF_MAX_FRAGMENTS}});
+                       emit({{{"map", "affinity"}}, double{SKIFF_MAX_AFFINITY}});
+                       emit({{{"map", "source_ranges"}}, double{SKIFF_MAX_SOURCE_RANGES}});
                        emit({{{"map", "frontends"}}, double{SKIFF_MAX_FRONTENDS}});
+                       emit({{{"map", "slots"}}, double{SKIFF_MAX_SLOT_CHUNKS} * SKIFF_CHUNK_SIZE});
                        emit({{{"map", "backends"}}, double{SKIFF_MAX_BACKEND_CHUNKS} * SKIFF_CHUNK_SIZE});
                      });
 }

@@ -2,8 +2,6 @@
 #ifndef SKIFF_PROXY_PROGRAM_METRICS_H_
 #define SKIFF_PROXY_PROGRAM_METRICS_H_
 
-#include <functional>
-
 #include "api/feature_gates.h"
 #include "base/metrics.h"
 #include "proxy/data_path.h"
@@ -14,10 +12,8 @@ namespace skiff::proxy {
 // Process, client, features, version. `gates` must outlive the registry.
 void AddProgramMetrics(metrics::Registry& registry, const api::FeatureGates& gates);
 
-// What the kernel programs counted, and how full the maps are. All must outlive the registry. `has_packets`: the packet
-// programs are loaded, so that there is a connection table.
-void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Reconciler& reconciler,
-                      std::function<bool()> has_packets);
+// What the kernel programs counted, and how full the maps are. All must outlive the registry.
+void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Reconciler& reconciler);
 
 }  // namespace skiff::proxy
 

@@ -307,7 +307,7 @@ Task<void> Proxy::WatchConfig() {
 
 Task<Status> Proxy::Run() {
   AddProgramMetrics(registry_, options_.gates);
-  AddKernelMetrics(registry_, data_path_, syncer_.reconciler(), [this] { return packets_.loaded(); });
+  AddKernelMetrics(registry_, data_path_, syncer_.reconciler());
   syncer_.SetBalancing(options_.balancing);
   group_.Spawn("send events", events_.Run());
   CO_RETURN_IF_ERROR(co_await Listen());

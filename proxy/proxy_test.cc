@@ -1,6 +1,9 @@
 // The whole proxy against a fake API server, with real kernel programs and sockets.
 #include "proxy/proxy.h"
 
+#include <mutex>
+
+#include "base/log.h"
 #include "client/fake_api_server.h"
 #include "client/testing.h"
 #include "k8s/io/api/core/v1/node.pb.h"
@@ -60,7 +63,7 @@ class ProxyTest : public OwnNodeTest {
     Stop();
     EXPECT_TRUE(RemoveDataPath(Options()).ok());
   }
-  void Start() {
+  void Start(std::shared_ptr<client::Rest> rest = nullptr) {
     auto loaded = DataPath::Load(Options());
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     data_path_ = std::move(*loaded);
@@ -70,7 +73,7 @@ class ProxyTest : public OwnNodeTest {
     options.config.metrics_bind_address = "127.0.0.1:0";
     group_ = std::make_unique<TaskGroup>(loop_.get_executor());
     ended_ = false;
-    group_->Spawn("proxy", Run(server_.NewRest(), options));
+    group_->Spawn("proxy", Run(rest ? std::move(rest) : server_.NewRest(), options));
   }
   Task<void> Run(std::shared_ptr<client::Rest> rest, ProxyOptions options) {
     status_ = co_await RunProxy(loop_.get_executor(), std::move(rest), *data_path_, std::move(options));
@@ -160,6 +163,48 @@ TEST_F(ProxyTest, ROOT_AServerWithoutServiceCidrsIsServedToo) {
   server_.Put(Slice({"10.1.0.1"}));
   Start();
   EXPECT_TRUE(Comes("a 10.96.0.1:80"));
+}
+
+std::mutex g_log_lock;  // programs are loaded on another thread
+std::string g_log;
+
+// Security row secrets-in-logs: the token that requests carry, whatever happens to them.
+TEST_F(ProxyTest, ROOT_SecretsInLogs_TheTokenIsNeverThere) {
+  constexpr char kToken[] = "hunter2-do-not-print";
+  log::SetSink([](std::string_view line) {
+    std::lock_guard lock(g_log_lock);
+    g_log.append(line);
+  });
+  log::SetVerbosity(10);
+  Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
+  int given = 0;
+  server_.inspect = [&](const http::Request& request) {
+    given += request.headers.Get("Authorization") == absl::StrCat("Bearer ", kToken);
+    return given != 2 && given != 5;  // what fails is logged
+  };
+  server_.FailNext(2, 401);
+  server_.DropNext(1);
+  server_.Put(Web());
+  server_.Put(Slice({"10.1.0.1"}));
+  client::Config config = server_.config();
+  config.token = kToken;
+  auto rest = client::Rest::Make(loop_.get_executor(), std::move(config));
+  ASSERT_TRUE(rest.ok()) << rest.status();
+  Start(*rest);
+  EXPECT_TRUE(Comes("a 10.96.0.1:80"));
+  server_.CorruptNextEvent();
+  server_.Put(Slice({"10.1.0.1"}));
+  server_.DropWatches();
+  EXPECT_TRUE(RunUntil(loop_, [&] { return server_.watches() >= 3; }));
+  Stop();
+  log::SetSink(nullptr);
+  log::SetVerbosity(0);
+  EXPECT_GT(given, 8);
+  std::lock_guard lock(g_log_lock);
+  for (const char* said : {"refused by the test", "a fault on demand", "Services are served"}) {
+    EXPECT_NE(g_log.find(said), std::string::npos) << g_log;
+  }
+  EXPECT_EQ(g_log.find(kToken), std::string::npos);
 }
 
 TEST_F(ProxyTest, ROOT_HealthCheckNodePort) {

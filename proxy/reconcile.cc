@@ -368,5 +368,6 @@ void Reconciler::SetNodeAddresses(std::map<Address, bool> addresses) { impl_->no
 const std::map<Address, bool>& Reconciler::node_addresses() const { return impl_->node_addresses_; }
 size_t Reconciler::frontends() const { return impl_->owners_.size(); }
 size_t Reconciler::backends() const { return impl_->backend_count_; }
+size_t Reconciler::slots() const { return (SKIFF_MAX_SLOT_CHUNKS << SKIFF_CHUNK_BITS) - impl_->ranges_.free(); }
 
 }  // namespace skiff::proxy

@@ -56,6 +56,7 @@ class Reconciler {
 
   size_t frontends() const;
   size_t backends() const;
+  size_t slots() const;  // that are not free, those that rest until the next Apply among them
 
  private:
   struct Impl;

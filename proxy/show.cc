@@ -12,7 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "bpf/objects.h"
 #include "proxy/data_path.h"
-#include "proxy/packet_path.h"
+#include "proxy/map_fill.h"
 
 namespace skiff::proxy {
 
@@ -114,8 +114,9 @@ std::string ShowCounters(KernelBpfMaps& maps, const std::vector<uint64_t>& count
   for (size_t i = 0; i < counters.size(); i++) {
     absl::StrAppend(&out, "  ", Pad(kCounterNames[i], 16), counters[i], "\n");
   }
-  if (auto flows = CountFlows(maps_dir); flows.ok()) {
-    absl::StrAppend(&out, "Connection table for outside traffic: ", *flows, " of ", SKIFF_MAX_FLOWS, " entries\n");
+  absl::StrAppend(&out, "Tables:\n");
+  for (const MapFill& fill : ReadMapFills(maps_dir)) {
+    absl::StrAppend(&out, "  ", Pad(fill.map, 16), fill.entries, " of ", fill.capacity, "\n");
   }
   absl::StrAppend(&out, "Chunks of ", SKIFF_CHUNK_SIZE, " slots or endpoints in use: ", maps.chunks(), "\n");
   return out;
