@@ -1,6 +1,6 @@
 /* Services for packets, on the node's network devices (tc, both ways): what comes from outside to NodePorts, load
  * balancer and external addresses (packet_in, packet_out), and what pods send to services past the hooks at the socket
- * (packet_pod_in, packet_pod_out, on the node's side of their devices): pods in virtual machines, raw sockets, and
+ * (packet_pod, both ways of the node's side of their devices): pods in virtual machines, raw sockets, and
  * load balancer addresses with source ranges, which can only be checked once a packet has a source.
  *
  * Destinations are changed on the way in, sources on the way out; routing, TTL, MTU, neighbours and the node's firewall
@@ -30,6 +30,8 @@ static __always_inline struct skiff_frontend* find(const struct packet* p) {
   other.scope = p->v6 ? SKIFF_SCOPE_NODE_PORT6 : SKIFF_SCOPE_NODE_PORT4;
   return bpf_map_lookup_elem(&frontends, &other);
 }
+
+#define CAME_IN 0x5cf1 /* tc_index of packets that came in by a pod's device and were looked at */
 
 enum outcome { PICKED, PASS, NONE, AGAIN, FORBIDDEN, DROPPED };
 
@@ -95,26 +97,28 @@ GLOBAL int pick(const struct packet* p, struct choice* c, bool pod, int attempt)
   return PICKED;
 }
 
+static __always_inline bool is_to_node(const struct packet* p) {
+  struct skiff_frontend_key address = {.address = p->destination};
+  struct skiff_frontend* node = bpf_map_lookup_elem(&frontends, &address);
+  return node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS);
+}
+
 /* The node itself refuses, with RST or ICMP, for nobody listens there: a NodePort by itself, an address that is not the
  * node's by way of port 0 of this device's address. The flow makes the refusal come from the service. */
 GLOBAL int refuse(struct __sk_buff* skb, const struct packet* p, bool pod, __u64 now) {
   if (!p) return TC_ACT_SHOT;
-  struct skiff_frontend_key address = {.address = p->destination};
-  struct skiff_frontend* node = bpf_map_lookup_elem(&frontends, &address);
-  if (node && (node->flags & SKIFF_FRONTEND_NODE_ADDRESS)) return TC_ACT_UNSPEC;
-  struct skiff_address own;
-  if (!own_address(skb, p->v6, &own)) return TC_ACT_SHOT;
+  if (is_to_node(p)) return TC_ACT_UNSPEC;
   struct skiff_flow_key back = {
-      .source = own,
       .destination = p->source,
       .destination_port = p->source_port,
       .protocol = p->protocol,
       .kind = SKIFF_FLOW_FROM_SERVICE,
   };
+  if (!own_address(skb, p->v6, &back.source)) return TC_ACT_SHOT;
   struct skiff_flow service = {.used = now, .address = p->destination, .port = p->destination_port};
   if (bpf_map_update_elem(&flows, &back, &service, BPF_ANY) < 0) return TC_ACT_SHOT;
   if (pod) note_pod_flow(now);
-  return rewrite(skb, p, false, &own, 0) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+  return rewrite(skb, p, false, &back.source, 0) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
 /* Whether the source is a pod of this cluster as detectLocalMode has it; without such a mode everybody is. */
@@ -148,7 +152,6 @@ SUBPROGRAM int must_masquerade(struct __sk_buff* skb, const struct packet* p, co
 
 static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
   bool known = !pod || pods_have_flows();
-  if (!known && goes_on(skb)) return TC_ACT_UNSPEC;
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, false)) return TC_ACT_UNSPEC;
   __u64 now = bpf_ktime_get_ns();
@@ -288,11 +291,29 @@ int packet_in(struct __sk_buff* skb) { return incoming(skb, false); }
 SEC("tc")
 int packet_out(struct __sk_buff* skb) { return outgoing(skb, false); }
 
-SEC("tc")
-int packet_pod_in(struct __sk_buff* skb) { return incoming(skb, true); }
+GLOBAL int pod_incoming(struct __sk_buff* skb) { return incoming(skb, true); }
+GLOBAL int pod_outgoing(struct __sk_buff* skb) { return outgoing(skb, true); }
 
+/* Whether the packet comes in by this device. What goes out has come in by another one or by none, unless it turns
+ * round here (a pod that reaches itself by way of the node): such a packet has the mark. Another program at the device
+ * that sets tc_index would hide it. */
+static __always_inline bool comes_in(struct __sk_buff* skb) {
+  if (skb->ingress_ifindex == skb->ifindex && skb->tc_index != CAME_IN) {
+    skb->tc_index = CAME_IN;
+    return true;
+  }
+  if (skb->tc_index == CAME_IN) skb->tc_index = 0;
+  return false;
+}
+
+/* One program for both ways, and no more than this look in it: what a packet costs is not the few instructions, but
+ * that the processor has forgotten them since the packet before. A request and its answer between two pods of a node
+ * pass here four times. */
 SEC("tc")
-int packet_pod_out(struct __sk_buff* skb) { return outgoing(skb, true); }
+int packet_pod(struct __sk_buff* skb) {
+  if (goes_on(skb) && !pods_have_flows()) return TC_ACT_UNSPEC;
+  return comes_in(skb) ? pod_incoming(skb) : pod_outgoing(skb);
+}
 
 /* At devices for the outside while there is no service for it. */
 SEC("tc")

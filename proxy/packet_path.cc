@@ -91,8 +91,7 @@ StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_d
   ASSIGN_OR_RETURN(auto programs, bpf::Programs::Load(bpf::ProgramSet::kPacket, maps_dir));
   ASSIGN_OR_RETURN(out->in_, programs.Take("packet_in"));
   ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
-  ASSIGN_OR_RETURN(out->pod_in_, programs.Take("packet_pod_in"));
-  ASSIGN_OR_RETURN(out->pod_out_, programs.Take("packet_pod_out"));
+  ASSIGN_OR_RETURN(out->pod_, programs.Take("packet_pod"));
   ASSIGN_OR_RETURN(out->guard_, programs.Take("packet_guard"));
   if (xdp) {
     ASSIGN_OR_RETURN(auto fast, bpf::Programs::Load(bpf::ProgramSet::kXdp, maps_dir));
@@ -130,12 +129,12 @@ Status PacketPath::Update(const std::vector<PacketDevice>& devices) {
       continue;
     }
     // Out before in: no connection starts whose answers would not be translated.
-    const Fd& way_out = device.guard ? guard_ : device.pod ? pod_out_ : out_;
+    const Fd& way_out = device.guard ? guard_ : device.pod ? pod_ : out_;
     Status status = bpf::AttachProgram(index, Direction::kOut, way_out.get(), kProgramPrefix);
     if (status.ok()) {
       status = device.guard
                    ? bpf::DetachProgram(index, Direction::kIn, kProgramPrefix)
-                   : bpf::AttachProgram(index, Direction::kIn, (device.pod ? pod_in_ : in_).get(), kProgramPrefix);
+                   : bpf::AttachProgram(index, Direction::kIn, (device.pod ? pod_ : in_).get(), kProgramPrefix);
     }
     note(device, status);
     if (!status.ok()) continue;

@@ -58,7 +58,7 @@ class PacketPath {
 
  private:
   PacketPath() = default;
-  Fd in_, out_, pod_in_, pod_out_, guard_, xdp_, devices_map_;
+  Fd in_, out_, pod_, guard_, xdp_, devices_map_;
   std::map<int, PacketDevice> attached_;
 };
 

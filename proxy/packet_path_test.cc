@@ -206,6 +206,43 @@ TEST_F(PacketPathTest, ROOT_ProgramsOutliveTheAgentAndAreRemoved) {
   EXPECT_EQ(system("tc qdisc show dev c0 | grep -q clsact"), 256) << "nothing is left";
 }
 
+// What comes in by a pod's device and goes out there again is seen twice by one program, which must know which is
+// which. (By way of a bridge, where the two are told apart by their device: NodesTest.)
+TEST_F(PacketPathTest, ROOT_PodReachesItselfByItsRoutedDevice) {
+  MakeNode();
+  auto pod = Server("p", "pod", "10.244.0.2", 8080, SOCK_STREAM),
+       pod6 = Server("p", "pod", "fd44::2", 8080, SOCK_STREAM);
+  auto udp = Server("p", "pod", "10.244.0.2", 1053, SOCK_DGRAM), udp6 = Server("p", "pod", "fd44::2", 1053, SOCK_DGRAM);
+  auto devices = FindDevices({.only = {"c0", "r0"}, .pods = true});
+  ASSERT_TRUE(packets_->Update(*devices).ok());
+  auto with = [](ServiceChange change, const char* four, const char* six, uint16_t port) {
+    for (auto& p : change.model->ports) {
+      p.frontends.push_back({MakeKey(A(p.family == Family::kIPv6 ? six : four), port, p.protocol), 0});
+    }
+    return change;
+  };
+  ApplyAll({with(NodePort(30080, IPPROTO_TCP, {{"10.244.0.2", 8080, kHere}, {"fd44::2", 8080, kHere}}), "10.97.0.1",
+                 "fd97::1", 80),
+            with(NodePort(30053, IPPROTO_UDP, {{"10.244.0.2", 1053, kHere}, {"fd44::2", 1053, kHere}}), "10.97.0.1",
+                 "fd97::1", 53)});
+  In("p", [] {
+    for (int i = 0; i < 3; i++) {
+      EXPECT_EQ(TcpOnce("10.97.0.1", 80), "pod from 10.244.0.1 10.97.0.1:80");
+      EXPECT_EQ(TcpOnce("fd97::1", 80), "pod from [fd44::1] [fd97::1]:80");
+      for (const char* ip : {"10.97.0.1", "fd97::1"}) {
+        bool v6 = strchr(ip, ':') != nullptr;
+        Fd fd(socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        for (int k = 0; k < 3; k++) {
+          EXPECT_EQ(UdpOnce(fd.get(), ip, 53),
+                    v6 ? "pod from [fd44::1] [fd97::1]:53" : "pod from 10.244.0.1 10.97.0.1:53");
+        }
+      }
+    }
+    return 0;
+  });
+  EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_PACKET_POD], 12u);
+}
+
 // As the bandwidth plugin has it: an ingress qdisc whose filter takes whatever comes in elsewhere.
 TEST_F(PacketPathTest, ROOT_AnothersIngressQdisc) {
   MakeNode();
@@ -221,7 +258,8 @@ TEST_F(PacketPathTest, ROOT_AnothersIngressQdisc) {
     return;
   }
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_EQ(Attached("p0", bpf::Direction::kIn), "packet_pod_in");
+  EXPECT_EQ(Attached("p0", bpf::Direction::kIn), "packet_pod");
+  EXPECT_EQ(Attached("p0", bpf::Direction::kOut), "packet_pod");
   auto service = NodePort(30080, IPPROTO_TCP, {{"10.0.0.2", 8080, kThere}});
   service.model->ports[0].frontends.push_back({MakeKey(A("10.96.0.1"), 80, IPPROTO_TCP), 0});
   ApplyAll({service});

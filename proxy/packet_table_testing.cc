@@ -19,8 +19,8 @@ void PacketTableTest::SetUp() {
   ASSERT_TRUE(programs.ok());
   in_ = *programs->Take("packet_in");
   out_ = *programs->Take("packet_out");
-  pod_in_ = *programs->Take("packet_pod_in");
-  pod_out_ = *programs->Take("packet_pod_out");
+  pod_in_ = *programs->Take("packet_pod");
+  pod_out_ = *programs->Take("packet_pod");
   guard_ = *programs->Take("packet_guard");
 }
 
@@ -34,6 +34,7 @@ std::string PacketTableTest::Raw(const Fd& program, const std::string& packet) c
   struct {
     uint32_t fields[48] = {};
   } ctx;
+  ctx.fields[9] = &program == &in_ || &program == &pod_in_ ? index_ : 0;  // ingress_ifindex
   ctx.fields[10] = index_;
   LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = packet.data(), .data_out = result.data(),
               .data_size_in = static_cast<uint32_t>(packet.size()),
