@@ -5,6 +5,7 @@
 
 #include "proxy/map_fill.h"
 #include "proxy/program_metrics.h"
+#include "proxy/show.h"
 
 namespace skiff::proxy {
 namespace {
@@ -107,6 +108,9 @@ TEST_F(NodesAffinityTest, ROOT_FillOfTheMaps) {
     ASSERT_EQ(bpf_map_update_elem(map.get(), &key, &entry, BPF_ANY), 0);
   }
   EXPECT_EQ(value("skiff_proxy_map_entries", "affinity"), 10002);
+  auto shown = Show(dir_, {"counters"});
+  ASSERT_TRUE(shown.ok()) << shown.status();
+  EXPECT_NE(shown->find(absl::StrCat("10002 of ", SKIFF_MAX_AFFINITY)), std::string::npos) << *shown;
   EXPECT_TRUE(absl::IsNotFound(CountEntries(data_path_->maps_dir(), "none").status()));
 }
 
