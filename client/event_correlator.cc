@@ -1,7 +1,9 @@
 #include "client/event_correlator.h"
 
+#include <algorithm>
 #include <functional>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
 #include "api/time.h"
@@ -12,8 +14,8 @@ namespace {
 constexpr size_t kMostEntries = 4096;
 constexpr size_t kAggregateAt = 10;  // different messages of one kind ..
 constexpr std::chrono::seconds kAggregateWithin{600};
-constexpr double kSpamQps = 1.0 / 300;
-constexpr int kSpamBurst = 25;
+constexpr std::chrono::seconds kSpamToken{300};  // an object's bucket gets one ..
+constexpr int kSpamBurst = 25;                   // .. up to so many
 
 uint64_t Hash(const std::string& text) { return std::hash<std::string>()(text); }
 
@@ -38,7 +40,17 @@ uint64_t SpamKey(const EventCorrelator::Event& e) {
                            o.name(), "\n", o.uid(), "\n", o.apiversion(), "\n", e.type()));
 }
 
+// The number in a name of EventName's.
+uint64_t NumberOf(const EventCorrelator::Event& e) {
+  const std::string_view name = e.metadata().name();
+  uint64_t number = 0;
+  (void)absl::SimpleHexAtoi(name.substr(name.rfind('.') + 1), &number);
+  return number;
+}
+
 }  // namespace
+
+std::string EventName(std::string_view object, uint64_t number) { return absl::StrCat(object, ".", absl::Hex(number)); }
 
 EventCorrelator::EventCorrelator(Clock& clock)
     : clock_(clock), aggregates_(kMostEntries), seen_(kMostEntries), buckets_(kMostEntries) {}
@@ -51,35 +63,42 @@ EventCorrelator::Action EventCorrelator::Correlate(Event* event) {
   Aggregate* aggregate = aggregates_.Find(aggregate_key);
   if (aggregate == nullptr) aggregate = aggregates_.Put(aggregate_key, Aggregate{{}, now});
   if (now - aggregate->last > kAggregateWithin) aggregate->messages.clear();
-  aggregate->messages.insert(Hash(event->message()));
+  const uint64_t message = Hash(event->message());
+  auto& messages = aggregate->messages;
+  if (std::find(messages.begin(), messages.end(), message) == messages.end()) messages.push_back(message);
   aggregate->last = now;
-  if (aggregate->messages.size() >= kAggregateAt) {
-    aggregate->messages.erase(aggregate->messages.begin());
+  if (messages.size() >= kAggregateAt) {
+    messages.erase(messages.begin());
     event->set_message(absl::StrCat("(combined from similar events): ", event->message()));
     key = aggregate_key;
   }
 
   Action action = Action::kCreate;
   if (const Seen* seen = seen_.Find(key); seen != nullptr && seen->count > 0) {
-    event->mutable_metadata()->set_name(seen->name);
+    event->mutable_metadata()->set_name(EventName(event->involvedobject().name(), seen->number));
     event->mutable_firsttimestamp()->set_seconds(seen->first_seconds);
     event->set_count(seen->count + 1);
     action = Action::kPatch;
   }
-  seen_.Put(key, Seen{event->count(), event->metadata().name(), event->firsttimestamp().seconds()});
+  seen_.Put(key, Seen{NumberOf(*event), event->firsttimestamp().seconds(), event->count()});
+  return TakeToken(*event, now) ? action : Action::kSkip;
+}
 
-  const uint64_t spam_key = SpamKey(*event);
-  auto* bucket = buckets_.Find(spam_key);
-  if (bucket == nullptr) {
-    bucket = buckets_.Put(spam_key, std::make_shared<TokenBucket>(kSpamQps, kSpamBurst, clock_));
-  }
-  return (*bucket)->TryTake() ? action : Action::kSkip;
+// A bucket that lacks n tokens is full after n times kSpamToken: that moment is all there is to remember.
+bool EventCorrelator::TakeToken(const Event& event, SteadyTime now) {
+  const uint64_t key = SpamKey(event);
+  SteadyTime* full = buckets_.Find(key);
+  if (full == nullptr) full = buckets_.Put(key, now);
+  *full = std::max(*full, now);
+  if (*full - now > (kSpamBurst - 1) * kSpamToken) return false;
+  *full += kSpamToken;
+  return true;
 }
 
 void EventCorrelator::Written(const Event& event) {
   // Aggregates keep their own entry: its key does not follow from the written event, whose message is another.
   const uint64_t key = EventKey(event);
-  if (Seen* seen = seen_.Find(key); seen != nullptr && seen->name == event.metadata().name()) {
+  if (Seen* seen = seen_.Find(key); seen != nullptr && seen->number == NumberOf(event)) {
     seen->count = std::max(seen->count, event.count());
   }
 }

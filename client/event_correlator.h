@@ -5,54 +5,28 @@
 #define SKIFF_CLIENT_EVENT_CORRELATOR_H_
 
 #include <cstdint>
-#include <list>
-#include <set>
 #include <string>
-#include <unordered_map>
+#include <string_view>
 
-#include "client/rate_limit.h"
+#include "absl/container/inlined_vector.h"
+#include "base/clock.h"
+#include "client/lru.h"
 #include "k8s/io/api/core/v1/event.pb.h"
 
 namespace skiff::client {
 
-// A map of at most `most` entries that forgets the least recently used. Keys are hashes of upstream's string keys.
-template <typename V>
-class Lru {
- public:
-  explicit Lru(size_t most) : most_(most) {}
-  V* Find(uint64_t key) {
-    const auto found = map_.find(key);
-    if (found == map_.end()) return nullptr;
-    order_.splice(order_.begin(), order_, found->second);
-    return &found->second->second;
-  }
-  V* Put(uint64_t key, V value) {
-    if (V* found = Find(key)) {
-      *found = std::move(value);
-      return found;
-    }
-    order_.emplace_front(key, std::move(value));
-    map_[key] = order_.begin();
-    if (map_.size() > most_) {
-      map_.erase(order_.back().first);
-      order_.pop_back();
-    }
-    return &order_.front().second;
-  }
+// An Event is named after its object and a number, as upstream's: the time of its making in nanoseconds, in hex.
+std::string EventName(std::string_view object, uint64_t number);
 
- private:
-  const size_t most_;
-  std::list<std::pair<uint64_t, V>> order_;
-  std::unordered_map<uint64_t, typename std::list<std::pair<uint64_t, V>>::iterator> map_;
-};
-
+// What it remembers of thousands of objects that are long gone is kept small and in one piece each: a few dozen bytes
+// an entry, none of them in heap blocks of their own, which would keep the pages around them from being given back.
 class EventCorrelator {
  public:
   using Event = ::k8s::io::api::core::v1::Event;
   explicit EventCorrelator(Clock& clock);
 
   enum class Action { kCreate, kPatch, kSkip };
-  // `event` comes with name, times and count 1; it is changed into what is to be written.
+  // `event` comes with a name of EventName's, times and count 1; it is changed into what is to be written.
   Action Correlate(Event* event);
   // After a write: the counter goes on from what the server has.
   void Written(const Event& event);
@@ -61,18 +35,20 @@ class EventCorrelator {
 
  private:
   struct Aggregate {
-    std::set<uint64_t> messages;
+    absl::InlinedVector<uint64_t, 2> messages;  // hashes of different ones
     SteadyTime last;
   };
   struct Seen {
-    int32_t count = 0;
-    std::string name;
+    uint64_t number = 0;  // of its name
     int64_t first_seconds = 0;
+    int32_t count = 0;
   };
+  bool TakeToken(const Event& event, SteadyTime now);
+
   Clock& clock_;
   Lru<Aggregate> aggregates_;
   Lru<Seen> seen_;
-  Lru<std::shared_ptr<TokenBucket>> buckets_;
+  Lru<SteadyTime> buckets_;  // when the object's bucket is full again
 };
 
 }  // namespace skiff::client

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "client/event_correlator.h"
 #include "client/object.h"
+#include "client/rate_limit.h"
 
 namespace skiff::client {
 namespace {
@@ -23,15 +24,11 @@ constexpr seconds kBetweenTries{10};
 constexpr minutes kFinishSeries{6};
 constexpr minutes kRefreshSeries{30};
 
-std::string EventName(const std::string& object, WallTime now) {
-  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
-  return absl::StrCat(object, ".", absl::Hex(static_cast<uint64_t>(nanos)));
-}
-
 CoreEvent NewEvent(const ObjectReference& about, std::string_view type, std::string_view reason, std::string message,
                    WallTime now) {
   CoreEvent event;
-  event.mutable_metadata()->set_name(EventName(about.name(), now));
+  const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(now.time_since_epoch()).count();
+  event.mutable_metadata()->set_name(EventName(about.name(), static_cast<uint64_t>(nanos)));
   event.mutable_metadata()->set_namespace_(about.namespace_().empty() ? "default" : about.namespace_());
   *event.mutable_involvedobject() = about;
   event.set_type(std::string(type));

@@ -6,6 +6,7 @@
 #include "client/event_correlator.h"
 #include "client/fake_api_server.h"
 #include "client/informer.h"
+#include "client/lru.h"
 #include "client/testing.h"
 #include "k8s/io/api/core/v1/event.pb.h"
 
@@ -108,10 +109,11 @@ TEST_F(EventsTest, SchedulerEventsBecomeASeries) {
   EXPECT_EQ(event.count(), 0);
 }
 
-core::Event Sample(const std::string& message, const std::string& reason = "R") {
+core::Event Sample(const std::string& message, const std::string& reason = "R", const std::string& object = "p") {
+  static uint64_t number = 0x18ab3c4d5e6f7a8b;
   core::Event event;
-  event.mutable_metadata()->set_name("e." + message);
-  event.mutable_involvedobject()->set_name("p");
+  event.mutable_metadata()->set_name(EventName(object, ++number));
+  event.mutable_involvedobject()->set_name(object);
   event.set_type("Normal");
   event.set_reason(reason);
   event.set_message(message);
@@ -154,6 +156,73 @@ TEST(EventCorrelatorTest, SkipsWhatIsBeyondTheBudgetOfAnObject) {
   auto event = Sample("same");
   EXPECT_EQ(correlator.Correlate(&event), EventCorrelator::Action::kPatch);
   EXPECT_EQ(event.count(), 41);
+}
+
+TEST(EventCorrelatorTest, AnObjectsBudgetFillsUpAgain) {
+  FakeClock clock;
+  asio::io_context loop;
+  EventCorrelator correlator(clock);
+  auto sent = [&] {
+    int n = 0;
+    for (int i = 0; i < 40; ++i) {
+      auto event = Sample("same");
+      if (correlator.Correlate(&event) != EventCorrelator::Action::kSkip) ++n;
+    }
+    return n;
+  };
+  EXPECT_EQ(sent(), 25);
+  clock.Advance(std::chrono::minutes(50), loop);
+  EXPECT_EQ(sent(), 10);
+  clock.Advance(std::chrono::hours(24), loop);
+  EXPECT_EQ(sent(), 25);
+}
+
+// Row soak: what is remembered of objects is bounded, and the oldest goes first.
+TEST(EventCorrelatorTest, soak_ForgetsTheOldest) {
+  FakeClock clock;
+  EventCorrelator correlator(clock);
+  auto of = [&](int i) {
+    auto event = Sample("m", "R", absl::StrCat("p", i));
+    return correlator.Correlate(&event);
+  };
+  for (int i = 0; i < 20000; ++i) ASSERT_EQ(of(i), EventCorrelator::Action::kCreate) << i;
+  EXPECT_EQ(of(19999), EventCorrelator::Action::kPatch);
+  EXPECT_EQ(of(20000 - 4096), EventCorrelator::Action::kPatch);
+  EXPECT_EQ(of(0), EventCorrelator::Action::kCreate);
+}
+
+// Reliability row clock-jump: what is aggregated and how much an object may send follows no wall clock.
+TEST(EventCorrelatorTest, clock_jump) {
+  for (auto jump : {std::chrono::hours(1), std::chrono::hours(-1)}) {
+    FakeClock clock;
+    EventCorrelator correlator(clock);
+    int sent = 0;
+    for (int i = 0; i < 30; ++i) {
+      auto event = Sample(absl::StrCat("m", i));
+      if (correlator.Correlate(&event) != EventCorrelator::Action::kSkip) ++sent;
+      EXPECT_EQ(event.message().starts_with("(combined from similar events)"), i >= 9) << i;
+      if (i == 5 || i == 15) clock.JumpWall(jump);
+    }
+    EXPECT_EQ(sent, 25);
+  }
+}
+
+TEST(LruTest, ForgetsTheLeastRecentlyUsed) {
+  Lru<std::string> lru(3);
+  // Keys of one chain and of others.
+  for (uint64_t key : {3, 6, 4}) lru.Put(key, std::to_string(key));
+  EXPECT_EQ(*lru.Find(3), "3");
+  lru.Put(9, "9");
+  EXPECT_EQ(lru.Find(6), nullptr);
+  EXPECT_EQ(*lru.Find(4), "4");
+  EXPECT_EQ(*lru.Find(3), "3");
+  EXPECT_EQ(*lru.Find(9), "9");
+  lru.Put(3, "x");
+  lru.Put(5, "5");
+  EXPECT_EQ(lru.Find(4), nullptr);
+  EXPECT_EQ(*lru.Find(3), "x");
+  EXPECT_EQ(*lru.Find(5), "5");
+  EXPECT_EQ(lru.size(), 3u);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "api/codec.h"
+#include "api/time.h"
 #include "base/http_server.h"
 #include "client/fake_api_server.h"
 #include "client/testing.h"
@@ -61,6 +62,32 @@ TEST(NodeLeaseTest, IsMadeRenewedAndMadeAgain) {
   ASSERT_TRUE(RunUntil(loop, [&] { return server.Get<Lease>(key) != nullptr; }));
   group.Cancel();
   ASSERT_TRUE(RunUntil(loop, [&] { return group.size() == 0; }));
+}
+
+// Reliability row clock-jump: renewals go on in their rhythm, and say the time that the clock has now.
+TEST(NodeLeaseTest, clock_jump) {
+  asio::io_context loop;
+  FakeApiServer server(loop.get_executor());
+  FakeClock clock;
+  TaskGroup group(loop.get_executor());
+  group.Spawn("lease", RunNodeLease(server.NewRest(clock), {.node_name = "n1", .duration = std::chrono::seconds(40)}));
+  const std::string key = "kube-node-lease/n1";
+  auto renewals = [&] { return server.CountRequests("PUT /apis/coordination.k8s.io/v1/"); };
+  ASSERT_TRUE(RunUntil(loop, [&] { return server.Get<Lease>(key) != nullptr && clock.sleepers() > 0; }));
+  for (auto jump : {std::chrono::hours(1), std::chrono::hours(-1), std::chrono::hours(-1)}) {
+    clock.JumpWall(jump);
+    for (int i = 0; i < 3; ++i) {
+      const size_t before = renewals();
+      const std::string began = api::FormatMicroTime(api::ToMicroTime(clock.Now()));
+      clock.Advance(std::chrono::milliseconds(10500), loop);  // a quarter and its jitter
+      ASSERT_TRUE(RunUntil(loop, [&] { return renewals() == before + 1 && clock.sleepers() > 0; }));
+      const std::string renewed = api::FormatMicroTime(server.Get<Lease>(key)->spec().renewtime());
+      EXPECT_GT(renewed, began);
+      EXPECT_LE(renewed, api::FormatMicroTime(api::ToMicroTime(clock.Now())));
+    }
+  }
+  group.Cancel();
+  EXPECT_TRUE(RunUntil(loop, [&] { return group.size() == 0; }));
 }
 
 // As upstream's heartbeat client: no rate limit, and the shorter of the two times.

@@ -4,6 +4,7 @@
 
 #include "base/async_testing.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "client/fake_api_server.h"
 #include "client/rate_limit.h"
 #include "client/request_metrics.h"
@@ -70,6 +71,41 @@ TEST_F(RestTest, PagesOfAListAreOneRequestToTheRateLimit) {
   }
   EXPECT_EQ(items, 7);
   EXPECT_TRUE(options.continue_token.empty());
+}
+
+// Security row secrets-in-logs, for what a client sends and is sent: at no verbosity, whatever becomes of the request.
+TEST_F(RestTest, secrets_in_logs) {
+  core::Secret secret;
+  secret.mutable_metadata()->set_namespace_("ns");
+  secret.mutable_metadata()->set_name("s");
+  (*secret.mutable_data())["k"] = "hunter2-value";
+  Config config = server_.config();
+  config.token = "hunter2-token";
+  Config basic = server_.config();
+  basic.username = "u";
+  basic.password = "hunter2-password";
+  std::string errors;
+  const auto before = log::Verbosity();
+  log::SetVerbosity(10);
+  testing::internal::CaptureStderr();
+  for (const Config& c : {config, basic}) {
+    auto rest = *Rest::Make(loop_.get_executor(), c);
+    absl::StrAppend(&errors, RunTask(loop_, rest->Create(secret)).status().ToString());
+    absl::StrAppend(&errors, RunTask(loop_, rest->Create(secret)).status().ToString());  // is there already
+    absl::StrAppend(&errors, RunTask(loop_, rest->Get<core::Secret>("ns", "s")).status().ToString());
+    server_.FailNext(1, 401);
+    absl::StrAppend(&errors, RunTask(loop_, rest->Update(secret)).status().ToString());
+    server_.FailNext(1, 429);
+    absl::StrAppend(&errors, RunTask(loop_, rest->Update(secret)).status().ToString());
+    server_.DropNext(1);
+    absl::StrAppend(&errors, RunTask(loop_, rest->Update(secret)).status().ToString());
+  }
+  const std::string logged = testing::internal::GetCapturedStderr();
+  log::SetVerbosity(before);
+  for (const char* text : {"hunter2", "dTpodW50ZXIy"}) {
+    EXPECT_EQ(logged.find(text), std::string::npos) << logged;
+    EXPECT_EQ(errors.find(text), std::string::npos) << errors;
+  }
 }
 
 TEST_F(RestTest, RequestsAreCounted) {
