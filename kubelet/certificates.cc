@@ -200,18 +200,33 @@ Task<Status> CertificateRotator::Renew() {
   co_return absl::DeadlineExceededError(absl::StrCat("certificate request ", name, " was not signed: timed out"));
 }
 
+std::chrono::nanoseconds CertificateRotator::LeftOfLife(bool just_issued) const {
+  const auto info = ReadPair(current_path());
+  if (!info.ok()) return {};
+  const std::chrono::nanoseconds share = RenewalTime() - info->not_before, left = RenewalTime() - clock_.Now();
+  return std::clamp(left, just_issued ? share * 4 / 5 : std::chrono::nanoseconds::min(), share);
+}
+
 Task<void> CertificateRotator::Run() {
   auto pause = std::chrono::duration_cast<std::chrono::nanoseconds>(seconds(2));
+  bool just_issued = false;
   while (!co_await IsCancelled()) {
-    const WallTime due = RenewalTime(), now = clock_.Now();
-    if (due > now) {
+    const WallTime renewal = RenewalTime();
+    const auto left = LeftOfLife(just_issued);
+    const SteadyTime due = clock_.Steady() + left;
+    const WallTime due_wall = clock_.Now() + std::chrono::duration_cast<WallTime::duration>(left);
+    bool replaced = false;  // by somebody else
+    while (!replaced && clock_.Steady() < due && clock_.Now() < due_wall) {
       // Woken often enough for a clock that is set.
-      const auto wait = std::min<std::chrono::nanoseconds>(due - now, std::chrono::minutes(10));
+      const auto wait = std::min<std::chrono::nanoseconds>(due - clock_.Steady(), std::chrono::minutes(10));
       if (absl::IsCancelled(co_await clock_.Sleep(wait))) co_return;
-      continue;
+      replaced = RenewalTime() != renewal;
     }
+    just_issued = false;
+    if (replaced) continue;
     const Status renewed = co_await Renew();
     if (absl::IsCancelled(renewed)) co_return;
+    just_issued = renewed.ok();
     if (renewed.ok()) {
       pause = seconds(2);
       continue;

@@ -44,11 +44,16 @@ class CertificateRotator {
   // One request, until its certificate is stored. kPermissionDenied: denied or failed; kDeadlineExceeded: nobody
   // signed.
   Task<Status> Renew();
-  // Renews in time until cancelled; failures are logged and tried again, ever less often.
+  // Renews in time until cancelled; failures are logged and tried again, ever less often. When a certificate was seen
+  // first its time is the wall clock's; from then on whichever clock says first that it has come: the wall clock is
+  // set, the steady one stands still while a machine is suspended. However wrong the wall clock is, one that was just
+  // issued is neither old nor of the future.
   Task<void> Run();
 
  private:
   Status Store(const std::string& cert_pem, const std::string& key_pem);
+  // Until the certificate in use is renewed; 0 or less: now.
+  std::chrono::nanoseconds LeftOfLife(bool just_issued) const;
 
   std::shared_ptr<client::Rest> rest_;
   Clock& clock_;

@@ -14,6 +14,7 @@
 #include "base/async_testing.h"
 #include "base/files.h"
 #include "base/http_server.h"
+#include "client/testing.h"
 #include "kubelet/volume/testing.h"
 
 namespace skiff::kubelet {
@@ -70,6 +71,7 @@ struct CertificatesTest : testing::Test {
   std::unique_ptr<http::Server> server;
   std::shared_ptr<client::Rest> rest;
   Clock& clock = Clock::Real();
+  Clock* signing = &clock;  // the signer's
   std::string url;
 
   void SetUp() override {
@@ -98,7 +100,7 @@ struct CertificatesTest : testing::Test {
         answer["status"]["conditions"] = {{{"type", type}, {"status", "True"}, {"reason", "R"}, {"message", "m"}}};
         if (deny.empty()) {
           const std::string csr = *Base64Decode(answer["spec"]["request"].get<std::string>());
-          answer["status"]["certificate"] = Base64Encode(SignRequest(ca, csr, clock.Now()));
+          answer["status"]["certificate"] = Base64Encode(SignRequest(ca, csr, signing->Now()));
         }
       }
     }
@@ -178,6 +180,49 @@ TEST_F(CertificatesTest, HandshakesFailUntilThereIsACertificate) {
   CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", {"host1"}, {}));
   ASSERT_TRUE(RunTask(loop, rotator.Renew()).ok());
   EXPECT_NE(config->Context(), none);
+}
+
+// Reliability row clock-jump: a clock that was set back lets no certificate run out, one that was set forward renews
+// early, once, not over and over because every new one seems to be old. The signer's clock is right all the time.
+TEST_F(CertificatesTest, clock_jump) {
+  for (const bool serving : {false, true}) {
+    for (auto jump : {-1h, 1h}) {
+      FakeClock ours, signers;
+      signing = &signers;
+      polls_before = 0;
+      requests.clear();
+      TempDir place;
+      RotationOptions options =
+          serving ? ServerRotation(place.path(), "n1", {"h"}, {}) : ClientRotation(place.path(), "n1");
+      CertificateRotator rotator(rest, ours, options);
+      TaskGroup group(loop.get_executor());
+      const auto cancel = group.Spawn("rotate", rotator.Run());
+      auto last = [&] { return Exists(rotator.current_path()) ? *ReadFile(rotator.current_path()) : ""; };
+      auto until = [&](const std::function<bool()>& met) { return client::RunUntil(loop, met); };
+      auto pass = [&](std::chrono::minutes time) {
+        for (auto t = 0min; t < time; ++t) {
+          // Requests are answered over a socket: time stands still for them.
+          ASSERT_TRUE(until([&] { return ours.sleepers() > 0; }));
+          ours.Advance(1min, loop);
+          signers.Advance(1min, loop);
+          ASSERT_TRUE(until([&] { return ours.sleepers() > 0; }));
+          EXPECT_GT(ReadCertificate(last())->not_after, signers.Now());
+        }
+      };
+      ASSERT_TRUE(until([&] { return !last().empty() && ours.sleepers() > 0; }));
+      ASSERT_EQ(requests.size(), 1u);
+      pass(20min);
+      EXPECT_EQ(requests.size(), 1u);
+      ours.JumpWall(jump);
+      pass(40min);
+      EXPECT_GE(requests.size(), 2u) << "in the hour of its life";
+      pass(120min);
+      EXPECT_GE(requests.size(), 4u);
+      EXPECT_LE(requests.size(), 7u);
+      cancel();
+      ASSERT_TRUE(until([&] { return group.size() == 0; }));
+    }
+  }
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 namespace skiff::kubelet {
 namespace {
 
+constexpr char kStampFormat[] = "%Y%m%d-%H%M%S";
 constexpr std::string_view kGzip = ".gz", kTemporary = ".tmp";
 
 struct Place {
@@ -109,8 +110,24 @@ std::string Stamp(WallTime now) {
   struct tm tm {};
   localtime_r(&seconds, &tm);
   char text[32];
-  strftime(text, sizeof(text), "%Y%m%d-%H%M%S", &tm);
+  strftime(text, sizeof(text), kStampFormat, &tm);
   return text;
+}
+
+// Names are the order in which old logs go: where the clock was set back, a log is named as if it came a second after
+// the newest that is there.
+StatusOr<std::string> After(const Place& place, std::string stamp) {
+  ASSIGN_OR_RETURN(const auto all, place.dir.List());
+  const std::string prefix = absl::StrCat(place.name, ".");
+  for (const std::string& name : all) {
+    if (!absl::StartsWith(name, prefix)) continue;
+    const std::string there = name.substr(prefix.size(), stamp.size());
+    struct tm tm {};
+    if (there < stamp || strptime(there.c_str(), kStampFormat, &tm) == nullptr) continue;
+    tm.tm_isdst = -1;
+    stamp = Stamp(std::chrono::system_clock::from_time_t(mktime(&tm) + 1));
+  }
+  return stamp;
 }
 
 }  // namespace
@@ -119,11 +136,12 @@ LogRotator::LogRotator(LogRotationOptions options, ListFn list, ReopenFn reopen,
     : options_(std::move(options)), list_(std::move(list)), reopen_(std::move(reopen)), clock_(clock) {}
 
 Task<Status> LogRotator::Rotate(Log log) {
-  const std::string stamp = Stamp(clock_.Now());
+  std::string stamp = Stamp(clock_.Now());
   const LogRotationOptions* options = &options_;
   std::function<Status()> prepare = [&log, &stamp, options]() -> Status {
     ASSIGN_OR_RETURN(const Place place, Locate(options->logs_dir, log.path));
     RETURN_IF_ERROR(TidyOld(place, options->max_files));
+    ASSIGN_OR_RETURN(stamp, After(place, stamp));
     return Rename(place.dir, place.name, absl::StrCat(place.name, ".", stamp));
   };
   CO_RETURN_IF_ERROR(co_await RunBlocking(std::move(prepare)), "failed to rotate log ", log.path);

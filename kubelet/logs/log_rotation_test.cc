@@ -109,5 +109,24 @@ TEST_F(LogRotationTest, clock_jump) {
   EXPECT_EQ(Files().size(), 4u) << "the log and three before it";
 }
 
+// .. and the oldest is still the first to go.
+TEST_F(LogRotationTest, clock_jump_OrderIsKept) {
+  auto log = [&](int i) {
+    ASSERT_TRUE(WriteFileAtomic(path, absl::StrCat("long enough ", i)).ok());
+    ASSERT_TRUE(Once().ok());
+    clock.Advance(std::chrono::minutes(1), loop);
+  };
+  for (int i = 0; i < 2; ++i) log(i);
+  clock.JumpWall(std::chrono::hours(-1));
+  for (int i = 2; i < 4; ++i) log(i);
+  EXPECT_EQ(Files(), (std::vector<std::string>{"0.log", "0.log.20260101-000100.gz", "0.log.20260101-000101.gz",
+                                               "0.log.20260101-000102"}));
+  EXPECT_EQ(Gunzip(dir / "pod/c/0.log.20260101-000100.gz"), "long enough 1");
+  EXPECT_EQ(*ReadFile(dir / "pod/c/0.log.20260101-000102"), "long enough 3");
+  clock.JumpWall(std::chrono::hours(2));
+  log(4);
+  EXPECT_EQ(Files().back(), "0.log.20260101-010400") << "as the clock has it, where it goes on";
+}
+
 }  // namespace
 }  // namespace skiff::kubelet

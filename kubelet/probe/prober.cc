@@ -99,8 +99,13 @@ struct ProbeManager::Impl : std::enable_shared_from_this<Impl> {
   void Start(std::shared_ptr<const Pod> pod, const core::Container& container, bool sidecar, ProbeKind kind);
   void Count(const Worker& worker, ProbeResult result, SteadyTime began);
   void Ended(const Worker& worker);
-  // The container existed before this kubelet did.
-  bool IsOld(WallTime started_at) const { return started_at != WallTime{} && started_at < start - kRestartGrace; }
+  // The container existed before this kubelet did. Where the wall clock was set back meanwhile, so are the times of
+  // what has started since.
+  bool IsOld(WallTime started_at) const {
+    const auto set =
+        (clock.Now() - start) - std::chrono::duration_cast<WallTime::duration>(clock.Steady() - steady_start);
+    return started_at != WallTime{} && started_at < start + std::min(set, WallTime::duration(0)) - kRestartGrace;
+  }
   void UpdateOne(const Pod& pod, const core::Container* spec, core::ContainerStatus* status);
   bool Started(const Pod& pod, const core::ContainerStatus& status) const;
 

@@ -252,6 +252,31 @@ TEST_F(ProberTest, clock_jump) {
   }
 }
 
+// What starts after the clock was set back is not taken for something that was ready before this kubelet came.
+TEST_F(ProberTest, clock_jump_NothingIsReadyUnasked) {
+  auto pod = std::make_shared<core::Pod>(*PodWith(R"("readinessProbe":{"exec":{"command":["r"]},"periodSeconds":10})"));
+  auto* condition = pod->mutable_status()->add_conditions();
+  condition->set_type("Ready");
+  condition->set_status("True");
+  host.exec = {1, "not yet"};
+  clock.JumpWall(-2h);
+  host.Start("containerd://2");
+  manager.AddPod(pod);
+  auto ready = [&] {
+    auto status = StatusOf();
+    status.mutable_containerstatuses(0)->mutable_state()->mutable_running()->mutable_startedat()->set_seconds(
+        std::chrono::system_clock::to_time_t(host.container->started_at));
+    manager.UpdateStatus(*pod, &status);
+    return status.containerstatuses(0).ready();
+  };
+  EXPECT_FALSE(ready());
+  Run(1s);
+  EXPECT_FALSE(ready());
+  host.exec = {};
+  Run(10s);
+  EXPECT_TRUE(ready());
+}
+
 // ---- the actions, against listeners on this machine ----
 
 Task<void> Answer(http::Exchange& exchange) {

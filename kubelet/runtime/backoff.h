@@ -23,35 +23,35 @@ class Backoff {
   // wait.
   Nanos LeftSince(const std::string& key, WallTime event) {
     auto it = entries_.find(key);
-    if (it == entries_.end() || event - it->second.updated > 2 * longest_) return Nanos(0);
+    if (it == entries_.end()) return Nanos(0);
     Entry& e = it->second;
     if (!e.seen || e.event != event) {
       e.seen = true;
       e.event = event;
-      const Nanos age = std::chrono::duration_cast<Nanos>(clock_.Now() - event);
-      e.event_steady = clock_.Steady() - std::clamp(age, Nanos(0), e.delay);
+      e.event_steady = InSteadyTime(event);
     }
+    if (e.event_steady - e.updated > 2 * longest_) return Nanos(0);
     return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(e.event_steady + e.delay - clock_.Steady()));
   }
   // The same, counted from the last Next.
   Nanos LeftSinceUpdate(const std::string& key) const {
     auto it = entries_.find(key);
-    if (it == entries_.end() || clock_.Steady() - it->second.updated_steady > 2 * longest_) return Nanos(0);
+    if (it == entries_.end() || clock_.Steady() - it->second.updated > 2 * longest_) return Nanos(0);
     return std::max(Nanos(0),
-                    std::chrono::duration_cast<Nanos>(it->second.updated_steady + it->second.delay - clock_.Steady()));
+                    std::chrono::duration_cast<Nanos>(it->second.updated + it->second.delay - clock_.Steady()));
   }
   // Starts or doubles the delay. `event` as above; an event long after the last use starts anew.
   void Next(const std::string& key, WallTime event) {
     auto [it, added] = entries_.try_emplace(key);
     Entry& e = it->second;
-    if (added || event - e.updated > 2 * longest_) {
+    const SteadyTime event_steady = e.seen && e.event == event ? e.event_steady : InSteadyTime(event);
+    if (added || event_steady - e.updated > 2 * longest_) {
       e.delay = first_;
     } else {
       e.delay = std::min(2 * e.delay, longest_);
     }
     e.delay = std::min(e.delay, longest_);
-    e.updated = clock_.Now();
-    e.updated_steady = clock_.Steady();
+    e.updated = clock_.Steady();
     e.seen = false;
   }
   Nanos Delay(const std::string& key) const {
@@ -68,10 +68,15 @@ class Backoff {
  private:
   struct Entry {
     Nanos delay{0};
-    WallTime updated, event;
-    SteadyTime updated_steady, event_steady;
+    SteadyTime updated;  // the last Next
+    WallTime event;
+    SteadyTime event_steady;
     bool seen = false;  // `event`, since the last Next
   };
+  // When that was, as far as the wall clock can tell now.
+  SteadyTime InSteadyTime(WallTime event) const {
+    return clock_.Steady() - std::max(std::chrono::duration_cast<Nanos>(clock_.Now() - event), Nanos(0));
+  }
   Clock& clock_;
   Nanos first_, longest_;
   std::map<std::string, Entry, std::less<>> entries_;

@@ -57,8 +57,11 @@ Task<Status> ContainerGc::Collect(bool everything_dead) {
 }
 
 // Keeps the newest; the others leave `unit` whether or not the runtime let them go, lest others are taken instead.
-Task<void> ContainerGc::RemoveOldest(Unit* unit, size_t count) {
-  std::stable_sort(unit->begin(), unit->end(), [](const Dead& a, const Dead& b) { return a.created > b.created; });
+Task<void> ContainerGc::RemoveOldest(Unit* unit, size_t count, bool one_name) {
+  std::stable_sort(unit->begin(), unit->end(), [one_name](const Dead& a, const Dead& b) {
+    if (one_name && a.attempt != b.attempt) return a.attempt > b.attempt;
+    return a.created > b.created;
+  });
   while (count-- > 0 && !unit->empty()) {
     const Dead dead = std::move(unit->back());
     unit->pop_back();
@@ -96,12 +99,13 @@ Task<void> ContainerGc::RemoveOldest(Unit* unit, size_t count) {
 Task<Status> ContainerGc::CollectContainers(bool everything_dead) {
   CO_ASSIGN_OR_RETURN(auto listed, co_await runtime_.ListContainers({}));
   const auto now = std::chrono::duration_cast<std::chrono::nanoseconds>(clock_.Now().time_since_epoch());
-  const int64_t newest = (now - options_.min_age).count();
+  // What was made after now is of before the clock was set back: nobody knows its age, and it does not stay for that.
+  auto young = [&](int64_t created) { return created > (now - options_.min_age).count() && created <= now.count(); };
   std::map<std::pair<std::string, std::string>, Unit> units;
   for (const auto& c : listed.containers()) {
-    if (c.state() == cri::v1::CONTAINER_RUNNING || c.created_at() > newest) continue;
+    if (c.state() == cri::v1::CONTAINER_RUNNING || young(c.created_at())) continue;
     units[{Label(c.labels(), kPodUidLabel), c.metadata().name()}].push_back(
-        {c.id(), c.metadata().name(), c.created_at(), c.state() == cri::v1::CONTAINER_UNKNOWN});
+        {c.id(), c.metadata().name(), c.created_at(), c.metadata().attempt(), c.state() == cri::v1::CONTAINER_UNKNOWN});
   }
   if (hooks_.sources_ready()) {
     for (auto it = units.begin(); it != units.end();) {
@@ -136,7 +140,7 @@ Task<Status> ContainerGc::CollectContainers(bool everything_dead) {
     if (const size_t left = total(); left > most) {
       Unit all;
       for (auto& [key, unit] : units) all.insert(all.end(), unit.begin(), unit.end());
-      co_await RemoveOldest(&all, left - most);
+      co_await RemoveOldest(&all, left - most, false);
     }
   }
   co_return co_await IsCancelled() ? absl::CancelledError("stopped") : absl::OkStatus();
@@ -178,7 +182,7 @@ Task<Status> ContainerGc::CollectSandboxes(bool everything_dead) {
   for (auto& [uid, list] : by_pod) {
     const bool gone = hooks_.sources_ready() && Gone(uid, everything_dead);
     std::stable_sort(list.begin(), list.end(), [](const One& a, const One& b) {
-      return a.created != b.created ? a.created > b.created : a.attempt > b.attempt;
+      return a.attempt != b.attempt ? a.attempt > b.attempt : a.created > b.created;
     });
     for (size_t i = list.size(); i-- > (gone ? 0 : 1);) {
       if (!list[i].active) co_await RemoveSandbox(list[i].id);

@@ -41,11 +41,12 @@ class ContainerGc {
  private:
   struct Dead {
     std::string id, name;
-    int64_t created = 0;
+    int64_t created = 0;   // by the wall clock, which may have been set back since ..
+    uint32_t attempt = 0;  // .. so that among those of one name this counts
     bool unknown = false;
   };
-  using Unit = std::vector<Dead>;  // one pod's dead containers of one name
-  Task<void> RemoveOldest(Unit* unit, size_t count);
+  using Unit = std::vector<Dead>;  // one pod's dead containers of one name, or of all names
+  Task<void> RemoveOldest(Unit* unit, size_t count, bool one_name = true);
   Task<void> RemoveSandbox(std::string id);
   Task<Status> CollectContainers(bool everything_dead);
   Task<Status> CollectSandboxes(bool everything_dead);

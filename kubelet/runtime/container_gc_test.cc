@@ -41,11 +41,13 @@ class ContainerGcTest : public ::testing::Test {
     s.status.set_state(ready ? cri::v1::SANDBOX_READY : cri::v1::SANDBOX_NOTREADY);
   }
   void AddContainer(const std::string& id, const std::string& uid, const std::string& name, int64_t created,
-                    cri::v1::ContainerState state = cri::v1::CONTAINER_EXITED, const std::string& sandbox = "s") {
+                    cri::v1::ContainerState state = cri::v1::CONTAINER_EXITED, const std::string& sandbox = "s",
+                    uint32_t attempt = 0) {
     auto& c = runtime.containers[id];
     c.sandbox_id = sandbox;
     c.status.set_id(id);
     c.status.mutable_metadata()->set_name(name);
+    c.status.mutable_metadata()->set_attempt(attempt);
     c.status.set_state(state);
     c.status.set_created_at(created);
     auto& labels = *c.status.mutable_labels();
@@ -115,6 +117,31 @@ TEST_F(ContainerGcTest, LimitOfAllTogetherTakesTheOldest) {
   options.max_containers = 1;
   ASSERT_TRUE(Collect().ok());
   EXPECT_THAT(Left(), ElementsAre("b9"));
+}
+
+// Reliability row clock-jump: the clock was set back after a1 and s1. What came last stays, and nothing stays because
+// it seems to come from the future.
+TEST_F(ContainerGcTest, clock_jump) {
+  const int64_t now = std::chrono::duration_cast<std::chrono::nanoseconds>(clock.Now().time_since_epoch()).count();
+  constexpr int64_t kMinute = 60'000'000'000;
+  for (auto min_age : {std::chrono::minutes(0), std::chrono::minutes(1)}) {
+    options.min_age = min_age;
+    AddContainer("a1", "u", "a", now + 50 * kMinute, cri::v1::CONTAINER_EXITED, "s1", 0);
+    AddContainer("a2", "u", "a", now - 3 * kMinute, cri::v1::CONTAINER_EXITED, "s2", 1);
+    AddContainer("a3", "u", "a", now - 2 * kMinute, cri::v1::CONTAINER_EXITED, "s2", 2);
+    AddSandbox("s1", "u", now + 50 * kMinute, false);
+    AddSandbox("s2", "u", now - 3 * kMinute, false);
+    runtime.sandboxes["s2"].status.mutable_metadata()->set_attempt(1);
+    ASSERT_TRUE(Collect().ok());
+    EXPECT_THAT(Left(), ElementsAre("a3"));
+    EXPECT_FALSE(runtime.sandboxes.contains("s1"));
+    EXPECT_TRUE(runtime.sandboxes.contains("s2"));
+    pods.erase("u");
+    AddContainer("a4", "u", "a", now + 50 * kMinute);
+    ASSERT_TRUE(Collect().ok());
+    EXPECT_THAT(Left(), IsEmpty());
+    pods.insert("u");
+  }
 }
 
 TEST_F(ContainerGcTest, PodsThatAreGoneOrOver) {

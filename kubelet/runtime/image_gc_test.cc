@@ -151,6 +151,42 @@ TEST_F(ImageGcTest, MaximumAge) {
   loop.poll();
 }
 
+// Reliability row clock-jump: neither the maximum age nor that of a fresh image follows the wall clock.
+TEST_F(ImageGcTest, clock_jump) {
+  for (auto jump : {std::chrono::hours(1), std::chrono::hours(-1)}) {
+    options.max_age = minutes(60);
+    Add("old", 10);
+    Use("old");
+    Make();
+    TaskGroup group(loop.get_executor());
+    group.Spawn("run", gc->Run());
+    loop.restart();
+    loop.poll();
+    runtime.containers.erase("of old");
+    clock.JumpWall(jump);
+    for (int i = 0; i < 12; ++i) clock.Advance(minutes(5), loop);
+    EXPECT_THAT(Left(), ElementsAre("old"));
+    clock.JumpWall(jump);
+    for (int i = 0; i < 2; ++i) clock.Advance(minutes(5), loop);
+    EXPECT_THAT(Left(), IsEmpty());
+    group.Cancel();
+    loop.restart();
+    loop.poll();
+
+    options.max_age = minutes(0);
+    Add("fresh", 100);
+    Make();
+    ASSERT_TRUE(Run(gc->Collect()).ok());
+    clock.Advance(minutes(1), loop);
+    clock.JumpWall(jump);
+    ASSERT_TRUE(Run(gc->RemoveUnused()).ok());
+    EXPECT_THAT(Left(), ElementsAre("fresh"));
+    clock.Advance(minutes(2), loop);
+    ASSERT_TRUE(Run(gc->RemoveUnused()).ok());
+    EXPECT_THAT(Left(), IsEmpty());
+  }
+}
+
 TEST_F(ImageGcTest, RepeatedFailureIsReportedOnTheNode) {
   Make();
   disk_error = absl::UnavailableError("failed to get image stats");

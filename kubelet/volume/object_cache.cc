@@ -33,12 +33,11 @@ void AddEnvironment(const Containers& containers, std::set<std::pair<bool, std::
   }
 }
 
-bool NeedsRefresh(const Token& token, WallTime now) {
+bool NeedsRefresh(std::chrono::nanoseconds age, std::chrono::nanoseconds life) {
   static std::minstd_rand random{std::random_device{}()};
   // Spread, so that pods that started together do not ask together.
   const auto jitter = std::chrono::seconds(random() % 10);
-  const auto life = token.expires - token.issued;
-  return now > token.issued + kMaxTokenAge - jitter || now > token.expires - life / 5 - jitter;
+  return age > kMaxTokenAge - jitter || age > life - life / 5 - jitter;
 }
 
 }  // namespace
@@ -128,14 +127,18 @@ Task<StatusOr<std::shared_ptr<const Secret>>> ObjectCache::GetSecret(std::string
   return Read<Secret>(secrets_, std::move(ns), std::move(name), "secret");
 }
 
+// The longer of what both clocks say: the steady one stands still while a machine is suspended, the wall clock is set.
+std::chrono::nanoseconds ObjectCache::AgeOf(const TokenEntry& entry) const {
+  return std::max<std::chrono::nanoseconds>(clock_.Steady() - entry.got, clock_.Now() - entry.got_wall);
+}
+
 Task<StatusOr<Token>> ObjectCache::GetToken(TokenRequest request) {
   auto& slot =
       tokens_[{request.pod_uid, request.ns, request.service_account, request.audience, request.expiration_seconds}];
   if (slot == nullptr) slot = std::make_shared<TokenEntry>();
   const std::shared_ptr<TokenEntry> entry = slot;
   CO_ASSIGN_OR_RETURN(auto guard, co_await entry->lock->Lock());
-  const WallTime now = clock_.Now();
-  if (entry->valid && !NeedsRefresh(entry->token, now)) co_return entry->token;
+  if (entry->valid && !NeedsRefresh(AgeOf(*entry), entry->life)) co_return entry->token;
 
   authn::TokenRequest body;
   if (!request.audience.empty()) body.mutable_spec()->add_audiences(request.audience);
@@ -148,7 +151,7 @@ Task<StatusOr<Token>> ObjectCache::GetToken(TokenRequest request) {
   auto answer = co_await rest_->CreateSub<core::ServiceAccount, authn::TokenRequest>(
       request.ns, request.service_account, "token", std::move(body));
   if (!answer.ok()) {
-    if (entry->valid && now < entry->token.expires) {
+    if (entry->valid && AgeOf(*entry) < entry->life) {
       LOG_WARNING("Could not renew a service account token, the old one stays", {"namespace", request.ns},
                   {"serviceAccount", request.service_account}, {"err", answer.status()});
       co_return entry->token;
@@ -161,7 +164,9 @@ Task<StatusOr<Token>> ObjectCache::GetToken(TokenRequest request) {
   const int64_t granted = answer->spec().has_expirationseconds() && answer->spec().expirationseconds() > 0
                               ? answer->spec().expirationseconds()
                               : request.expiration_seconds;
-  entry->token.issued = entry->token.expires - std::chrono::seconds(granted);
+  entry->life = std::chrono::seconds(granted);
+  entry->got = clock_.Steady();
+  entry->got_wall = clock_.Now();
   entry->valid = true;
   co_return entry->token;
 }

@@ -58,7 +58,12 @@ class ObjectCache final : public ObjectSource {
     std::shared_ptr<AsyncLock> lock = std::make_shared<AsyncLock>();
     Token token;
     bool valid = false;
+    std::chrono::nanoseconds life{};
+    SteadyTime got{};
+    WallTime got_wall{};
   };
+
+  std::chrono::nanoseconds AgeOf(const TokenEntry& entry) const;
 
   std::shared_ptr<client::Rest> rest_;
   Clock& clock_;

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "api/time.h"
 #include "base/async_testing.h"
+#include "base/http_server.h"
 #include "client/fake_api_server.h"
 #include "client/testing.h"
 
@@ -105,6 +109,80 @@ TEST_F(ObjectCacheTest, ApiOutage_ContainersStartWithWhatWasReadBefore) {
   EXPECT_EQ(Read(), "configmap \"cm\" not found") << "a server that answers is believed";
   cache_.UnregisterPod("u1");
   EXPECT_EQ(cache_.size(), 0u);
+}
+
+// An API server that issues tokens, with a clock of its own.
+struct TokensTest : testing::Test {
+  asio::io_context loop;
+  FakeClock clock, servers_clock;
+  int issued = 0;
+  bool down = false;
+  http::Server server{loop.get_executor(), [this](http::Exchange& e) { return Issue(e); }};
+  std::unique_ptr<ObjectCache> cache;
+
+  TokensTest() {
+    client::Config config;
+    config.server = absl::StrCat("http://127.0.0.1:", *server.Listen("127.0.0.1:0"));
+    cache = std::make_unique<ObjectCache>(*client::Rest::Make(loop.get_executor(), config), clock);
+  }
+  Task<void> Issue(http::Exchange& exchange) {
+    (void)co_await exchange.ReadBody();
+    const nlohmann::json answer = {
+        {"kind", "TokenRequest"},
+        {"apiVersion", "authentication.k8s.io/v1"},
+        {"spec", {{"expirationSeconds", 3600}}},
+        {"status",
+         {{"token", absl::StrCat("t", ++issued)},
+          {"expirationTimestamp", api::FormatTime(api::ToTime(servers_clock.Now() + std::chrono::hours(1)))}}}};
+    (co_await exchange.Respond(down ? 403 : 201, {{"Content-Type", "application/json"}}, answer.dump())).IgnoreError();
+  }
+  std::string Get() {
+    TokenRequest request;
+    request.ns = "ns";
+    request.service_account = "sa";
+    request.pod_uid = "u";
+    auto token = RunTask(loop, cache->GetToken(request));
+    return token.ok() ? token->token : "none";
+  }
+  void After(std::chrono::minutes time) {
+    clock.Advance(time, loop);
+    servers_clock.Advance(time, loop);
+  }
+};
+
+TEST_F(TokensTest, AreRenewedAfterFourFifthsOfTheirLife) {
+  EXPECT_EQ(Get(), "t1");
+  After(std::chrono::minutes(47));
+  EXPECT_EQ(Get(), "t1");
+  After(std::chrono::minutes(2));
+  down = true;
+  EXPECT_EQ(Get(), "t1") << "which still lives";
+  After(std::chrono::minutes(12));
+  EXPECT_EQ(Get(), "none");
+  down = false;
+  EXPECT_EQ(Get(), absl::StrCat("t", issued));
+}
+
+// Reliability row clock-jump: no token is held beyond its life because the clock was set back; where it was set forward
+// one is asked for, and not again and again.
+TEST_F(TokensTest, clock_jump) {
+  for (auto jump : {std::chrono::hours(-1), std::chrono::hours(1)}) {
+    Get();
+    After(std::chrono::minutes(30));
+    const int before = issued;
+    clock.JumpWall(jump);
+    After(std::chrono::minutes(20));
+    Get();
+    EXPECT_EQ(issued, before + 1);
+    After(std::chrono::minutes(40));
+    for (int i = 0; i < 5; ++i) Get();
+    EXPECT_EQ(issued, before + 1);
+    After(std::chrono::minutes(9));
+    Get();
+    EXPECT_EQ(issued, before + 2);
+    clock.JumpWall(-jump);
+    After(std::chrono::minutes(50));
+  }
 }
 
 TEST_F(ObjectCacheTest, WhatOnlyVolumesNameIsNotHeld) {

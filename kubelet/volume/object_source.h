@@ -30,7 +30,7 @@ struct TokenRequest {
 
 struct Token {
   std::string token;
-  std::chrono::system_clock::time_point issued, expires;
+  std::chrono::system_clock::time_point expires;  // as the API server's clock has it
 };
 
 class ObjectSource {
