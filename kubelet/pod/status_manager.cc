@@ -38,6 +38,21 @@ bool IsReady(const core::PodStatus& status) {
   return ready != nullptr && ready->status() == "True";
 }
 
+// Upstream's: together the messages of a pod's ended containers hold 12 KiB, each container's share the same.
+void LimitMessages(const Pod& pod, core::PodStatus* status) {
+  const auto& spec = pod.spec();
+  const int containers = spec.containers_size() + spec.initcontainers_size() + spec.ephemeralcontainers_size();
+  const size_t share = size_t{12 << 10} / static_cast<size_t>(std::max(containers, 1));
+  auto too_long = [share](const core::ContainerState& state) { return state.terminated().message().size() > share; };
+  for (auto* list : {status->mutable_containerstatuses(), status->mutable_initcontainerstatuses(),
+                     status->mutable_ephemeralcontainerstatuses()}) {
+    for (auto& c : *list) {
+      if (too_long(c.state())) c.mutable_state()->mutable_terminated()->mutable_message()->resize(share);
+      if (too_long(c.laststate())) c.mutable_laststate()->mutable_terminated()->mutable_message()->resize(share);
+    }
+  }
+}
+
 // Whether the API has what is ours. Order and times of conditions, and the conditions of others, do not count.
 bool SaysTheSame(core::PodStatus ours, core::PodStatus api) {
   for (const auto& c : api.conditions()) {
@@ -82,6 +97,7 @@ void StatusManager::Store(const Pod& pod, core::PodStatus status) {
   e.name = pod.metadata().name();
   e.is_static = IsStatic(pod);
   CarryOver(pod, added ? pod.status() : e.status, clock_.Now(), &status);
+  LimitMessages(pod, &status);
   std::string fingerprint = Fingerprint(status);
   if (!added && fingerprint == e.fingerprint) return;
   const bool readiness = IsReady(added ? pod.status() : e.status) != IsReady(status);
