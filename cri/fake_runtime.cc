@@ -384,6 +384,7 @@ SKIFF_FAKE(ImageStatus) {
 SKIFF_FAKE(PullImage) {
   SKIFF_TAKE(PullImage, request.image().image());
   pulls.push_back(request);
+  if (on_pull) co_await on_pull();
   if (auto it = pull_failures.find(request.image().image()); it != pull_failures.end()) co_return it->second;
   AddImage(request.image().image());
   for (const auto& [id, image] : images) {

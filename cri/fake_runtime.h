@@ -48,6 +48,7 @@ class FakeRuntime final : public Runtime {
   std::map<std::string, std::deque<absl::Status>> failures;  // by method: the next calls end so
   std::map<std::string, absl::Status> pull_failures;         // by image
   std::vector<v1::PullImageRequest> pulls;
+  std::function<Task<void>()> on_pull;  // awaited by every pull before it ends
   std::function<v1::ExecSyncResponse(const v1::ExecSyncRequest&)> on_exec;
   int32_t exit_code_on_stop = 0;  // of a container that StopContainer ends
   bool runtime_ready = true, network_ready = true;

@@ -75,13 +75,14 @@ class FaultsTest(lib.ClusterTest):
         self.assertGreaterEqual(len(set(before) & set(survivors)), 2, f"containers restarted: {before} {survivors}")
         self.assertTrue(all(restarts == 0 for _, _, restarts in survivors))
 
-    def test_kubelet_killed(self):
+    def test_agent_kill_kubelet(self):
+        """Reliability row agent-kill: no container restarts, no connection drops, what was asked for comes."""
         self.killed("kubelet-n1")
 
-    def test_proxy_killed(self):
+    def test_agent_kill_proxy(self):
         self.killed("proxy-n1")
 
-    def test_cni_agent_killed(self):
+    def test_agent_kill_cni(self):
         self.killed("cni-n1")
 
     def test_control_plane_killed(self):

@@ -4,7 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/async_testing.h"
+#include "base/heap_testing.h"
 #include "kubelet/logs/cri_log_line.h"
 #include "kubelet/volume/testing.h"
 
@@ -191,6 +195,30 @@ TEST_F(LogTest, termination_message_size) {
   EXPECT_EQ(tail.size(), 2048u);
   EXPECT_TRUE(absl::EndsWith(tail, "a2999\n"));
   EXPECT_EQ(ReadTerminationMessage(dir / "absent", false, dir.path(), path), "");
+}
+
+// .. and so does a log: a line that does not end is not kept, and its tail is looked for from the end.
+TEST_F(LogTest, termination_message_size_OfALog) {
+  Append("2026-01-01T00:00:01Z stdout F first\n");
+  const Fd huge(open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  ASSERT_EQ(ftruncate(huge.get(), 64 << 20), 0);
+  Append("\n2026-01-01T00:00:02Z stdout F last\n");
+  const auto peak = [] {
+    for (absl::string_view line : absl::StrSplit(*ReadFile("/proc/self/status"), '\n')) {
+      int64_t kib = 0;
+      if (absl::ConsumePrefix(&line, "VmHWM:") && absl::ConsumeSuffix(&line, " kB") && absl::SimpleAtoi(line, &kib)) {
+        return kib;
+      }
+    }
+    return int64_t{-1};
+  };
+  const int64_t before = peak();
+  EXPECT_EQ(ReadTerminationMessage(dir / "absent", true, dir.path(), path), "last\n");
+  EXPECT_EQ(Read(), "first\nlast\n");
+  LogOptions tail;
+  tail.tail_lines = 1;
+  EXPECT_EQ(Read(tail), "last\n");
+  if (!kForeignHeap) EXPECT_LT(peak(), before + (16 << 10));
 }
 
 TEST_F(LogTest, TerminationMessageFallsBackToTheLastLines) {

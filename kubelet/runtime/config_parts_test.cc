@@ -14,6 +14,8 @@
 namespace skiff::kubelet {
 namespace {
 
+using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing_pods::MakePod;
 using Strings = std::vector<std::string>;
@@ -141,6 +143,111 @@ TEST(ContainerConfig, CommandsAreExpandedAndLimitsSet) {
   ASSERT_EQ(config->mounts_size(), 2);
   EXPECT_EQ(config->mounts(0).container_path(), "/etc/hosts");
   EXPECT_EQ(config->mounts(1).container_path(), "/dev/termination-log");
+}
+
+TEST(ContainerConfig, NamespacesAreThePodsTheHostsOrShared) {
+  Pod pod = MakePod({"c"});
+  auto option = [&] {
+    auto container = MakeContainerConfig(pod, pod.spec().containers(0), {}, {});
+    auto sandbox = SandboxConfig(pod, {}, {});
+    EXPECT_TRUE(container.ok() && sandbox.ok());
+    const auto& own = container->linux().security_context().namespace_options();
+    EXPECT_EQ(own.SerializeAsString(), sandbox->linux().security_context().namespace_options().SerializeAsString());
+    return own;
+  };
+  EXPECT_EQ(option().pid(), cri_v1::CONTAINER);
+  EXPECT_EQ(option().ipc(), cri_v1::POD);
+  EXPECT_EQ(option().network(), cri_v1::POD);
+  pod.mutable_spec()->set_shareprocessnamespace(true);
+  EXPECT_EQ(option().pid(), cri_v1::POD);
+  pod.mutable_spec()->set_hostpid(true);
+  pod.mutable_spec()->set_hostipc(true);
+  pod.mutable_spec()->set_hostnetwork(true);
+  EXPECT_EQ(option().pid(), cri_v1::NODE);
+  EXPECT_EQ(option().ipc(), cri_v1::NODE);
+  EXPECT_EQ(option().network(), cri_v1::NODE);
+  // An ephemeral container looks at another's processes, where these are not the pod's or the host's anyway.
+  ContainerInputs in;
+  in.pid_target = "other";
+  EXPECT_EQ(
+      MakeContainerConfig(pod, pod.spec().containers(0), in, {})->linux().security_context().namespace_options().pid(),
+      cri_v1::NODE);
+  pod.mutable_spec()->clear_hostpid();
+  pod.mutable_spec()->clear_shareprocessnamespace();
+  const auto targeted = MakeContainerConfig(pod, pod.spec().containers(0), in, {});
+  EXPECT_EQ(targeted->linux().security_context().namespace_options().pid(), cri_v1::TARGET);
+  EXPECT_EQ(targeted->linux().security_context().namespace_options().target_id(), "other");
+}
+
+TEST(ContainerConfig, TheContainersSecurityContextGoesBeforeThePods) {
+  Pod pod = MakePod({"c"});
+  auto* p = pod.mutable_spec()->mutable_securitycontext();
+  p->set_runasuser(1000);
+  p->set_runasgroup(1001);
+  p->set_fsgroup(1002);
+  p->add_supplementalgroups(1003);
+  p->set_supplementalgroupspolicy("Strict");
+  auto* c = pod.mutable_spec()->mutable_containers(0)->mutable_securitycontext();
+  c->set_runasuser(2000);
+  c->mutable_capabilities()->add_add("NET_ADMIN");
+  c->mutable_capabilities()->add_drop("ALL");
+  c->set_readonlyrootfilesystem(true);
+  ContainerInputs in;
+  in.image_user.uid = 5;
+  in.hosts_file = "/hosts";
+  auto context = [&] {
+    auto config = MakeContainerConfig(pod, pod.spec().containers(0), in, {});
+    EXPECT_TRUE(config.ok()) << config.status();
+    EXPECT_EQ(config->mounts(0).readonly(), config->linux().security_context().readonly_rootfs());
+    return config->linux().security_context();
+  };
+  const auto first = context();
+  EXPECT_EQ(first.run_as_user().value(), 2000);
+  EXPECT_EQ(first.run_as_group().value(), 1001);
+  EXPECT_THAT(first.supplemental_groups(), ElementsAre(1002, 1003));
+  EXPECT_EQ(first.supplemental_groups_policy(), cri_v1::Strict);
+  EXPECT_THAT(first.capabilities().add_capabilities(), ElementsAre("NET_ADMIN"));
+  EXPECT_THAT(first.capabilities().drop_capabilities(), ElementsAre("ALL"));
+  EXPECT_TRUE(first.readonly_rootfs());
+  EXPECT_FALSE(first.privileged());
+  EXPECT_FALSE(first.no_new_privs());
+  EXPECT_THAT(first.masked_paths(), Contains("/proc/kcore"));
+  EXPECT_THAT(first.readonly_paths(), Contains("/proc/sys"));
+  c->set_procmount("Unmasked");
+  c->set_privileged(true);
+  c->clear_runasuser();
+  p->clear_runasuser();
+  c->set_readonlyrootfilesystem(false);
+  EXPECT_EQ(context().run_as_user().value(), 5) << "the image's";
+  EXPECT_TRUE(context().privileged());
+  EXPECT_EQ(context().masked_paths_size(), 0);
+  EXPECT_EQ(context().readonly_paths_size(), 0);
+  EXPECT_TRUE(SandboxConfig(pod, {}, {})->linux().security_context().privileged());
+}
+
+// LimitedSwap: a Burstable container's part of the node's swap is its part of the node's memory.
+TEST(ContainerConfig, SwapFollowsTheMemoryThatIsAskedFor) {
+  Pod pod = MakePod({"c"});
+  auto* resources = pod.mutable_spec()->mutable_containers(0)->mutable_resources();
+  (*resources->mutable_requests())["memory"] = api::Quantity::Of("1Gi").ToProto();
+  NodeSettings node;
+  node.cgroup_v2 = node.swap_controller = true;
+  node.memory_capacity = int64_t{8} << 30;
+  node.swap_capacity = int64_t{4} << 30;
+  auto swap = [&] { return ContainerResources(pod, pod.spec().containers(0), node).unified().at("memory.swap.max"); };
+  EXPECT_EQ(swap(), "0") << "NoSwap";
+  node.limited_swap = true;
+  EXPECT_EQ(swap(), "536870912");
+  (*resources->mutable_limits())["memory"] = api::Quantity::Of("1Gi").ToProto();
+  EXPECT_EQ(swap(), "0") << "a container whose limit is its request";
+  (*resources->mutable_limits())["memory"] = api::Quantity::Of("2Gi").ToProto();
+  EXPECT_EQ(swap(), "536870912");
+  pod.mutable_spec()->set_priorityclassname("system-node-critical");
+  pod.mutable_spec()->set_priority(2000001000);
+  EXPECT_EQ(swap(), "0") << "critical pods";
+  pod.mutable_spec()->clear_priority();
+  resources->Clear();
+  EXPECT_EQ(swap(), "0") << "BestEffort";
 }
 
 TEST(Labels, NamesOnDisk) {

@@ -340,6 +340,16 @@ struct PullerTest : testing::Test {
     auto shared = std::make_shared<const Pod>(pod);
     return RunTask(loop, puller->Ensure(shared, pod.spec().containers(0), {}, {}));
   }
+  Task<void> Busy(int* now, int* most) {
+    *most = std::max(*most, ++*now);
+    (void)co_await clock.Sleep(1s);
+    --*now;
+  }
+  Task<void> EnsureOne(PodPtr pod, int* done) {
+    const auto result = co_await puller->Ensure(pod, pod->spec().containers(0), {}, {});
+    EXPECT_EQ(result.reason, "");
+    ++*done;
+  }
   void AddSecret(const std::string& name, const std::string& user) {
     Secret secret;
     secret.mutable_metadata()->set_name(name);
@@ -415,6 +425,38 @@ TEST_F(PullerTest, RateLimit) {
   EXPECT_EQ(runtime.pulls.size(), 2u);
   clock.Advance(10s, loop);
   EXPECT_EQ(Ensure("r.example/c:1", "Always").reason, "");
+}
+
+// serializeImagePulls, and maxParallelImagePulls without it: so many at once, in the order of asking.
+TEST_F(PullerTest, OneAfterTheOtherOrSoManyAtOnce) {
+  for (const int parallel : {1, 3}) {
+    ImagePullerOptions options;
+    options.parallel = parallel;
+    Make(options);
+    runtime.pulls.clear();
+    int now = 0, most = 0, done = 0;
+    runtime.on_pull = [&]() -> Task<void> { return Busy(&now, &most); };
+    std::vector<std::string> asked;
+    for (int i = 0; i < 6; ++i) {
+      asked.push_back(absl::StrCat("r.example/", parallel, i, ":1"));
+      Pod pod = testing_pods::MakePod({"c"});
+      pod.mutable_spec()->mutable_containers(0)->set_image(asked.back());
+      pod.mutable_spec()->mutable_containers(0)->set_imagepullpolicy("Always");
+      Spawn(loop.get_executor(), "pull", EnsureOne(std::make_shared<const Pod>(pod), &done));
+      loop.restart();
+      loop.poll();
+    }
+    EXPECT_EQ(runtime.pulls.size(), static_cast<size_t>(parallel));
+    for (int i = 0; i < 6 / parallel; ++i) {
+      EXPECT_EQ(done, i * parallel);
+      clock.Advance(1s, loop);
+    }
+    EXPECT_EQ(done, 6);
+    EXPECT_EQ(most, parallel);
+    std::vector<std::string> pulled;
+    for (const auto& pull : runtime.pulls) pulled.push_back(pull.image().image());
+    EXPECT_EQ(pulled, asked);
+  }
 }
 
 TEST_F(PullerTest, TheNodesOwnConfiguration) {

@@ -231,6 +231,31 @@ TEST_F(ServerTest, verb_mapping) {
   EXPECT_EQ(AttributesOf("GET", "/podsx").subresources, std::vector<std::string>{"proxy"});
 }
 
+TEST_F(ServerTest, verb_mapping_OfRequests) {
+  const http::Headers token{{"Authorization", "Bearer good"}};
+  http::Headers upgrade = token;
+  for (auto [name, value] : {std::pair{"Connection", "Upgrade"},
+                             {"Upgrade", "websocket"},
+                             {"Sec-WebSocket-Version", "13"},
+                             {"Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="},
+                             {"Sec-WebSocket-Protocol", "v4.channel.k8s.io"}}) {
+    upgrade.Set(name, value);
+  }
+  for (const char* path : {"/exec/golden/lg/b?command=id&output=1", "/attach/golden/lg/b?output=1",
+                           "/portForward/golden/lg?port=80", "/run/golden/lg/b?cmd=id"}) {
+    std::vector<std::vector<std::string>> asked;
+    for (const auto& [method, headers] : {std::pair{"POST", token}, {"GET", token}, {"GET", upgrade}}) {
+      clock.Advance(10min, loop);  // nothing is remembered
+      reviewer.asked.clear();
+      EXPECT_EQ(Ask(*stranger, method, path, headers).status, 403) << method << " " << path;
+      asked.push_back(reviewer.asked);
+    }
+    EXPECT_EQ(asked[0], std::vector<std::string>{"system:serviceaccount:golden:default create proxy"}) << path;
+    EXPECT_EQ(asked[1], asked[0]) << path;
+    EXPECT_EQ(asked[2], asked[0]) << path;
+  }
+}
+
 // Security row log-symlink, for the node's own logs.
 TEST_F(ServerTest, log_symlink_InTheNodesLogs) {
   ASSERT_TRUE(WriteFileAtomic(dir / "secret", "secret").ok());
