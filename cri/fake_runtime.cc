@@ -51,6 +51,11 @@ absl::Status FakeRuntime::Take(const std::string& method, const std::string& wha
   return NextFailure(method);
 }
 
+absl::Status FakeRuntime::TakeRead(const std::string& method) {
+  ++reads[method];
+  return NextFailure(method);
+}
+
 absl::Status FakeRuntime::NextFailure(const std::string& method) {
   auto it = failures.find(method);
   if (it == failures.end() || it->second.empty()) return absl::OkStatus();
@@ -129,7 +134,7 @@ SKIFF_FAKE(Version) {
 }
 
 SKIFF_FAKE(Status) {
-  if (absl::Status s = NextFailure("Status"); !s.ok()) co_return s;
+  if (absl::Status s = TakeRead("Status"); !s.ok()) co_return s;
   v1::StatusResponse answer;
   if (maps_users || recursive_read_only) {
     auto* features = answer.add_runtime_handlers()->mutable_features();
@@ -207,11 +212,7 @@ SKIFF_FAKE(RemovePodSandbox) {
 }
 
 SKIFF_FAKE(PodSandboxStatus) {
-  if (auto it = failures.find("PodSandboxStatus"); it != failures.end() && !it->second.empty()) {
-    absl::Status s = it->second.front();
-    it->second.pop_front();
-    co_return s;
-  }
+  if (absl::Status s = TakeRead("PodSandboxStatus"); !s.ok()) co_return s;
   auto it = sandboxes.find(request.pod_sandbox_id());
   if (it == sandboxes.end()) co_return NoSandbox(request.pod_sandbox_id());
   v1::PodSandboxStatusResponse answer;
@@ -220,7 +221,7 @@ SKIFF_FAKE(PodSandboxStatus) {
 }
 
 SKIFF_FAKE(ListPodSandbox) {
-  if (absl::Status s = NextFailure("ListPodSandbox"); !s.ok()) co_return s;
+  if (absl::Status s = TakeRead("ListPodSandbox"); !s.ok()) co_return s;
   v1::ListPodSandboxResponse answer;
   for (const auto& [id, sandbox] : sandboxes) {
     if (!request.filter().id().empty() && request.filter().id() != id) continue;
@@ -317,6 +318,7 @@ SKIFF_FAKE(RemoveContainer) {
 }
 
 SKIFF_FAKE(ListContainers) {
+  if (absl::Status s = TakeRead("ListContainers"); !s.ok()) co_return s;
   v1::ListContainersResponse answer;
   for (const auto& [id, c] : containers) {
     if (!request.filter().id().empty() && request.filter().id() != id) continue;
@@ -337,6 +339,7 @@ SKIFF_FAKE(ListContainers) {
 }
 
 SKIFF_FAKE(ContainerStatus) {
+  if (absl::Status s = TakeRead("ContainerStatus"); !s.ok()) co_return s;
   auto it = containers.find(request.container_id());
   if (it == containers.end()) co_return NoContainer(request.container_id());
   v1::ContainerStatusResponse answer;
@@ -372,6 +375,7 @@ SKIFF_FAKE(ListImages) {
 }
 
 SKIFF_FAKE(ImageStatus) {
+  if (absl::Status s = TakeRead("ImageStatus"); !s.ok()) co_return s;
   v1::ImageStatusResponse answer;
   for (const auto& [id, image] : images) {
     bool named = id == request.image().image();

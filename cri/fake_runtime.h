@@ -45,6 +45,7 @@ class FakeRuntime final : public Runtime {
   std::map<std::string, FakeContainer> containers;
   std::map<std::string, v1::Image> images;                   // by id; AddImage fills
   std::vector<std::string> calls;                            // "RunPodSandbox ns/name", "StartContainer c", in order
+  std::map<std::string, int> reads;                          // how often each call that only asks came, by method
   std::map<std::string, std::deque<absl::Status>> failures;  // by method: the next calls end so
   std::map<std::string, absl::Status> pull_failures;         // by image
   std::vector<v1::PullImageRequest> pulls;
@@ -85,6 +86,7 @@ class FakeRuntime final : public Runtime {
   int64_t NowNanos() const;
   absl::Status Take(const std::string& method, const std::string& what);
   absl::Status NextFailure(const std::string& method);
+  absl::Status TakeRead(const std::string& method);
   std::string NextId(char kind);
   // Something has happened to the container or sandbox `id` of that sandbox.
   void Happened(v1::ContainerEventType what, const std::string& id, const std::string& sandbox_id);

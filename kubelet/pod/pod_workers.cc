@@ -48,6 +48,8 @@ void PodWorkers::Update(PodPtr pod) {
     w->uid = uid;
     w->pod = pod;
     if (pod->metadata().has_deletiontimestamp()) w->terminate = true;
+    // A new pod of which a pass over all that the runtime has found nothing: there is nothing of it.
+    w->looked = !cache_.MayHave(uid);
     workers_.emplace(uid, w);
     if (IsStatic(*pod)) static_turns_[PodKey(*pod)].push_back(uid);
     VLOG(2, "SyncLoop ADD", {"pod", PodKey(*pod)}, {"podUID", uid});
@@ -298,6 +300,11 @@ Status PodWorkers::Prepare(const Pod& pod) {
   return absl::OkStatus();
 }
 
+Task<StatusOr<PodStatePtr>> PodWorkers::LookAgain(const PodRuntime::SyncResult& result) {
+  if (result.more) return cache_.Refresh(result.made.uid);
+  return cache_.See(result.made);
+}
+
 Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   Step out;
   PodPtr pod = w->pod;
@@ -409,7 +416,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     }
   }
   if (result.changed) {
-    auto fresh = co_await cache_.Refresh(w->uid);
+    auto fresh = co_await LookAgain(result);
     if (!fresh.ok()) {
       w->looked = false;
       out.wait = seconds(1);

@@ -18,7 +18,10 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
 using testing_pods::MakePod;
 
 class NoApi final : public ObjectSource {
@@ -212,6 +215,30 @@ TEST_F(PodWorkersTest, StartsReportsAndEndsAPod) {
   workers->Remove("u-1");
   EXPECT_TRUE(Until([&] { return workers->size() == 0; }));
   EXPECT_TRUE(runtime.sandboxes.empty());
+}
+
+// Every call costs the runtime processor time that other starts wait for, and this pod a round trip.
+TEST_F(PodWorkersTest, AStartAsksTheRuntimeOnlyForWhatItMade) {
+  Relist();
+  runtime.reads.clear();
+  Add(MakePod({"c"}));
+  EXPECT_EQ(sink.pods["p"].status().phase(), "Running");
+  EXPECT_EQ(sink.pods["p"].status().podip(), runtime.sandboxes.begin()->second.status.network().ip());
+  EXPECT_THAT(runtime.reads,
+              ElementsAre(Pair("ContainerStatus", 1), Pair("ImageStatus", 1), Pair("PodSandboxStatus", 1)));
+  Relist();
+  runtime.reads.clear();
+  Advance(seconds(2));
+  EXPECT_THAT(runtime.reads, IsEmpty()) << "the list has told nothing new";
+}
+
+// The start may have come too late, or twice: what is there is looked at, not what should be.
+TEST_F(PodWorkersTest, AfterAFailedStartAllOfThePodIsLookedAt) {
+  Relist();
+  runtime.failures["StartContainer"] = {absl::DeadlineExceededError("context deadline exceeded")};
+  runtime.reads.clear();
+  Add(MakePod({"c"}));
+  EXPECT_EQ(runtime.reads["ListContainers"], 1);
 }
 
 TEST_F(PodWorkersTest, ACrashLoopWaitsLongerEachTime) {

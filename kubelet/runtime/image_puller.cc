@@ -263,6 +263,7 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
     present = id.empty() ? "false" : "true";
     if (!id.empty() && co_await MayUse(requested, id, pod, secrets, &credentials)) {
       out.image_ref = id;
+      out.image = std::move(*status->mutable_image());
       events_.Record(about, client::kNormal, "Pulled",
                      absl::StrCat("Container image \"", requested,
                                   "\" already present on machine and can be accessed by the pod"));
@@ -402,6 +403,7 @@ Task<ImagePuller::Result> ImagePuller::Pull(PodPtr pod, const std::string& reque
   request.mutable_image()->set_image(out.image_ref);
   if (auto status = co_await runtime_.ImageStatus(std::move(request)); status.ok()) {
     size = static_cast<int64_t>(status->image().size());
+    if (!status->image().id().empty()) out.image = std::move(*status->mutable_image());
   }
   const SteadyTime done = clock_.Steady();
   events_.Record(

@@ -53,7 +53,8 @@ class ImagePuller {
   Task<void> Recover();
 
   struct Result {
-    std::string image_ref;        // what CreateContainer gets
+    std::string image_ref;                      // what CreateContainer gets
+    std::optional<::runtime::v1::Image> image;  // .. as the runtime just described it, where it did
     std::string reason, message;  // set on failure: ErrImagePull, ImagePullBackOff, ErrImageNeverPull, ...
     std::chrono::nanoseconds retry_after{0};
   };

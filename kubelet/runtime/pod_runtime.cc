@@ -148,15 +148,18 @@ Task<Status> PodRuntime::StartSandbox(PodPtr pod, PodActions* actions, cri_v1::P
   co_return absl::OkStatus();
 }
 
-Task<StatusOr<ImageUser>> PodRuntime::UserOf(std::string image_ref) {
-  cri_v1::ImageStatusRequest request;
-  request.mutable_image()->set_image(std::move(image_ref));
-  CO_ASSIGN_OR_RETURN(auto answer, co_await runtime_.ImageStatus(std::move(request)));
+Task<StatusOr<ImageUser>> PodRuntime::UserOf(ImagePuller::Result image) {
+  if (!image.image) {
+    cri_v1::ImageStatusRequest request;
+    request.mutable_image()->set_image(image.image_ref);
+    CO_ASSIGN_OR_RETURN(auto answer, co_await runtime_.ImageStatus(std::move(request)));
+    image.image = std::move(*answer.mutable_image());
+  }
   ImageUser out;
-  if (answer.image().has_uid()) {
-    out.uid = answer.image().uid().value();
-  } else if (!answer.image().username().empty()) {
-    out.name = answer.image().username();
+  if (image.image->has_uid()) {
+    out.uid = image.image->uid().value();
+  } else if (!image.image->username().empty()) {
+    out.name = image.image->username();
   } else {
     out.uid = 0;
   }
@@ -258,6 +261,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     restarts = newest->restart_count + 1;
     if (newest->state == State::kCreated && newest->sandbox_id != sandbox_id) {
       // It never ran, and never will in a sandbox that is gone: no restart.
+      result->more = true;
       if (Status s = co_await RemoveContainer(*state, *newest); !s.ok()) co_return report("CreateContainerError", s);
       restarts = newest->restart_count;
     }
@@ -275,7 +279,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   inputs->image_ref = image.image_ref;
   inputs->pid_target = pid_target;
   inputs->users = sandbox.linux().security_context().namespace_options().userns_options();
-  auto user = co_await UserOf(image.image_ref);
+  auto user = co_await UserOf(std::move(image));
   if (!user.ok()) co_return report("CreateContainerConfigError", user.status());
   inputs->image_user = *user;
   auto config = MakeContainerConfig(*pod, container, *inputs, options_.node);
@@ -292,7 +296,10 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   *create.mutable_config() = *std::move(config);
   *create.mutable_sandbox_config() = sandbox;
   auto created = co_await runtime_.CreateContainer(std::move(create), {.timeout = options_.request_timeout});
-  if (!created.ok()) co_return report("CreateContainerError", created.status());
+  if (!created.ok()) {
+    result->more = true;  // the answer may have been lost
+    co_return report("CreateContainerError", created.status());
+  }
   events_.Record(about, client::kNormal, "Created", "Container created");
   co_return co_await Begin(pod, container, created->container_id(), log_path, ips.empty() ? "" : ips.front(),
                            *std::move(slot), interrupt, result);
@@ -322,6 +329,11 @@ Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string 
   start.set_container_id(id);
   auto started = co_await runtime_.StartContainer(std::move(start), {.timeout = options_.request_timeout});
   slot.Release();
+  if (started.ok()) {
+    result->made.containers.push_back(id);
+  } else {
+    result->more = true;
+  }
   if (!started.ok() && !co_await RunsAlready(id)) {
     events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", started.status().message()));
     co_return fail("RunContainerError", started.status());
@@ -348,6 +360,7 @@ Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string 
     }
     if (!hook.ok()) {
       events_.Record(about, client::kWarning, "FailedPostStartHook", "PostStartHook failed");
+      result->more = true;
       Status killed = co_await KillContainer(pod, id, container, target.pod_ip, "FailedPostStartHook",
                                              KillReason::kPostStartHook, std::nullopt, nullptr);
       if (!killed.ok()) LOG_ERROR(killed, "Failed to kill container", {"pod", PodKey(*pod)}, {"container", name});
@@ -361,6 +374,9 @@ Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string 
 Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std::shared_ptr<Interrupt> interrupt,
                                               bool restart_all) {
   SyncResult result;
+  result.made.uid = pod->metadata().uid();
+  result.made.name = pod->metadata().name();
+  result.made.ns = pod->metadata().namespace_();
   PodActions actions = ComputeActions(*pod, *state, hooks_.probes, restart_all);
   ResizePlan resize;
   PodPtr actuated = actions.kill_pod || restart_all || !hooks_.actuated ? nullptr : hooks_.actuated(*pod);
@@ -378,7 +394,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     bool anything = state->AnyRunning();
     for (const auto& s : state->sandboxes) anything = anything || s.ready;
     if (anything || (actions.create_sandbox && !actions.sandbox_id.empty())) {
-      result.changed = true;
+      result.changed = result.more = true;
       if (Status s = co_await Kill(pod, state, std::nullopt); !s.ok()) {
         stop(s);
         co_return result;
@@ -398,7 +414,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     for (const auto& kill : actions.to_kill) {
       const core::Container* container = FindContainer(*pod, kill.name);
       if (container == nullptr) continue;
-      result.changed = true;
+      result.changed = result.more = true;
       Status s = co_await KillContainer(pod, kill.id, *container, ips.empty() ? "" : ips.front(), kill.message,
                                         kill.reason, std::nullopt, nullptr);
       if (!s.ok()) {
@@ -407,7 +423,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
       }
     }
     for (const auto& reset : actions.to_reset) {
-      result.changed = true;
+      result.changed = result.more = true;
       const core::Container* container = FindContainer(*pod, reset.name);
       const ContainerState* there = state->FindId(reset.id);
       if (container == nullptr || there == nullptr) continue;
@@ -426,6 +442,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     // crash-loop rules look at the run before it, as upstream's do.
   }
 
+  result.made.sandbox = actions.sandbox_id;
   cri_v1::PodSandboxConfig config;
   if (actions.create_sandbox) {
     Status s = co_await StartSandbox(pod, &actions, &config);
@@ -434,7 +451,10 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
       co_return result;
     }
     result.changed = true;
-    auto fresh = co_await cache_.Refresh(pod->metadata().uid());
+    // The pod's first sandbox is all that there is of it.
+    result.made.sandbox = actions.sandbox_id;
+    const bool first = state->sandboxes.empty() && state->containers.empty();
+    auto fresh = first ? co_await cache_.See(result.made) : co_await cache_.Refresh(pod->metadata().uid());
     if (!fresh.ok()) {
       events_.Record(*pod, client::kWarning, "FailedPodSandBoxStatus",
                      absl::StrCat("Unable to get pod sandbox status: ", fresh.status().message()));
@@ -487,7 +507,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     if (!ok && !IsSidecar(c)) co_return result;
   }
   if (!resize.empty()) {
-    result.changed = true;
+    result.changed = result.more = true;
     if (Status s = co_await Resize(pod, actuated, actions.sandbox_id, std::move(resize)); !s.ok()) {
       if (absl::IsCancelled(s)) {
         stop(s);

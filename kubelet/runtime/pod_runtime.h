@@ -74,7 +74,9 @@ class PodRuntime {
     std::vector<std::string> started;            // containers that were
     std::map<std::string, ImagePuller::Result> image_volumes;
     std::string resize_error;                 // why a resize did not succeed
-    bool changed = false;                     // look at the pod again at once
+    bool changed = false;                     // something has; look at the pod again at once ..
+    bool more = false;                        // .. at all of it: other things have changed than `made`
+    RuntimeCache::Made made;                  // the containers that were started
     std::chrono::nanoseconds retry_after{0};  // when to try again; 0: the usual time
   };
   // One step towards what the spec wants. Interrupted: hooks end, calls to the runtime are completed.
@@ -112,7 +114,7 @@ class PodRuntime {
   Task<Status> KillContainer(PodPtr pod, std::string id, core::Container container, std::string pod_ip,
                              std::string message, KillReason reason, std::optional<int64_t> grace,
                              std::shared_ptr<Ordering> ordering);
-  Task<StatusOr<ImageUser>> UserOf(std::string image_ref);
+  Task<StatusOr<ImageUser>> UserOf(ImagePuller::Result image);
   Task<StatusOr<ContainerInputs>> Inputs(PodPtr pod, core::Container container, int restarts,
                                          std::vector<std::string> ips);
   std::string CgroupParent(const Pod& pod) const;

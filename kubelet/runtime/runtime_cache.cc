@@ -65,7 +65,7 @@ StatusOr<RuntimeCache::Lists> RuntimeCache::Decode(const std::string& sandboxes,
   return Collect(sandbox_list, container_list);
 }
 
-void RuntimeCache::ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out) {
+void RuntimeCache::ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out) const {
   std::string path = Value(status.annotations(), kMessagePathAnnotation);
   if (path.empty()) return;
   std::string host_path;
@@ -77,6 +77,15 @@ void RuntimeCache::ReadTerminationMessage(const cri_v1::ContainerStatus& status,
   std::string text = kubelet::ReadTerminationMessage(host_path, fall_back, logs_dir_, status.log_path());
   if (text.empty()) return;
   out->message = out->message.empty() ? text : absl::StrCat(out->message, ": ", text);
+}
+
+ContainerState RuntimeCache::Read(const cri_v1::ContainerStatus& status, std::string sandbox_id) const {
+  ContainerState out = ToContainerState(status, std::move(sandbox_id));
+  if (out.state == ContainerState::State::kExited) {
+    ReadTerminationMessage(status, &out);
+    out.final = !KilledForUnknownReason(status);
+  }
+  return out;
 }
 
 Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
@@ -115,49 +124,95 @@ Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
     auto answer = co_await runtime_.ContainerStatus(std::move(request));
     if (absl::IsNotFound(answer.status())) continue;
     CO_RETURN_IF_ERROR(answer.status(), "container ", id);
-    ContainerState c = ToContainerState(answer->status(), info.second);
-    if (c.state == ContainerState::State::kExited) {
-      ReadTerminationMessage(answer->status(), &c);
-      c.final = !KilledForUnknownReason(answer->status());
-    }
-    state->containers.push_back(std::move(c));
+    state->containers.push_back(Read(answer->status(), info.second));
   }
   if (before != nullptr) state->ips = before->ips;  // a stopped sandbox has none, its pod had
   Sort(state.get());
   co_return PodStatePtr(state);
 }
 
-PodStatePtr RuntimeCache::Keep(Listed listed, PodStatePtr state, uint64_t began) {
+PodStatePtr RuntimeCache::Keep(Listed listed, PodStatePtr state, uint64_t began, bool partial) {
   Entry& entry = pods_[listed.uid];
   if (entry.began < began) {
     if (entry.listed != listed) read_ = 0;
     entry.listed = std::move(listed);
     entry.state = std::move(state);
     entry.began = began;
+    entry.partial = partial;
   }
   entry.looked = ++looks_;
   return entry.state;
 }
 
 Task<StatusOr<PodStatePtr>> RuntimeCache::Refresh(std::string uid) {
-  const uint64_t began = ++looks_;
   const SteadyTime at = clock_.Steady();
-  CO_ASSIGN_OR_RETURN(auto listed, co_await List(uid));
   PodStatePtr out;
-  if (auto it = listed.find(uid); it != listed.end()) {
-    CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await Inspect(it->second));
-    out = Keep(std::move(it->second), std::move(state), began);
-  } else {
-    auto known = pods_.find(uid);
-    auto empty = std::make_shared<PodState>();
-    empty->uid = uid;
-    if (known != pods_.end()) empty->ips = known->second.state->ips;
-    Listed none;
-    none.uid = uid;
-    out = Keep(std::move(none), std::move(empty), began);
+  for (bool again = true; again;) {
+    const uint64_t began = ++looks_;
+    CO_ASSIGN_OR_RETURN(auto listed, co_await List(uid));
+    if (auto it = listed.find(uid); it != listed.end()) {
+      CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await Inspect(it->second));
+      out = Keep(std::move(it->second), std::move(state), began);
+    } else {
+      auto known = pods_.find(uid);
+      auto empty = std::make_shared<PodState>();
+      empty->uid = uid;
+      if (known != pods_.end()) empty->ips = known->second.state->ips;
+      Listed none;
+      none.uid = uid;
+      out = Keep(std::move(none), std::move(empty), began);
+    }
+    // What was found gave way to a later look, and that one was not at everything.
+    const Entry& entry = pods_[uid];
+    again = entry.began > began && entry.partial;
   }
   if (timer_ != nullptr) timer_->Observe(std::chrono::duration<double>(clock_.Steady() - at).count());
   co_return out;
+}
+
+Task<StatusOr<PodStatePtr>> RuntimeCache::See(Made made) {
+  const uint64_t began = ++looks_;
+  std::optional<SandboxState> sandbox;
+  int sandbox_state = 0;
+  if (made.containers.empty()) {
+    cri_v1::PodSandboxStatusRequest request;
+    request.set_pod_sandbox_id(made.sandbox);
+    CO_ASSIGN_OR_RETURN(auto answer, co_await runtime_.PodSandboxStatus(std::move(request)), "sandbox ", made.sandbox);
+    sandbox_state = answer.status().state();
+    sandbox = ToSandboxState(answer.status());
+  }
+  std::vector<std::pair<int, ContainerState>> containers;
+  for (const auto& id : made.containers) {
+    cri_v1::ContainerStatusRequest request;
+    request.set_container_id(id);
+    auto answer = co_await runtime_.ContainerStatus(std::move(request));
+    if (absl::IsNotFound(answer.status())) co_return co_await Refresh(made.uid);
+    CO_RETURN_IF_ERROR(answer.status(), "container ", id);
+    containers.emplace_back(answer->status().state(), Read(answer->status(), made.sandbox));
+  }
+  const auto known = pods_.find(made.uid);
+  if (known != pods_.end() && known->second.began > began) co_return co_await Refresh(made.uid);
+  Listed listed;
+  auto state = std::make_shared<PodState>();
+  if (known != pods_.end()) {
+    listed = known->second.listed;
+    *state = *known->second.state;
+  }
+  listed.uid = state->uid = made.uid;
+  listed.name = state->name = made.name;
+  listed.ns = state->ns = made.ns;
+  if (sandbox) {
+    listed.sandboxes[made.sandbox] = sandbox_state;
+    std::erase_if(state->sandboxes, [&](const SandboxState& s) { return s.id == made.sandbox; });
+    state->sandboxes.push_back(*std::move(sandbox));
+  }
+  for (auto& [container_state, container] : containers) {
+    listed.containers[container.id] = {container_state, made.sandbox};
+    std::erase_if(state->containers, [&](const ContainerState& c) { return c.id == container.id; });
+    state->containers.push_back(std::move(container));
+  }
+  Sort(state.get());
+  co_return Keep(std::move(listed), std::move(state), began, true);
 }
 
 Task<Status> RuntimeCache::Look(std::string uid) {
@@ -184,6 +239,7 @@ Task<StatusOr<std::vector<std::string>>> RuntimeCache::Relist() {
   read_ = digest;  // until something else is known than this said, or something could not be looked at
   unread_ = 0;
   std::vector<std::string> changed;
+  std::set<std::string> unseen;
   for (auto& [uid, l] : listed) {
     auto it = pods_.find(uid);
     if (it != pods_.end() && it->second.listed == l) continue;
@@ -192,6 +248,7 @@ Task<StatusOr<std::vector<std::string>>> RuntimeCache::Relist() {
       read_ = 0;
       if (absl::IsCancelled(state.status()) || absl::IsUnavailable(state.status())) co_return state.status();
       LOG_ERROR(state.status(), "Cannot read a pod's state from the runtime", {"podUID", uid});
+      unseen.insert(uid);
       continue;
     }
     it = pods_.find(uid);
@@ -218,6 +275,7 @@ Task<StatusOr<std::vector<std::string>>> RuntimeCache::Relist() {
     pods_.erase(it);
   }
   synced_ = true;
+  unseen_ = std::move(unseen);
   last_relist_ = clock_.Steady();
   if (on_change_) {
     for (const auto& uid : changed) on_change_(uid);

@@ -22,6 +22,12 @@ namespace skiff::kubelet {
 
 class RuntimeCache {
  public:
+  struct Made {
+    std::string uid, name, ns;
+    std::string sandbox;                  // that was made, or that holds the containers
+    std::vector<std::string> containers;  // none: the sandbox was made
+  };
+
   RuntimeCache(cri::Runtime& runtime, Clock& clock, std::string logs_dir);
 
   // Called with a pod's uid after its state changed.
@@ -34,7 +40,11 @@ class RuntimeCache {
   Task<StatusOr<std::vector<std::string>>> Relist();
   // One pod, now.
   Task<StatusOr<PodStatePtr>> Refresh(std::string uid);
-  // The same for somebody else: OnChange's function is called where something changed.
+  // Only the sandbox or the containers of the pod that were just made or started: a call each instead of two lists and
+  // a call for everything that the pod has. The rest stays as it was last seen, and the next pass over everything tells
+  // what has become of it.
+  Task<StatusOr<PodStatePtr>> See(Made made);
+  // The same as Refresh for somebody else: OnChange's function is called where something changed.
   Task<Status> Look(std::string uid);
 
   // Nothing in the event is new.
@@ -45,6 +55,8 @@ class RuntimeCache {
   PodStatePtr Get(const std::string& uid) const;
   // Pods of which the runtime has anything.
   std::vector<PodStatePtr> All() const;
+  // False: a whole pass has found nothing of that pod.
+  bool MayHave(const std::string& uid) const { return !synced_ || pods_.contains(uid) || unseen_.contains(uid); }
   bool synced() const { return synced_; }
   SteadyTime last_relist() const { return last_relist_; }
   void Forget(const std::string& uid) {
@@ -62,8 +74,9 @@ class RuntimeCache {
   struct Entry {
     Listed listed;
     PodStatePtr state;
-    uint64_t began = 0;   // when the look that found this began, on the count below
-    uint64_t looked = 0;  // when the last look at this pod by itself ended
+    uint64_t began = 0;    // when the look that found this began, on the count below
+    uint64_t looked = 0;   // when the last look at this pod by itself ended
+    bool partial = false;  // that look was at a part of it only
   };
   using Lists = std::map<std::string, Listed>;
   Task<StatusOr<Lists>> List(std::string uid);
@@ -71,8 +84,9 @@ class RuntimeCache {
                        const cri::v1::ListContainersResponse& containers);
   static StatusOr<Lists> Decode(const std::string& sandboxes, const std::string& containers);
   Task<StatusOr<PodStatePtr>> Inspect(Listed listed);
-  PodStatePtr Keep(Listed listed, PodStatePtr state, uint64_t began);
-  void ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out);
+  PodStatePtr Keep(Listed listed, PodStatePtr state, uint64_t began, bool partial = false);
+  ContainerState Read(const cri_v1::ContainerStatus& status, std::string sandbox_id) const;
+  void ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out) const;
 
   cri::Runtime& runtime_;
   Clock& clock_;
@@ -86,7 +100,8 @@ class RuntimeCache {
   // Of the answers that the last complete pass read; 0: what is known is not, or not only, what they said. While they
   // say the same there is nothing to decode or to compare.
   uint64_t read_ = 0;
-  int unread_ = 0;  // passes since
+  int unread_ = 0;                // passes since
+  std::set<std::string> unseen_;  // pods that the last pass could not look at
   bool synced_ = false;
   SteadyTime last_relist_;
 };

@@ -107,8 +107,52 @@ TEST_F(RuntimeCacheTest, WhatOnlyALookAtThePodSawIsForgotten) {
 TEST_F(RuntimeCacheTest, APodThatCouldNotBeLookedAtIsTriedAgain) {
   Run("a");
   runtime.failures["PodSandboxStatus"] = {absl::InternalError("not now")};
+  EXPECT_TRUE(cache.MayHave("a"));
   EXPECT_THAT(Relist(), IsEmpty());
+  EXPECT_TRUE(cache.MayHave("a"));
+  EXPECT_FALSE(cache.MayHave("b"));
   EXPECT_THAT(Relist(), ElementsAre("a"));
+}
+
+TEST_F(RuntimeCacheTest, WhatWasMadeIsSeenWithoutAList) {
+  Relist();
+  const std::string sandbox = Run("a");
+  runtime.reads.clear();
+  PodStatePtr state = *Get(cache.See({.uid = "a", .name = "", .ns = "", .sandbox = sandbox, .containers = {}}));
+  ASSERT_EQ(state->sandboxes.size(), 1u);
+  EXPECT_TRUE(state->sandboxes[0].ready);
+  EXPECT_THAT(state->ips, ElementsAre(runtime.sandboxes.at(sandbox).status.network().ip()));
+  const std::string container = Create(sandbox, "a");
+  state = *Get(cache.See({.uid = "a", .name = "", .ns = "", .sandbox = sandbox, .containers = {container}}));
+  EXPECT_EQ(state->sandboxes.size(), 1u);
+  ASSERT_NE(state->FindId(container), nullptr);
+  EXPECT_EQ(state->FindId(container)->sandbox_id, sandbox);
+  EXPECT_EQ(cache.Get("a"), state);
+  EXPECT_EQ(runtime.reads.count("ListPodSandbox") + runtime.reads.count("ListContainers"), 0u);
+  EXPECT_THAT(Relist(), IsEmpty()) << "nothing is new";
+}
+
+TEST_F(RuntimeCacheTest, WhatElseHappenedMeanwhileIsFoundByTheNextPass) {
+  const std::string sandbox = Run("a");
+  const std::string first = Create(sandbox, "a");
+  Relist();
+  Remove(first);
+  const std::string second = Create(sandbox, "a");
+  ASSERT_TRUE(Get(cache.See({.uid = "a", .name = "", .ns = "", .sandbox = sandbox, .containers = {second}})).ok());
+  EXPECT_NE(cache.Get("a")->FindId(first), nullptr);
+  EXPECT_THAT(Relist(), ElementsAre("a"));
+  EXPECT_EQ(cache.Get("a")->FindId(first), nullptr);
+  EXPECT_NE(cache.Get("a")->FindId(second), nullptr);
+}
+
+TEST_F(RuntimeCacheTest, WhatWasMadeAndIsGoneAgainIsLookedAtWhole) {
+  const std::string sandbox = Run("a");
+  const std::string container = Create(sandbox, "a");
+  Relist();
+  Remove(container);
+  const PodStatePtr state =
+      *Get(cache.See({.uid = "a", .name = "", .ns = "", .sandbox = sandbox, .containers = {container}}));
+  EXPECT_EQ(state->FindId(container), nullptr);
 }
 
 TEST_F(RuntimeCacheTest, AForgottenPodIsFoundAgain) {
