@@ -100,8 +100,7 @@ Status ResourceCheckpoint::Load() {
   return absl::OkStatus();
 }
 
-Status ResourceCheckpoint::Save() {
-  if (!dirty_ || path_.empty()) return absl::OkStatus();
+std::string ResourceCheckpoint::Text() const {
   std::string data = "{";
   if (!pods_.empty()) {
     data += "\"entries\":{";
@@ -131,9 +130,27 @@ Status ResourceCheckpoint::Save() {
   std::string file = "{\"data\":";
   api::AppendJsonString(data, &file);
   absl::StrAppend(&file, ",\"checksum\":", CheckpointChecksum(data), "}");
-  RETURN_IF_ERROR(WriteFileAtomic(path_, file, 0600));
+  return file;
+}
+
+std::function<Status()> ResourceCheckpoint::TakeWrite() {
+  if (!dirty_ || path_.empty()) return nullptr;
   dirty_ = false;
-  return absl::OkStatus();
+  return [file = file_, path = path_, text = Text(), number = ++writes_]() -> Status {
+    std::lock_guard lock(file->mutex);
+    if (number < file->written) return absl::OkStatus();
+    RETURN_IF_ERROR(WriteFileAtomic(path, text, 0600));
+    file->written = number;
+    return absl::OkStatus();
+  };
+}
+
+Status ResourceCheckpoint::Save() {
+  const auto write = TakeWrite();
+  if (write == nullptr) return absl::OkStatus();
+  Status status = write();
+  if (!status.ok()) Failed();
+  return status;
 }
 
 const ResourceCheckpoint::PodResources* ResourceCheckpoint::Get(const std::string& uid) const {
@@ -191,8 +208,21 @@ Task<void> Allocations::Run() {
   for (;;) {
     Status waited = co_await wakeup_.Wait();
     if (waited.ok()) waited = co_await clock_.Sleep(kCoalesce);
-    if (Status s = Save(); !s.ok()) LOG_ERROR(s, "Cannot write a checkpoint of resources");
-    if (absl::IsCancelled(waited)) co_return;
+    const bool last = absl::IsCancelled(waited);
+    for (ResourceCheckpoint* checkpoint : {&allocated_, &actuated_}) {
+      auto write = checkpoint->TakeWrite();
+      if (write == nullptr) continue;
+      Status written;
+      if (last) {
+        written = write();
+      } else {
+        written = co_await RunBlocking(std::move(write));
+      }
+      if (written.ok()) continue;
+      checkpoint->Failed();
+      LOG_ERROR(written, "Cannot write a checkpoint of resources");
+    }
+    if (last) co_return;
   }
 }
 

@@ -5,7 +5,10 @@
 #ifndef SKIFF_KUBELET_POD_ALLOCATIONS_H_
 #define SKIFF_KUBELET_POD_ALLOCATIONS_H_
 
+#include <functional>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -30,6 +33,10 @@ class ResourceCheckpoint {
   Status Load();
   // Writes when something changed since. Atomic: temporary file, fsync, rename.
   Status Save();
+  // The same for another thread; null when nothing has changed. Of two writes the later one taken stays, whichever runs
+  // last. Who could not run it says so by Failed.
+  std::function<Status()> TakeWrite();
+  void Failed() { dirty_ = true; }
   bool dirty() const { return dirty_; }
 
   const PodResources* Get(const std::string& uid) const;
@@ -41,9 +48,17 @@ class ResourceCheckpoint {
   void Keep(const std::set<std::string>& uids);  // forgets all others
 
  private:
+  struct File {
+    std::mutex mutex;
+    uint64_t written = 0;  // the write that is there
+  };
+  std::string Text() const;
+
   std::string path_;
   std::map<std::string, PodResources> pods_;
   bool dirty_ = false;
+  uint64_t writes_ = 0;  // taken
+  std::shared_ptr<File> file_ = std::make_shared<File>();
 };
 
 // The checksum that upstream's checkpoints carry: FNV-1a (32 bits) over its dump of the text.
@@ -59,7 +74,8 @@ class Allocations {
   Allocations(asio::any_io_executor executor, Clock& clock, const std::string& root_dir);
   // Broken checkpoints are logged and begun anew: what runs is then taken to have what its spec says.
   void Load();
-  // Writes the checkpoints a moment after they changed. Until cancelled.
+  // Writes the checkpoints a moment after they changed, on another thread: the disk must not hold up starts. Until
+  // cancelled.
   Task<void> Run();
   Status Save();
 

@@ -187,6 +187,22 @@ TEST_F(AllocationsTest, BrokenFilesAreBegunAnew) {
   }
 }
 
+TEST_F(AllocationsTest, AWriteThatComesLateDoesNotUndoALaterOne) {
+  const std::string path = dir + "/allocated_pods_state";
+  ResourceCheckpoint checkpoint(path), read(path);
+  checkpoint.Set("u-1", {});
+  const auto late = checkpoint.TakeWrite();
+  ASSERT_NE(late, nullptr);
+  EXPECT_EQ(checkpoint.TakeWrite(), nullptr) << "nothing new";
+  checkpoint.Set("u-2", {});
+  ASSERT_TRUE(checkpoint.Save().ok());
+  EXPECT_TRUE(late().ok());
+  ASSERT_TRUE(read.Load().ok());
+  EXPECT_NE(read.Get("u-2"), nullptr);
+  checkpoint.Failed();
+  EXPECT_NE(checkpoint.TakeWrite(), nullptr) << "what could not be written is written again";
+}
+
 TEST(CheckpointChecksumTest, IsOverUpstreamsDump) {
   // FNV-1a of "(string)" followed by the text.
   EXPECT_EQ(CheckpointChecksum(""), 441364273u);
