@@ -64,7 +64,7 @@ class ExecSource {
     for (char** one = environ; *one != nullptr; ++one) {
       const std::string_view entry = *one;
       const std::string_view name = entry.substr(0, entry.find('='));
-      if (name != "KUBERNETES_EXEC_INFO" && plugin_.env.count(std::string(name)) == 0) command.env.emplace_back(entry);
+      if (name != "KUBERNETES_EXEC_INFO" && !plugin_.env.contains(std::string(name))) command.env.emplace_back(entry);
     }
     for (const auto& [name, value] : plugin_.env) command.env.push_back(absl::StrCat(name, "=", value));
     command.env.push_back(absl::StrCat("KUBERNETES_EXEC_INFO=", info_));

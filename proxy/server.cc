@@ -105,7 +105,9 @@ Task<void> Servers::ServeMetrics(http::Exchange& exchange) {
 
 void Servers::SetFlag(std::string_view name, std::string value) {
   for (auto& [flag, now] : flags_) {
-    if (flag == name) now = std::move(value);
+    if (flag != name) continue;
+    now = std::move(value);
+    return;
   }
 }
 

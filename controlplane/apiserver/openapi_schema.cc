@@ -127,7 +127,7 @@ json SchemaWriter::Schema(const Descriptor* message, bool v3) {
       return v3 ? json{{"format", "int-or-string"}, {"oneOf", {{{"type", "integer"}}, {{"type", "string"}}}}}
                 : json{{"type", "string"}, {"format", "int-or-string"}};
     case skiff::api::RAW_JSON: {
-      const std::string name = message->name();
+      const std::string& name = message->name();
       if (name == "FieldsV1" || name == "RawExtension") return {{"type", "object"}};
       return json::object();
     }

@@ -112,8 +112,9 @@ class JobController final : public Controller {
     if (api::Equal(job->status(), status)) co_return absl::OkStatus();
     *job->mutable_status() = status;
     auto written = co_await context_.rest->UpdateStatus(*job);
-    if (written.ok()) *job = *std::move(written);
-    co_return written.status();
+    CO_RETURN_IF_ERROR(written.status());
+    *job = *std::move(written);
+    co_return absl::OkStatus();
   }
 
   // How long new pods wait after failures: 10 s, doubled with each, at most 10 minutes.
