@@ -10,14 +10,14 @@ import time
 import lib
 from pods import Api
 
-CYCLES = int(os.environ.get("SKIFF_SOAK_CYCLES", "1000"))
+CYCLES = int(os.environ.get("SKIFF_SOAK_CYCLES", "2000"))
 AT_ONCE = 50
 ADDRESS = "10.250.0.1"
 IMAGE = "localhost/soak:1"
 NAMESPACE = "soak"
-# What the second half of these pods may add. The first half makes the heap as large as what goes on at once needs; later, the counters of the
-# last 4,096 events grow.
-MOST_KIB = 512
+# What the second half of these pods may add. The first thousand make the heap as large as what goes on at once needs; from then on, 10,000
+# pods long, it went up and down by two thirds of this.
+MOST_KIB = 1024
 
 
 class KeptApi(Api):
@@ -98,7 +98,7 @@ class ManyPodsTest(lib.unittest.TestCase):
 
     def test_soak(self):
         """Reliability row soak: pods come, become Ready and go, and nothing of them stays: not in the kubelet's memory, its open files or
-        threads, not in its directories, not in the cgroups. SKIFF_SOAK_CYCLES says how many (1,000)."""
+        threads, not in its directories, not in the cgroups. SKIFF_SOAK_CYCLES says how many (2,000)."""
         command = lib.command_of("kubelet-n1")
         lib.kill("kubelet-n1")  # other tests' pods leave their high-water mark
         lib.start("kubelet-n1", command)
