@@ -333,7 +333,7 @@ bool ProbeManager::Impl::Started(const Pod& pod, const core::ContainerStatus& st
   if (!status.state().has_running()) return false;
   if (const auto result = Find(ProbeKind::kStartup, status.containerid())) return *result == ProbeResult::kSuccess;
   if (status.started()) return true;
-  return workers.count(Key{pod.metadata().uid(), status.name(), ProbeKind::kStartup}) == 0;
+  return !workers.contains(Key{pod.metadata().uid(), status.name(), ProbeKind::kStartup});
 }
 
 void ProbeManager::Impl::UpdateOne(const Pod& pod, const core::Container* spec, core::ContainerStatus* status) {

@@ -192,7 +192,7 @@ Status FakeMounter::Unmount(const std::string& target) {
 
 StatusOr<bool> FakeMounter::IsMountPoint(const std::string& path) {
   std::lock_guard lock(mutex_);
-  return mounts_.count(path) > 0;
+  return mounts_.contains(path);
 }
 
 StatusOr<std::vector<std::string>> FakeMounter::MountsBelow(const std::string& path) {

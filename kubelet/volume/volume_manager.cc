@@ -426,7 +426,7 @@ Task<Status> VolumeManager::Impl::CleanOrphans(std::set<std::string> keep) {
   CO_ASSIGN_OR_RETURN(const auto uids, co_await RunBlockingFor<std::vector<std::string>>(std::move(list)));
   Status first;
   for (const std::string& uid : uids) {
-    if (keep.count(uid) > 0 || pods.count(uid) > 0) continue;
+    if (keep.contains(uid) || pods.contains(uid)) continue;
     Status status = co_await TearDown(uid, true);
     if (absl::IsCancelled(status)) co_return status;
     if (status.ok()) {
