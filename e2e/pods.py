@@ -73,6 +73,20 @@ class Api:
         return self.call("PATCH", path, patch, "application/merge-patch+json")
 
 
+class KeptApi(Api):
+    """One connection for all requests."""
+
+    def __init__(self):
+        super().__init__()
+        self.connection = http.client.HTTPSConnection(self.address, context=self.context, timeout=60)
+
+    def request(self, method, path, body=None, content_type="application/json"):
+        self.connection.request(method, path, json.dumps(body) if body is not None else None, {"Content-Type": content_type})
+        answer = self.connection.getresponse()
+        data = answer.read().decode(errors="replace")
+        return answer.status, json.loads(data) if (answer.getheader("Content-Type") or "").startswith("application/json") else data
+
+
 def container(command=None, name="c", **fields):
     """A container of the test image; `command` is a shell script, or absent for the image's own."""
     out = {"name": name, "image": TEST_IMAGE, **fields}
