@@ -361,6 +361,8 @@ Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mo
 Status MakeDirs(const std::string& path, mode_t mode) {
   // It mostly exists.
   if (struct stat st{}; stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return absl::OkStatus();
+  // Else what it lies in mostly does.
+  if (mkdir(path.c_str(), mode) == 0) return absl::OkStatus();
   for (size_t slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
     const std::string part = path.substr(0, slash);
     struct stat st {};

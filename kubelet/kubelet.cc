@@ -243,7 +243,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.cgroups_per_qos = config_.cgroups_per_qos;
   options.cgroup_root = config_.cgroup_root;
   if (config_.max_container_restart_period.count() > 0) options.longest_backoff = config_.max_container_restart_period;
-  options.start_slots = 2 * facts.cpus;
+  options.start_slots = std::max(2, facts.cpus + facts.cpus / 2);
   ConfigureImages(&options.images);
   options.request_timeout = config_.runtime_request_timeout;
   PodRuntimeHooks hooks;

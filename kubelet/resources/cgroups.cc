@@ -87,10 +87,14 @@ Status Cgroups::Make(const std::string& path, const CgroupResources& resources) 
   if (v2_) {
     // A controller must be on in every ancestor before it has files in the child.
     std::string at = options_.mount;
+    auto has = [](const std::string& list, const char* controller) {
+      return absl::StrContains(absl::StrCat(" ", list, " "), absl::StrCat(" ", controller, " "));
+    };
     std::string available = FirstLine(JoinPath(at, "cgroup.controllers"));
     for (std::string_view part : absl::StrSplit(path, '/')) {
+      const std::string on = FirstLine(JoinPath(at, "cgroup.subtree_control"));
       for (const char* controller : {"cpu", "memory", "pids", "cpuset", "io", "hugetlb"}) {
-        if (!absl::StrContains(absl::StrCat(" ", available, " "), absl::StrCat(" ", controller, " "))) continue;
+        if (!has(available, controller) || has(on, controller)) continue;
         if (Status s = WriteValue(JoinPath(at, "cgroup.subtree_control"), absl::StrCat("+", controller)); !s.ok()) {
           VLOG(4, "Cannot enable cgroup controller", {"cgroup", at}, {"controller", controller}, {"err", s});
         }
@@ -103,11 +107,13 @@ Status Cgroups::Make(const std::string& path, const CgroupResources& resources) 
   for (const char* controller : {"cpu", "cpuacct", "memory", "pids", "cpuset", "hugetlb", "systemd", "name=systemd"}) {
     std::string at = HierarchyFor(controller);
     if (at.empty()) continue;
+    const bool is_cpuset = std::string_view(controller) == "cpuset";
+    if (!is_cpuset && ::mkdir(JoinPath(at, path).c_str(), 0755) == 0) continue;  // a pod's: its class has one
     for (std::string_view part : absl::StrSplit(path, '/')) {
       std::string parent = at;
       at = JoinPath(at, part);
       if (::mkdir(at.c_str(), 0755) != 0 && errno != EEXIST) return ErrnoStatus(errno, absl::StrCat("mkdir ", at));
-      if (std::string_view(controller) != "cpuset") continue;
+      if (!is_cpuset) continue;
       // A new cpuset is empty, and takes no process before it has CPUs and memory nodes.
       for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
         if (!FirstLine(JoinPath(at, file)).empty()) continue;
