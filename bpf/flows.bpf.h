@@ -28,25 +28,34 @@ struct {
   __type(value, struct skiff_device);
 } devices SEC(".maps");
 
-/* When a connection that a pod opened by packets was last seen. Where none was for a day, packets of pods are not
- * looked up in the connection table: sockets of pods are translated, so most nodes never have any. */
+/* When a connection by packets was last seen of a pod, by its address: of the one that opened it, and of an endpoint
+ * that sees the node in its place. Pods share a slot only where their nodes' addresses are that far apart, and then both
+ * are looked up. Where there was none for a day, packets of a pod are not looked up in the connection table: sockets of
+ * pods are translated, so most never have any. The last slot is everybody's: most nodes' pods never have any either. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
+  __uint(max_entries, SKIFF_POD_SLOTS + 1);
   __type(key, __u32);
   __type(value, __u64);
-} pod_flows SEC(".maps");
+} pod_addresses SEC(".maps");
 
-/* The clock is read only where there was one at all: most nodes never have any, and this is asked for each packet. */
-static __always_inline bool pods_have_flows(void) {
-  __u32 zero = 0;
-  __u64* used = bpf_map_lookup_elem(&pod_flows, &zero);
+static __always_inline __u64* pod_slot(__u32 slot) { return bpf_map_lookup_elem(&pod_addresses, &slot); }
+
+/* The clock is read only where there was one at all: this is asked for each packet. */
+static __always_inline bool has_flows(__be32 last_word) {
+  __u64* used = pod_slot(bpf_ntohl(last_word) % SKIFF_POD_SLOTS);
   return used && *used && bpf_ktime_get_ns() - *used < POD_FLOWS_IDLE_NS;
 }
 
-static __always_inline void note_pod_flow(__u64 now) {
-  __u32 zero = 0;
-  __u64* used = bpf_map_lookup_elem(&pod_flows, &zero);
+static __always_inline bool any_pod_had_flows(void) {
+  __u64* used = pod_slot(SKIFF_POD_SLOTS);
+  return used && *used;
+}
+
+static __always_inline void note_pod_flow(const struct skiff_address* pod, __u64 now) {
+  __u64* used = pod_slot(bpf_ntohl(pod->word[3]) % SKIFF_POD_SLOTS);
+  if (used) *used = now;
+  used = pod_slot(SKIFF_POD_SLOTS);
   if (used) *used = now;
 }
 
@@ -71,11 +80,11 @@ static __always_inline void reverse_key_of(struct skiff_flow_key* key, const str
   key->reserved = 0;
 }
 
-/* True about once a second for each entry. */
-static __always_inline bool touch(struct skiff_flow* flow, __u64 now, bool pod) {
+/* True about once a second for each entry. `pod`: the pod's address, at its device. */
+static __always_inline bool touch(struct skiff_flow* flow, __u64 now, const struct skiff_address* pod) {
   if (now - flow->used <= USED_STEP_NS) return false;
   flow->used = now;
-  if (pod) note_pod_flow(now);
+  if (pod) note_pod_flow(pod, now);
   return true;
 }
 

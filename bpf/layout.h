@@ -38,6 +38,7 @@
 #define SKIFF_MAX_SOURCE_RANGES 65536
 #define SKIFF_MAX_FRAGMENTS 8192  // datagrams whose fragments are on their way
 #define SKIFF_MAX_DEVICES 1024
+#define SKIFF_POD_SLOTS 1024  // when pods' addresses last had connections by packets
 #define SKIFF_MAX_SERVICE_CIDRS 8
 #define SKIFF_UDP_FLOWS 16  // services that one unconnected UDP socket can talk to at the same time
 

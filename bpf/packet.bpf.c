@@ -117,7 +117,7 @@ GLOBAL int refuse(struct __sk_buff* skb, const struct packet* p, bool pod, __u64
   if (!own_address(skb, p->v6, &back.source)) return TC_ACT_SHOT;
   struct skiff_flow service = {.used = now, .address = p->destination, .port = p->destination_port};
   if (bpf_map_update_elem(&flows, &back, &service, BPF_ANY) < 0) return TC_ACT_SHOT;
-  if (pod) note_pod_flow(now);
+  if (pod) note_pod_flow(&p->source, now);
   return rewrite(skb, p, false, &back.source, 0) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
 
@@ -151,11 +151,10 @@ SUBPROGRAM int must_masquerade(struct __sk_buff* skb, const struct packet* p, co
 }
 
 static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
-  bool known = !pod || pods_have_flows();
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, false)) return TC_ACT_UNSPEC;
   __u64 now = bpf_ktime_get_ns();
-  if (is_icmp_error(skb, &p)) return known ? translate_error(skb, &p) : TC_ACT_UNSPEC;
+  if (is_icmp_error(skb, &p)) return translate_error(skb, &p); /* of a router behind the pod, too */
   if (is_echo(skb, &p)) return on_echo(skb, &p);
   if (!parse_ports(skb, &p)) {
     if (p.fragment == LATER && !pod) count(SKIFF_COUNT_PACKET_FRAGMENT);
@@ -167,6 +166,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
     return TC_ACT_UNSPEC;
   }
   bool opens = p.syn || (p.protocol == IPPROTO_UDP && p.fragment != LATER);
+  bool known = !pod || has_flows(p.source.word[3]);
   if (!known && !opens) return TC_ACT_UNSPEC;
   struct skiff_flow_key key;
   struct skiff_flow* flow = 0;
@@ -178,7 +178,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
       key.kind = SKIFF_FLOW_TO_CLIENT;
       struct skiff_flow* answer = bpf_map_lookup_elem(&flows, &key);
       if (answer) {
-        touch(answer, now, pod);
+        touch(answer, now, pod ? &p.source : 0);
         to = answer->address;
         return rewrite(skb, &p, false, &to, answer->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
       }
@@ -196,7 +196,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
       struct choice same = {
           .address = flow->address, .backend = flow->backend, .service = flow->service, .port = flow->port};
       __u16 flags = flow->flags;
-      bool step = touch(flow, now, pod);
+      bool step = touch(flow, now, pod ? &p.source : 0);
       if (opens && (p.syn || !has_answers(&p, &same))) {
         /* A new connection from the same port, or a socket that has talked past the service: other entries are gone. */
         __u32 how = (flags & SKIFF_FLOW_MASQUERADED ? OPEN_MASQUERADED : 0) |
@@ -212,7 +212,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
     return TC_ACT_UNSPEC; /* no connection of ours */
   }
   struct choice c = {};
-  bool placed = false, direct = false;
+  bool placed = false, direct = false, masked = false;
   for (int i = 0; i < PICK_TRIES && !placed; i = next_try(i)) {
     int o = pick(&p, &c, pod, i);
     if (o == PASS) {
@@ -240,7 +240,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
     if (o == AGAIN) continue;
     struct skiff_backend* b = backend_at(c.backend);
     bool here = b && (b->state & SKIFF_BACKEND_HERE);
-    bool masked = must_masquerade(skb, &p, &c, here, pod);
+    masked = must_masquerade(skb, &p, &c, here, pod);
     direct = !pod && !here && !masked;
     __u32 how = (masked ? OPEN_MASQUERADED : 0) | (direct ? OPEN_DIRECT_RETURN : 0);
     placed = open_flow(&p, &c, how | (i == PICK_TRIES - 1 ? OPEN_FORCED : 0), now);
@@ -248,9 +248,10 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
   if (!placed) return TC_ACT_SHOT;
   count(SKIFF_COUNT_PACKET_FLOW);
   count_service(c.service, false);
+  if (masked) note_pod_flow(&c.address, now);
   if (pod) {
     count(SKIFF_COUNT_PACKET_POD);
-    note_pod_flow(now);
+    note_pod_flow(&p.source, now);
   }
   if (!rewrite(skb, &p, false, &c.address, c.port)) return TC_ACT_SHOT;
   if (direct) add_service(skb, &p);
@@ -258,7 +259,6 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
 }
 
 static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
-  if (pod && !pods_have_flows()) return TC_ACT_UNSPEC;
   struct packet p;
   if (!parse_ip(skb, &p, ETH_SIZE, true)) return TC_ACT_UNSPEC;
   __u64 now = bpf_ktime_get_ns();
@@ -269,7 +269,7 @@ static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
   struct skiff_flow* flow = bpf_map_lookup_elem(&flows, &key);
   struct skiff_address from;
   if (flow) {
-    touch(flow, now, pod);
+    touch(flow, now, pod ? &p.destination : 0);
     from = flow->address;
     return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
   }
@@ -280,7 +280,7 @@ static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
     count(SKIFF_COUNT_PACKET_NO_PORT);
     return TC_ACT_SHOT;
   }
-  touch(flow, now, pod);
+  touch(flow, now, pod ? &p.destination : 0);
   from = flow->address;
   return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
@@ -308,11 +308,16 @@ static __always_inline bool comes_in(struct __sk_buff* skb) {
 
 /* One program for both ways, and no more than this look in it: what a packet costs is not the few instructions, but
  * that the processor has forgotten them since the packet before. A request and its answer between two pods of a node
- * pass here four times. */
+ * pass here four times. Both addresses count, whichever way the packet goes: which way is not known of one that turned
+ * round here without the mark. */
 SEC("tc")
 int packet_pod(struct __sk_buff* skb) {
-  if (goes_on(skb) && !pods_have_flows()) return TC_ACT_UNSPEC;
-  return comes_in(skb) ? pod_incoming(skb) : pod_outgoing(skb);
+  struct glance packet;
+  bool strange = !glance_at(skb, &packet) ||
+                 (any_pod_had_flows() && (has_flows(packet.source) || has_flows(packet.destination)));
+  if (!strange && packet.goes_on) return TC_ACT_UNSPEC;
+  if (comes_in(skb)) return pod_incoming(skb);
+  return strange ? pod_outgoing(skb) : TC_ACT_UNSPEC;
 }
 
 /* At devices for the outside while there is no service for it. */

@@ -128,25 +128,36 @@ static __always_inline bool parse_ip(struct __sk_buff* skb, struct packet* p, __
   return false;
 }
 
-/* A TCP packet that does not open a connection, by the shortest look: whole, without IPv4 options or IPv6 extension
- * headers. What this does not see is no error: it takes the long way. */
-static __always_inline bool goes_on(struct __sk_buff* skb) {
+/* The shortest look at a packet. */
+struct glance {
+  __be32 source, destination; /* the last words of the addresses */
+  bool goes_on;               /* TCP that does not open a connection; whole, without options or extension headers */
+};
+
+/* False, or not seen to go on, is no error: the packet takes the long way. */
+static __always_inline bool glance_at(struct __sk_buff* skb, struct glance* out) {
   const __u8 syn = 0x02, syn_ack = 0x12;
   void *at = (void*)(long)skb->data + ETH_SIZE, *end = (void*)(long)skb->data_end;
+  __u8* tcp;
   if (skb->protocol == bpf_htons(ETH_P_IP)) {
     struct ipv4* ip = at;
-    __u8* tcp = (void*)(ip + 1);
-    if ((void*)(tcp + 14) > end) return false;
-    return ip->version_ihl == 0x45 && ip->protocol == IPPROTO_TCP && !(ip->fragment & bpf_htons(0x3fff)) &&
-           (tcp[13] & syn_ack) != syn;
-  }
-  if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+    tcp = (void*)(ip + 1);
+    if ((void*)tcp > end) return false;
+    out->source = ip->source;
+    out->destination = ip->destination;
+    out->goes_on = ip->version_ihl == 0x45 && ip->protocol == IPPROTO_TCP && !(ip->fragment & bpf_htons(0x3fff));
+  } else if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
     struct ipv6* ip = at;
-    __u8* tcp = (void*)(ip + 1);
-    if ((void*)(tcp + 14) > end) return false;
-    return ip->next == IPPROTO_TCP && (tcp[13] & syn_ack) != syn;
+    tcp = (void*)(ip + 1);
+    if ((void*)tcp > end) return false;
+    out->source = ip->source.word[3];
+    out->destination = ip->destination.word[3];
+    out->goes_on = ip->next == IPPROTO_TCP;
+  } else {
+    return false;
   }
-  return false;
+  if (out->goes_on) out->goes_on = (void*)(tcp + 14) <= end && (tcp[13] & syn_ack) != syn;
+  return true;
 }
 
 static __always_inline void fragment_key(struct skiff_fragment_key* key, const struct packet* p) {

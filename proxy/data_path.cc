@@ -31,7 +31,7 @@ Status RemoveTree(const std::string& dir) {
 
 // Maps that mean the same as in the layout before this one (SKIFF_LAYOUT_VERSION - 1), to be gone over whenever that is
 // raised: an upgrade goes on with them, so that connections keep their endpoints and sockets their peers.
-constexpr const char* kKept[] = {"frontends", "slots",     "backends",  "affinity",      "flows",    "pod_flows",
+constexpr const char* kKept[] = {"frontends", "slots",     "backends",  "affinity",      "flows",    "pod_addresses",
                                  "tcp_peers", "udp_peers", "udp_flows", "source_ranges", "fragments"};
 
 // Pins them for this version too, before the programs are loaded. Programs that run meanwhile share them.

@@ -82,7 +82,13 @@ TEST_F(NodesTest, ROOT_TerminatingEndpoints_AgentKill_PacketsLoseNothing) {
 }
 
 // (Sockets: DataPathTest.)
-TEST_F(NodesTest, ROOT_AnUpgradeToANewLayoutKeepsPacketConnections) {
+class UpgradeTest : public NodesTest, public testing::WithParamInterface<bool> {};
+
+// Also from a version that did not note which pods have connections by packets.
+INSTANTIATE_TEST_SUITE_P(WithoutPodAddresses, UpgradeTest, testing::Bool());
+
+TEST_P(UpgradeTest, ROOT_KeepsPacketConnections) {
+  const bool without_addresses = GetParam();
   Serve({"p"}, SOCK_STREAM);
   const std::vector<TestService> services = {{.name = "ns/s", .endpoints = {"p"}, .node_port = 30080, .number = 1}};
   ApplyAll(services);
@@ -100,6 +106,7 @@ TEST_F(NodesTest, ROOT_AnUpgradeToANewLayoutKeepsPacketConnections) {
   data_path_.reset();
   std::string now = MapsDirOf(dir_), before = absl::StrCat(dir_, "/maps-v", SKIFF_LAYOUT_VERSION - 1);
   ASSERT_EQ(rename(now.c_str(), before.c_str()), 0) << strerror(errno);
+  if (without_addresses) ASSERT_EQ(unlink((before + "/pod_addresses").c_str()), 0);
   Load();
   ApplyAll(services);
   EXPECT_FALSE(Exists(before));

@@ -181,6 +181,13 @@ TEST_F(NodesTest, ROOT_MasqueradeAllAndClusterCidr) {
   EXPECT_EQ(Ask({"c", false}, "203.0.113.1", 80, kTcp), "p from 10.244.0.1 203.0.113.1:80");
 }
 
+TEST_F(NodesTest, ROOT_MasqueradeAllBeforeAnyPodSendsPackets) {
+  Serve({"p"}, SOCK_STREAM);
+  ApplyAll({{.name = "ns/near", .endpoints = {"p"}, .number = 1}});
+  Configure(SKIFF_SETTING_MASQUERADE_ALL);
+  EXPECT_EQ(Ask({"c", false}, "203.0.113.1", 80, kTcp), "p from 10.244.0.1 203.0.113.1:80");
+}
+
 TEST_F(NodesTest, ROOT_RefusalsOfEndpointsReachPodsThatSendPackets) {
   ApplyAll({{.name = "ns/near", .endpoints = {"p"}, .number = 1},
             {.name = "ns/near-udp", .endpoints = {"p"}, .port = 53, .protocol = kUdp, .number = 2},

@@ -27,6 +27,20 @@ bool HasNoEthernet(const std::string& kind) {
   return kKinds.contains(kind);
 }
 
+// An upgrade from a version without this table: every pod may have connections that are older than it.
+Status AssumeFlowsOfAllPods(const std::string& maps_dir) {
+  ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(maps_dir, "pod_addresses")));
+  timespec now = {};
+  clock_gettime(CLOCK_MONOTONIC, &now);  // as bpf_ktime_get_ns
+  const uint64_t used = static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
+  for (uint32_t slot = 0; slot <= SKIFF_POD_SLOTS; slot++) {
+    if (bpf_map_update_elem(map.get(), &slot, &used, BPF_ANY) != 0) {
+      return ErrnoStatus(errno, "update map pod_addresses");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<PacketDevice> SelectDevices(std::span<const Link> links, std::span<const ::skiff::Address> addresses,
@@ -88,11 +102,13 @@ StatusOr<std::vector<PacketDevice>> FindDevices(const DeviceChoice& choice) {
 
 StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_dir, bool xdp) {
   std::unique_ptr<PacketPath> out(new PacketPath());
+  const bool upgrade = Exists(JoinPath(maps_dir, "flows")) && !Exists(JoinPath(maps_dir, "pod_addresses"));
   ASSIGN_OR_RETURN(auto programs, bpf::Programs::Load(bpf::ProgramSet::kPacket, maps_dir));
   ASSIGN_OR_RETURN(out->in_, programs.Take("packet_in"));
   ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
   ASSIGN_OR_RETURN(out->pod_, programs.Take("packet_pod"));
   ASSIGN_OR_RETURN(out->guard_, programs.Take("packet_guard"));
+  if (upgrade) RETURN_IF_ERROR(AssumeFlowsOfAllPods(maps_dir));
   if (xdp) {
     ASSIGN_OR_RETURN(auto fast, bpf::Programs::Load(bpf::ProgramSet::kXdp, maps_dir));
     ASSIGN_OR_RETURN(out->xdp_, fast.Take("packet_xdp"));

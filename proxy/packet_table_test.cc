@@ -94,6 +94,16 @@ TEST_F(PacketTableTest, ROOT_PodsPackets) {
     return Through(p, Wire::Make(s, static_cast<uint16_t>(sp), d, static_cast<uint16_t>(dp), IPPROTO_TCP, flags));
   };
   auto flows = [&] { return *CountEntries(data_path_->maps_dir(), "flows"); };
+  // Of whom packets are looked up in the connection table.
+  auto looked_up = [&] {
+    std::vector<uint32_t> slots;
+    Fd map = *bpf::OpenPinned(data_path_->maps_dir() + "/pod_addresses");
+    for (uint32_t slot = 0; slot < SKIFF_POD_SLOTS; slot++) {
+      uint64_t used = 0;
+      if (bpf_map_lookup_elem(map.get(), &slot, &used) == 0 && used != 0) slots.push_back(slot);
+    }
+    return slots;
+  };
   EXPECT_EQ(tcp(pod_in_, "10.244.0.3", 1000, "10.244.0.9", 8080, kSyn), "10.244.0.3:1000 > 10.244.0.9:8080");
   EXPECT_EQ(flows(), 0u);
   // No connection of a pod's has been placed: whatever goes on is not ours.
@@ -103,8 +113,10 @@ TEST_F(PacketTableTest, ROOT_PodsPackets) {
     EXPECT_EQ(tcp(pod_out_, "10.244.0.2", 8080, "10.244.0.3", 1000, part), "10.244.0.2:8080 > 10.244.0.3:1000");
   }
   EXPECT_EQ(flows(), 0u);
+  EXPECT_EQ(looked_up(), std::vector<uint32_t>{});
   EXPECT_EQ(tcp(pod_in_, "10.244.0.3", 1000, "10.96.0.1", 80, kSyn), "10.244.0.3:1000 > 10.244.0.2:8080");
   EXPECT_EQ(flows(), 2u);
+  EXPECT_EQ(looked_up(), std::vector<uint32_t>{3}) << "of the client, not of the endpoint";
   EXPECT_EQ(tcp(pod_out_, "10.244.0.3", 1000, "10.244.0.2", 8080, kSyn), "10.244.0.3:1000 > 10.244.0.2:8080");
   EXPECT_EQ(tcp(pod_in_, "10.244.0.2", 8080, "10.244.0.3", 1000, kAck), "10.244.0.2:8080 > 10.244.0.3:1000");
   EXPECT_EQ(tcp(pod_out_, "10.244.0.2", 8080, "10.244.0.3", 1000, kAck), "10.96.0.1:80 > 10.244.0.3:1000");
@@ -130,6 +142,7 @@ TEST_F(PacketTableTest, ROOT_PodsPackets) {
   EXPECT_EQ(tcp(pod_in_, "10.244.0.2", 1000, "10.96.0.1", 80, kSyn), "10.244.0.2:1000 > 10.244.0.2:8080");
   std::string there = tcp(pod_out_, "10.244.0.2", 1000, "10.244.0.2", 8080, kSyn);
   EXPECT_TRUE(there.starts_with("10.0.0.1:") && there.ends_with(" > 10.244.0.2:8080")) << there;
+  EXPECT_EQ(looked_up(), (std::vector<uint32_t>{2, 3}));
 }
 
 TEST_F(PacketTableTest, ROOT_MaglevKeepsFlowsWhereTheyAre) {
