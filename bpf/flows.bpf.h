@@ -6,6 +6,7 @@
 #include "packet.bpf.h"
 
 #define UDP_IDLE_NS (120ull * 1000000000ull) /* as conntrack's stream time-out: then the endpoint is chosen anew */
+#define SYN_AGAIN_NS (10ull * 1000000000ull) /* a SYN that comes later opens another connection */
 #define USED_STEP_NS 1000000000ull
 #define POD_FLOWS_IDLE_NS (86400ull * 1000000000ull)
 #define PORT_TRIES 16
@@ -44,7 +45,7 @@ static __always_inline __u64* pod_slot(__u32 slot) { return bpf_map_lookup_elem(
 /* The clock is read only where there was one at all: this is asked for each packet. */
 static __always_inline bool has_flows(__be32 last_word) {
   __u64* used = pod_slot(bpf_ntohl(last_word) % SKIFF_POD_SLOTS);
-  return used && *used && bpf_ktime_get_ns() - *used < POD_FLOWS_IDLE_NS;
+  return used && *used && !older(bpf_ktime_get_ns(), *used, POD_FLOWS_IDLE_NS);
 }
 
 static __always_inline bool any_pod_had_flows(void) {
@@ -82,7 +83,7 @@ static __always_inline void reverse_key_of(struct skiff_flow_key* key, const str
 
 /* True about once a second for each entry. `pod`: the pod's address, at its device. */
 static __always_inline bool touch(struct skiff_flow* flow, __u64 now, const struct skiff_address* pod) {
-  if (now - flow->used <= USED_STEP_NS) return false;
+  if (!older(now, flow->used, USED_STEP_NS)) return false;
   flow->used = now;
   if (pod) note_pod_flow(pod, now);
   return true;
@@ -207,7 +208,8 @@ static __always_inline bool own_address(struct __sk_buff* skb, bool v6, struct s
   return !is_zero(out);
 }
 
-/* A port of the node that no other connection to this endpoint uses. */
+/* A port of the node that no other connection to this endpoint uses, or the one that it has, if the way back through it
+ * still is this connection's and the address the node's. */
 SUBPROGRAM int masquerade(struct __sk_buff* skb, const struct packet* p, struct skiff_flow* wish, __u64 now) {
   if (!wish) return false; /* the verifier wants to see it */
   struct skiff_address own;
@@ -226,6 +228,14 @@ SUBPROGRAM int masquerade(struct __sk_buff* skb, const struct packet* p, struct 
       .service = wish->service,
       .port = p->source_port,
   };
+  if (wish->port && same_address(&wish->address, &own)) {
+    back.destination_port = wish->port;
+    struct skiff_flow* has = bpf_map_lookup_elem(&flows, &back);
+    if (has ? has->port == client.port && same_address(&has->address, &client.address)
+            : bpf_map_update_elem(&flows, &back, &client, BPF_NOEXIST) == 0) {
+      return true;
+    }
+  }
   __u32 at = bpf_get_prandom_u32();
   for (int i = 0; i < PORT_TRIES; i++) {
     __u16 port = bpf_htons(MASQUERADE_FIRST + (at + i * 7919u) % MASQUERADE_COUNT);

@@ -189,8 +189,10 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
     /* A TCP connection stays where it is until its end; a new one from the same port, and UDP, need a live endpoint. */
     bool good = true;
     if (opens) {
-      good = backend_is(backend_at(flow->backend), flow->service, &flow->address, flow->port, SKIFF_BACKEND_SERVING);
-      if (p.protocol == IPPROTO_UDP && now - flow->used > UDP_IDLE_NS) good = false;
+      /* A SYN that comes again, while its endpoint takes connections; else a new connection from the same port. */
+      __u8 state = p.syn ? SKIFF_BACKEND_CLUSTER | SKIFF_BACKEND_LOCAL : SKIFF_BACKEND_SERVING;
+      good = backend_is(backend_at(flow->backend), flow->service, &flow->address, flow->port, state) &&
+             !older(now, flow->used, p.syn ? SYN_AGAIN_NS : UDP_IDLE_NS);
     }
     if (good) {
       struct choice same = {
@@ -202,6 +204,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
         __u32 how = (flags & SKIFF_FLOW_MASQUERADED ? OPEN_MASQUERADED : 0) |
                     (flags & SKIFF_FLOW_DIRECT_RETURN ? OPEN_DIRECT_RETURN : 0) | OPEN_FORCED;
         open_flow(&p, &same, how, now);
+        if (flags & SKIFF_FLOW_MASQUERADED) note_pod_flow(&same.address, now);
       }
       if (!rewrite(skb, &p, false, &same.address, same.port)) return TC_ACT_SHOT;
       if ((flags & SKIFF_FLOW_DIRECT_RETURN) && (p.syn || step)) add_service(skb, &p);
@@ -276,11 +279,12 @@ static __always_inline int outgoing(struct __sk_buff* skb, bool pod) {
   key.kind = SKIFF_FLOW_MASQUERADE;
   flow = bpf_map_lookup_elem(&flows, &key);
   if (!flow) return pod ? TC_ACT_UNSPEC : guard(skb, &p);
-  if (!flow->port && !masquerade(skb, &p, flow, now)) {
+  /* Now and then: the node's address may be another, and the way back have left the table. */
+  bool step = touch(flow, now, pod ? &p.destination : 0);
+  if ((!flow->port || step) && !masquerade(skb, &p, flow, now)) {
     count(SKIFF_COUNT_PACKET_NO_PORT);
     return TC_ACT_SHOT;
   }
-  touch(flow, now, pod ? &p.destination : 0);
   from = flow->address;
   return rewrite(skb, &p, true, &from, flow->port) ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }

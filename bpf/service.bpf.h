@@ -6,6 +6,9 @@
 
 #define PICK_TRIES 4
 
+/* Whether `used` was more than `limit` before `now`, of which another processor may have been later. */
+static __always_inline bool older(__u64 now, __u64 used, __u64 limit) { return (__s64)(now - used) > (__s64)limit; }
+
 /* What was chosen: copied out of the map, so that a later change of the map does not tear it. */
 struct choice {
   struct skiff_address address;
@@ -34,7 +37,7 @@ static __always_inline bool pick_affine(const struct skiff_frontend* f, const st
   struct skiff_affinity* a = bpf_map_lookup_elem(&affinity, client);
   if (!a) return false;
   __u64 now = bpf_ktime_get_ns();
-  if (now - a->used > (__u64)f->affinity_seconds * 1000000000ull) return false;
+  if (older(now, a->used, (__u64)f->affinity_seconds * 1000000000ull)) return false;
   __u32 id = a->backend;
   struct skiff_backend* b = backend_at(id);
   if (!b || b->service != f->service || !(b->state & state)) return false;

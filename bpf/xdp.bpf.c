@@ -45,7 +45,7 @@ static __always_inline bool translate(const struct packet* p, struct ends* to, _
   key_of(&key, p, SKIFF_FLOW_TO_BACKEND);
   struct skiff_flow* flow = bpf_map_lookup_elem(&flows, &key);
   if (flow) {
-    if (now - flow->used > USED_STEP_NS || !(flow->flags & (SKIFF_FLOW_MASQUERADED | SKIFF_FLOW_DIRECT_RETURN))) {
+    if (older(now, flow->used, USED_STEP_NS) || !(flow->flags & (SKIFF_FLOW_MASQUERADED | SKIFF_FLOW_DIRECT_RETURN))) {
       return false;
     }
     if (p->protocol == IPPROTO_UDP &&
@@ -68,7 +68,7 @@ static __always_inline bool translate(const struct packet* p, struct ends* to, _
   }
   key.kind = SKIFF_FLOW_TO_CLIENT;
   flow = bpf_map_lookup_elem(&flows, &key);
-  if (!flow || now - flow->used > USED_STEP_NS) return false;
+  if (!flow || older(now, flow->used, USED_STEP_NS)) return false;
   to->destination = flow->address;
   to->destination_port = flow->port;
   key.destination = to->destination;

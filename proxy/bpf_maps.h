@@ -24,12 +24,13 @@ class BpfMaps {
  public:
   virtual ~BpfMaps() = default;
 
-  // kResourceExhausted when the map is full.
+  // kResourceExhausted when the map is full: what fits is written.
   virtual Status PutFrontends(std::span<const FrontendKey> keys, std::span<const skiff_frontend> values) = 0;
   virtual Status DeleteFrontends(std::span<const FrontendKey> keys) = 0;  // a missing key is no error
   virtual Status PutSlots(uint32_t first, std::span<const skiff_slot> values) = 0;
   virtual Status PutBackends(std::span<const uint32_t> ids, std::span<const skiff_backend> values) = 0;  // ids ascend
 
+  // Likewise.
   virtual Status PutRanges(std::span<const SourceRange> ranges) = 0;
   virtual Status DeleteRanges(std::span<const SourceRange> ranges) = 0;  // a missing one is no error
 

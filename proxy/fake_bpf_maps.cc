@@ -10,19 +10,24 @@
 namespace skiff::proxy {
 
 Status FakeBpfMaps::Step() {
-  if (fail_after == 0) return absl::ResourceExhaustedError("map is full");
+  if (fail_after == 0) return absl::InternalError("failed as told");
   if (fail_after > 0) --fail_after;
   return absl::OkStatus();
 }
 
 Status FakeBpfMaps::PutFrontends(std::span<const FrontendKey> keys, std::span<const skiff_frontend> values) {
+  Status full;
   for (size_t i = 0; i < keys.size(); i++) {
     RETURN_IF_ERROR(Step());
+    if (frontends.size() >= most_frontends && !frontends.contains(keys[i])) {
+      full = absl::ResourceExhaustedError("frontends is full");
+      continue;
+    }
     frontends[keys[i]] = values[i];
     ++writes;
     if (after_write) after_write(*this);
   }
-  return absl::OkStatus();
+  return full;
 }
 
 Status FakeBpfMaps::DeleteFrontends(std::span<const FrontendKey> keys) {
@@ -59,13 +64,17 @@ Status FakeBpfMaps::PutBackends(std::span<const uint32_t> ids, std::span<const s
 }
 
 Status FakeBpfMaps::PutRanges(std::span<const SourceRange> put) {
+  Status full;
   for (const SourceRange& range : put) {
     RETURN_IF_ERROR(Step());
-    std::erase(ranges, range);
+    if (std::erase(ranges, range) == 0 && ranges.size() >= most_ranges) {
+      full = absl::ResourceExhaustedError("source_ranges is full");
+      continue;
+    }
     ranges.push_back(range);
     ++writes;
   }
-  return absl::OkStatus();
+  return full;
 }
 
 Status FakeBpfMaps::DeleteRanges(std::span<const SourceRange> gone) {

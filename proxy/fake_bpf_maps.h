@@ -36,8 +36,9 @@ class FakeBpfMaps final : public BpfMaps {
   std::map<uint32_t, skiff_backend> backends;
   std::vector<SourceRange> ranges;
   std::map<uint32_t, skiff_service_counts> counts;
-  size_t writes = 0;                            // elements written or deleted
-  int fail_after = -1;                          // that many more calls succeed; -1: all
+  size_t writes = 0;    // elements written or deleted
+  int fail_after = -1;  // that many more calls succeed; -1: all
+  size_t most_frontends = SIZE_MAX, most_ranges = SIZE_MAX;
   void (*after_write)(FakeBpfMaps&) = nullptr;  // after every element: no reader may ever see half a service
 
  private:

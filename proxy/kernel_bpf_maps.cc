@@ -87,13 +87,24 @@ Status KernelBpfMaps::PutFrontends(std::span<const FrontendKey> keys, std::span<
   for (size_t at = 0; at < keys.size(); at += kBatch) {
     auto count = static_cast<uint32_t>(std::min<size_t>(kBatch, keys.size() - at));
     if (bpf_map_update_batch(frontends_.get(), keys.data() + at, values.data() + at, &count, nullptr) != 0) {
-      if (errno == E2BIG) {
-        return absl::ResourceExhaustedError(absl::StrCat("map frontends is full (", SKIFF_MAX_FRONTENDS, ")"));
-      }
+      if (errno == E2BIG) return PutWhatFits(keys.subspan(at), values.subspan(at));
       return ErrnoStatus(errno, "update map frontends");
     }
   }
   return absl::OkStatus();
+}
+
+// A full map still takes other values of the keys that it has.
+Status KernelBpfMaps::PutWhatFits(std::span<const FrontendKey> keys, std::span<const skiff_frontend> values) {
+  size_t left = 0;
+  for (size_t i = 0; i < keys.size(); i++) {
+    if (bpf_map_update_elem(frontends_.get(), &keys[i], &values[i], BPF_ANY) == 0) continue;
+    if (errno != E2BIG) return ErrnoStatus(errno, "update map frontends");
+    left++;
+  }
+  if (left == 0) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("map frontends is full (", SKIFF_MAX_FRONTENDS, "), ", left, " did not fit"));
 }
 
 Status KernelBpfMaps::DeleteFrontends(std::span<const FrontendKey> keys) {
@@ -153,13 +164,16 @@ skiff_source_range RangeKey(const SourceRange& range) {
 
 Status KernelBpfMaps::PutRanges(std::span<const SourceRange> ranges) {
   const uint32_t yes = 1;
+  size_t left = 0;
   for (const SourceRange& range : ranges) {
     skiff_source_range key = RangeKey(range);
-    if (bpf_map_update_elem(ranges_.get(), &key, &yes, BPF_ANY) != 0) {
-      return ErrnoStatus(errno, "update map source_ranges");
-    }
+    if (bpf_map_update_elem(ranges_.get(), &key, &yes, BPF_ANY) == 0) continue;
+    if (errno != ENOSPC && errno != E2BIG) return ErrnoStatus(errno, "update map source_ranges");
+    left++;
   }
-  return absl::OkStatus();
+  if (left == 0) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("map source_ranges is full (", SKIFF_MAX_SOURCE_RANGES, "), ", left, " did not fit"));
 }
 
 Status KernelBpfMaps::DeleteRanges(std::span<const SourceRange> ranges) {

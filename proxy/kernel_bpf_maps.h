@@ -38,6 +38,7 @@ class KernelBpfMaps final : public BpfMaps {
   size_t chunks() const;  // of both arrays, that exist
 
  private:
+  Status PutWhatFits(std::span<const FrontendKey> keys, std::span<const skiff_frontend> values);
   // An array whose chunks are maps of their own.
   struct Chunked {
     const char* name;

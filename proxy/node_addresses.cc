@@ -115,13 +115,27 @@ std::vector<std::string> HealthCheckAddresses(Family family, std::span<const Add
   return out;
 }
 
+namespace {
+
+// Of routes only default ones do: every pod has one of its own.
+bool Matters(const char* data, size_t size) {
+  auto left = static_cast<unsigned>(size);
+  for (auto* m = reinterpret_cast<const nlmsghdr*>(data); NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
+    if (m->nlmsg_type != RTM_NEWROUTE && m->nlmsg_type != RTM_DELROUTE) return true;
+    if (static_cast<const rtmsg*>(NLMSG_DATA(m))->rtm_dst_len == 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Task<Status> WatchAddresses(asio::any_io_executor executor, std::function<void()> changed) {
   int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
   if (fd < 0) co_return ErrnoStatus(errno, "netlink socket");
   asio::posix::stream_descriptor descriptor(executor, fd);
   sockaddr_nl address = {};
   address.nl_family = AF_NETLINK;
-  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+  address.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
     co_return ErrnoStatus(errno, "bind netlink socket");
   }
@@ -130,14 +144,20 @@ Task<Status> WatchAddresses(asio::any_io_executor executor, std::function<void()
     if (ec) co_return Outcome(ec, "watch addresses");
     // Pods that start come in bursts of messages.
     CO_RETURN_IF_ERROR(co_await SleepFor(std::chrono::milliseconds(200)));
-    char buffer[8192];
+    alignas(nlmsghdr) char buffer[8192];
+    bool matters = false;
     for (;;) {
-      // What the messages say does not matter: all addresses are read again. An overrun (ENOBUFS) says as much.
+      // What the messages say does not matter: all is read again. An overrun (ENOBUFS) says as much.
       ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
-      if (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS))) continue;
-      break;
+      if (n > 0) {
+        matters = matters || Matters(buffer, static_cast<size_t>(n));
+      } else if (n < 0 && errno == ENOBUFS) {
+        matters = true;
+      } else if (n == 0 || errno != EINTR) {
+        break;
+      }
     }
-    changed();
+    if (matters) changed();
   }
 }
 

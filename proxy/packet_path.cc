@@ -27,9 +27,12 @@ bool HasNoEthernet(const std::string& kind) {
   return kKinds.contains(kind);
 }
 
-// An upgrade from a version without this table: every pod may have connections that are older than it.
-Status AssumeFlowsOfAllPods(const std::string& maps_dir) {
-  ASSIGN_OR_RETURN(Fd map, bpf::OpenPinned(JoinPath(maps_dir, "pod_addresses")));
+// An upgrade from a version without this table: every pod may have connections that are older than it. Pinned when it
+// is filled, so that a start that is killed meanwhile is one that never was.
+Status AssumeFlowsOfAllPods(const std::string& pin) {
+  Fd map(bpf_map_create(BPF_MAP_TYPE_ARRAY, "pod_addresses", sizeof(uint32_t), sizeof(uint64_t), SKIFF_POD_SLOTS + 1,
+                        nullptr));
+  if (!map.valid()) return ErrnoStatus(errno, "create map pod_addresses");
   timespec now = {};
   clock_gettime(CLOCK_MONOTONIC, &now);  // as bpf_ktime_get_ns
   const uint64_t used = static_cast<uint64_t>(now.tv_sec) * 1000000000u + static_cast<uint64_t>(now.tv_nsec);
@@ -38,6 +41,7 @@ Status AssumeFlowsOfAllPods(const std::string& maps_dir) {
       return ErrnoStatus(errno, "update map pod_addresses");
     }
   }
+  if (bpf_obj_pin(map.get(), pin.c_str()) != 0) return ErrnoStatus(errno, absl::StrCat("pin ", pin));
   return absl::OkStatus();
 }
 
@@ -102,13 +106,15 @@ StatusOr<std::vector<PacketDevice>> FindDevices(const DeviceChoice& choice) {
 
 StatusOr<std::unique_ptr<PacketPath>> PacketPath::Load(const std::string& maps_dir, bool xdp) {
   std::unique_ptr<PacketPath> out(new PacketPath());
-  const bool upgrade = Exists(JoinPath(maps_dir, "flows")) && !Exists(JoinPath(maps_dir, "pod_addresses"));
+  if (const std::string pin = JoinPath(maps_dir, "pod_addresses");
+      Exists(JoinPath(maps_dir, "flows")) && !Exists(pin)) {
+    RETURN_IF_ERROR(AssumeFlowsOfAllPods(pin));
+  }
   ASSIGN_OR_RETURN(auto programs, bpf::Programs::Load(bpf::ProgramSet::kPacket, maps_dir));
   ASSIGN_OR_RETURN(out->in_, programs.Take("packet_in"));
   ASSIGN_OR_RETURN(out->out_, programs.Take("packet_out"));
   ASSIGN_OR_RETURN(out->pod_, programs.Take("packet_pod"));
   ASSIGN_OR_RETURN(out->guard_, programs.Take("packet_guard"));
-  if (upgrade) RETURN_IF_ERROR(AssumeFlowsOfAllPods(maps_dir));
   if (xdp) {
     ASSIGN_OR_RETURN(auto fast, bpf::Programs::Load(bpf::ProgramSet::kXdp, maps_dir));
     ASSIGN_OR_RETURN(out->xdp_, fast.Take("packet_xdp"));

@@ -48,10 +48,8 @@ StatusOr<ApplyResult> Reconciler::Impl::Apply(const std::vector<ServiceChange>& 
   }
   ChangeNodeAddresses(&plan);
   if (status.ok()) status = plan.Write(maps_, &result);
-  if (!status.ok()) {
-    Forget();
-    return status;
-  }
+  if (!status.ok() || !result.left_out.ok()) Forget();
+  if (!status.ok()) return status;
   return result;
 }
 
@@ -72,11 +70,9 @@ StatusOr<ApplyResult> Reconciler::Impl::ApplyAll(const std::vector<ServiceChange
     ChangeNodeAddresses(&plan);
     status = plan.Write(maps_, &result);
   }
-  if (!status.ok()) {
-    Forget();
-    return status;
-  }
-  needs_full_ = false;
+  if (!status.ok() || !result.left_out.ok()) Forget();
+  if (!status.ok()) return status;
+  needs_full_ = !result.left_out.ok();
   return result;
 }
 

@@ -33,6 +33,7 @@ struct ApplyResult {
   size_t frontends_written = 0, frontends_deleted = 0, slots_written = 0, backends_written = 0, backends_removed = 0;
   bool udp_backend_removed = false;    // sockets connected to it must be moved
   std::vector<std::string> try_again;  // services that waited for an address or port that is free now
+  Status left_out;                     // a map is full: all but this is written, and the next change tries again
 };
 
 class Reconciler {

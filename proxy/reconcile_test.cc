@@ -95,6 +95,31 @@ TEST(ReconcileTest, RestartTakesOverAndRemovesTheRest) {
   }
 }
 
+TEST(ReconcileTest, AFullMapKeepsNothingElseFromBeingWritten) {
+  FakeBpfMaps maps;
+  Reconciler r(maps);
+  std::vector<ServiceChange> all;
+  for (int i = 0; i < 10; i++) all.push_back(Web(absl::StrCat("ns/", i), absl::StrCat("10.96.0.", i), {"10.1.0.1"}));
+  ASSERT_TRUE(r.ApplyAll(all).ok());
+  maps.most_frontends = maps.frontends.size();
+  // One more does not fit; the endpoint of another still changes, and none that is gone stays.
+  all[3] = Web("ns/3", "10.96.0.3", {"10.1.0.9"});
+  all.push_back(Web("ns/more", "10.96.0.99", {"10.1.0.1"}));
+  auto result = r.ApplyAll(all);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(absl::IsResourceExhausted(result->left_out)) << result->left_out;
+  EXPECT_TRUE(r.needs_full()) << "the next change tries again";
+  EXPECT_EQ(maps.Show(MakeKey(A("10.96.0.3"), 80, IPPROTO_TCP)), "10.96.0.3:80/TCP -> 10.1.0.9:8080");
+  EXPECT_FALSE(maps.frontends.contains(MakeKey(A("10.96.0.99"), 80, IPPROTO_TCP)));
+  // Where another goes at the same time, there is room.
+  all.erase(all.begin());
+  result = r.ApplyAll(all);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->left_out.ok()) << result->left_out;
+  EXPECT_FALSE(r.needs_full());
+  EXPECT_EQ(maps.Show(MakeKey(A("10.96.0.99"), 80, IPPROTO_TCP)), "10.96.0.99:80/TCP -> 10.1.0.1:8080");
+}
+
 TEST(ReconcileTest, KilledAtAnyWriteConverges) {
   std::vector<ServiceChange> first = {Web("ns/a", "10.96.0.1", {"10.1.0.1", "10.1.0.2"}, 30000),
                                       Web("ns/b", "10.96.0.2", {"10.1.0.3"}, 0, IPPROTO_UDP)};

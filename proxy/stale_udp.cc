@@ -201,6 +201,7 @@ StatusOr<StaleUdpResult> MoveStaleUdp(const std::string& iterator, const std::st
       by_inode.erase(it);
     }
   }
+  result.not_found = static_cast<int>(by_inode.size());
   return result;
 }
 

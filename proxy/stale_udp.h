@@ -15,7 +15,8 @@ namespace skiff::proxy {
 struct StaleUdpResult {
   int moved[2] = {0, 0};  // by family
   int aborted[2] = {0, 0};
-  int failed = 0;  // found, and neither could be done
+  int failed = 0;     // found, and neither could be done
+  int not_found = 0;  // in no process that can be seen here
 };
 
 // `iterator` is where the iterator over such sockets is pinned (DataPath::stale_udp_pin).

@@ -170,6 +170,9 @@ StatusOr<ApplyResult> Syncer::Sync() {
     all_dirty_ = true;
     return result.status();
   }
+  if (!result->left_out.ok()) {
+    LOG_ERROR(result->left_out, "Not all services fit; the others are served, and the next change tries again");
+  }
   all_dirty_ = false;
   for (const std::string& service : names) RemoveIfEmpty(service);
   dirty_.clear();

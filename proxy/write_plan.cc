@@ -1,6 +1,8 @@
 #include "proxy/write_plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "proxy/reconcile.h"
 
@@ -36,7 +38,30 @@ Status WritePlan::Write(BpfMaps& maps, ApplyResult* result) {
   result->slots_written = slots.size();
 
   if (!new_services.empty()) RETURN_IF_ERROR(maps.ClearCounts(new_services), "clear counters");
-  if (!ranges.empty()) RETURN_IF_ERROR(maps.PutRanges(ranges), "write source ranges");
+
+  bool removed = false;
+  auto remove = [&]() -> Status {
+    if (std::exchange(removed, true)) return absl::OkStatus();
+    std::vector<FrontendKey> gone(deleted.begin(), deleted.end());
+    if (!gone.empty()) RETURN_IF_ERROR(maps.DeleteFrontends(gone), "delete frontends");
+    result->frontends_deleted = deleted.size();
+    if (removed_ranges.empty()) return absl::OkStatus();
+    return Annotate(maps.DeleteRanges(removed_ranges), "delete source ranges");
+  };
+  // Into a full map what goes makes room. What does not fit even then keeps nothing else from being written; a client
+  // whose range is missing is kept out.
+  auto put = [&](const char* what, const std::function<Status()>& write) -> Status {
+    Status status = write();
+    if (absl::IsResourceExhausted(status)) {
+      RETURN_IF_ERROR(remove());
+      status = write();
+    }
+    status = Annotate(status, what);
+    if (!absl::IsResourceExhausted(status)) return status;
+    if (result->left_out.ok()) result->left_out = status;
+    return absl::OkStatus();
+  };
+  if (!ranges.empty()) RETURN_IF_ERROR(put("write source ranges", [&] { return maps.PutRanges(ranges); }));
 
   // Ports before the addresses that refuse all others: a service must not refuse its own port while it comes.
   for (bool address_entries : {false, true}) {
@@ -47,17 +72,11 @@ Status WritePlan::Write(BpfMaps& maps, ApplyResult* result) {
       keys.push_back(key);
       values.push_back(value);
     }
-    if (!keys.empty()) RETURN_IF_ERROR(maps.PutFrontends(keys, values), "write frontends");
+    if (!keys.empty()) RETURN_IF_ERROR(put("write frontends", [&] { return maps.PutFrontends(keys, values); }));
     result->frontends_written += keys.size();
   }
 
-  std::vector<FrontendKey> gone(deleted.begin(), deleted.end());
-  if (!gone.empty()) RETURN_IF_ERROR(maps.DeleteFrontends(gone), "delete frontends");
-  result->frontends_deleted = deleted.size();
-
-  if (!removed_ranges.empty()) {
-    RETURN_IF_ERROR(maps.DeleteRanges(removed_ranges), "delete source ranges");
-  }
+  RETURN_IF_ERROR(remove());
   RETURN_IF_ERROR(put_backends(late_backends), "clear backends");
   result->backends_removed = static_cast<size_t>(
       std::count_if(late_backends.begin(), late_backends.end(), [](const auto& e) { return e.second.state == 0; }));
