@@ -1,5 +1,6 @@
 /* Cluster IPs that are no service's port: upstream refuses whatever else is sent to a service's address, ICMP echo too,
- * and drops what is sent to an address that no service has (of those that ServiceCIDR objects set aside). */
+ * and drops what leaves the node for an address that no service has (of those that ServiceCIDR objects set aside). Not
+ * what comes in: another proxy on the node may translate it (the label service.kubernetes.io/service-proxy-name). */
 #ifndef SKIFF_BPF_CLUSTER_IPS_BPF_H_
 #define SKIFF_BPF_CLUSTER_IPS_BPF_H_
 
@@ -110,7 +111,7 @@ GLOBAL int on_echo(struct __sk_buff* skb, const struct packet* p) {
   struct skiff_frontend_key key = {.address = p->destination};
   struct skiff_frontend* address = bpf_map_lookup_elem(&frontends, &key);
   if (!address) {
-    if (!in_service_cidr(&p->destination)) return TC_ACT_UNSPEC;
+    if (!p->out || !in_service_cidr(&p->destination)) return TC_ACT_UNSPEC;
     count(SKIFF_COUNT_PACKET_UNKNOWN);
     return TC_ACT_SHOT;
   }

@@ -30,9 +30,10 @@ struct {
 } devices SEC(".maps");
 
 /* When a connection by packets was last seen of a pod, by its address: of the one that opened it, and of an endpoint
- * that sees the node in its place. Pods share a slot only where their nodes' addresses are that far apart, and then both
- * are looked up. Where there was none for a day, packets of a pod are not looked up in the connection table: sockets of
- * pods are translated, so most never have any. The last slot is everybody's: most nodes' pods never have any either. */
+ * that sees the node in its place. Pods share a slot only where their nodes' addresses are that far apart, and then
+ * both are looked up. Where there was none for a day, packets of a pod are not looked up in the connection table:
+ * sockets of pods are translated, so most never have any. The last slot is everybody's: most nodes' pods never have any
+ * either. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, SKIFF_POD_SLOTS + 1);

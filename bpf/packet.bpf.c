@@ -224,9 +224,7 @@ static __always_inline int incoming(struct __sk_buff* skb, bool pod) {
         reverse_key_of(&key, &p, SKIFF_FLOW_FROM_SERVICE);
         if (bpf_map_lookup_elem(&flows, &key)) bpf_map_delete_elem(&flows, &key);
       }
-      if (!in_service_cidr(&p.destination)) return TC_ACT_UNSPEC;
-      count(SKIFF_COUNT_PACKET_UNKNOWN);
-      return TC_ACT_SHOT;
+      return TC_ACT_UNSPEC;
     }
     if (o == DROPPED) {
       count(SKIFF_COUNT_PACKET_POLICY);
@@ -317,8 +315,8 @@ static __always_inline bool comes_in(struct __sk_buff* skb) {
 SEC("tc")
 int packet_pod(struct __sk_buff* skb) {
   struct glance packet;
-  bool strange = !glance_at(skb, &packet) ||
-                 (any_pod_had_flows() && (has_flows(packet.source) || has_flows(packet.destination)));
+  bool strange =
+      !glance_at(skb, &packet) || (any_pod_had_flows() && (has_flows(packet.source) || has_flows(packet.destination)));
   if (!strange && packet.goes_on) return TC_ACT_UNSPEC;
   if (comes_in(skb)) return pod_incoming(skb);
   return strange ? pod_outgoing(skb) : TC_ACT_UNSPEC;

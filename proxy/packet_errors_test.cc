@@ -152,13 +152,16 @@ TEST_F(PacketTableTest, ROOT_ClusterIpsThatNoServiceHasAreDropped) {
   SetServiceCidrs({"10.96.0.0/16", "fd96::/112"});
   for (const Fd* program : {&in_, &pod_in_, &out_, &guard_}) {
     for (uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {
-      EXPECT_EQ(send(*program, "10.244.0.3", "10.96.9.9", protocol), "dropped");
-      EXPECT_EQ(send(*program, "fd44::3", "fd96::9", protocol), "dropped");
+      // Not as they come in: another proxy here may serve them.
+      const bool leaves = program == &out_ || program == &guard_;
+      EXPECT_EQ(send(*program, "10.244.0.3", "10.96.9.9", protocol),
+                leaves ? "dropped" : "10.244.0.3:1000 > 10.96.9.9:80");
+      EXPECT_EQ(send(*program, "fd44::3", "fd96::9", protocol), leaves ? "dropped" : "fd44::3:1000 > fd96::9:80");
       EXPECT_EQ(send(*program, "10.244.0.3", "10.97.0.1", protocol), "10.244.0.3:1000 > 10.97.0.1:80");
       EXPECT_EQ(send(*program, "fd44::3", "fd97::1", protocol), "fd44::3:1000 > fd97::1:80");
     }
   }
-  EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_PACKET_UNKNOWN], 16u);
+  EXPECT_EQ((*data_path_->maps().ReadCounters())[SKIFF_COUNT_PACKET_UNKNOWN], 8u);
   EXPECT_EQ(send(pod_in_, "10.244.0.3", "10.96.0.1", IPPROTO_TCP), "10.244.0.3:1000 > 10.244.0.2:8080");
   EXPECT_EQ(send(pod_in_, "10.244.0.3", "10.96.9.9", IPPROTO_TCP, kAck), "10.244.0.3:1000 > 10.96.9.9:80")
       << "what opens no connection is nobody's business";
@@ -191,7 +194,7 @@ TEST_F(PacketTableTest, ROOT_EchoToAClusterIpIsRefused) {
             << Wire::ReadError(answer);
         EXPECT_EQ(Wire::ReadError(answer).find('!'), std::string::npos) << Wire::ReadError(answer);
         EXPECT_EQ(answer.substr(v6 ? 54 : 34, 2), v6 ? std::string("\1\4") : std::string("\3\3")) << "port unreachable";
-        EXPECT_EQ(ping(*program, unknown), "dropped");
+        EXPECT_EQ(ping(*program, unknown) == "dropped", out);
         std::string passed = ping(*program, elsewhere);
         EXPECT_EQ(verdict_, uint32_t{kNext});
         EXPECT_EQ(passed.substr(12), Wire::Echo(pod, elsewhere, size).substr(12));
