@@ -1,5 +1,6 @@
 #include "kubelet/server/server.h"
 
+#include "absl/strings/str_replace.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "kubelet/server/answers.h"
@@ -101,6 +102,30 @@ Route RouteOf(const std::string& path) {
   return out;
 }
 
+// A path without empty, "." and ".." segments, as Go's mux has it. Who may do what is asked by the path's beginning, so
+// no other spelling of it may get any further.
+std::string CleanPath(const std::string& path) {
+  std::vector<std::string_view> parts;
+  for (std::string_view part : absl::StrSplit(path, '/', absl::SkipEmpty())) {
+    if (part == "..") {
+      if (!parts.empty()) parts.pop_back();
+    } else if (part != ".") {
+      parts.push_back(part);
+    }
+  }
+  std::string out;
+  for (std::string_view part : parts) absl::StrAppend(&out, "/", part);
+  if (out.empty() || path.ends_with('/')) out += '/';
+  return out;
+}
+
+// In a form that can stand in a header, with the request's query.
+std::string LocationOf(const std::string& path, const std::string& target) {
+  std::string out = absl::StrReplaceAll(http::PercentEncode(path), {{"%2F", "/"}});
+  if (const size_t question = target.find('?'); question != std::string::npos) out += target.substr(question);
+  return out;
+}
+
 bool IsDebug(Area area) {
   switch (area) {
     case Area::kNone:
@@ -177,6 +202,9 @@ Task<void> KubeletServer::Impl::Serve(http::Exchange& exchange, bool trusted_por
 
 Task<void> KubeletServer::Impl::Answer(http::Exchange& exchange, bool trusted_port) {
   const http::Request& request = exchange.request();
+  if (const std::string clean = CleanPath(request.path); clean != request.path) {
+    co_return co_await AnswerRedirect(exchange, LocationOf(clean, request.target));
+  }
   const Route route = RouteOf(request.path);
   if (route.area == Area::kNone) co_return co_await AnswerNotFound(exchange);
   // Go's mux sends the bare name of a subtree on, before anybody is asked who they are.
