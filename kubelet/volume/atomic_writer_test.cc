@@ -115,5 +115,20 @@ TEST(AtomicWriterTest, ROOT_FsGroupOwnsWhatWasWritten) {
   EXPECT_EQ(st.st_gid, 2000u);  // the directory is setgid by then
 }
 
+TEST(Ownership, FitsWhereTheRootIsAsItLeavesIt) {
+  TempDir dir;
+  const std::string root = dir / "volume";
+  ASSERT_TRUE(MakeDirs(root, 0700).ok());
+  ASSERT_TRUE(WriteFileAtomic(root + "/key", "x", 0600).ok());
+  const gid_t group = getegid();
+  EXPECT_FALSE(OwnershipFits(root, group, false)) << "not yet";
+  ASSERT_TRUE(SetVolumeOwnership(root, group, false).ok());
+  EXPECT_TRUE(OwnershipFits(root, group, false));
+  EXPECT_TRUE(OwnershipFits(root, group, true)) << "more than is asked for";
+  EXPECT_FALSE(OwnershipFits(root, group + 1, false));
+  ASSERT_EQ(chmod(root.c_str(), 0770), 0);
+  EXPECT_FALSE(OwnershipFits(root, group, false)) << "without setgid";
+}
+
 }  // namespace
 }  // namespace skiff::kubelet

@@ -65,4 +65,11 @@ Status SetVolumeOwnership(const std::string& dir, gid_t group, bool read_only) {
   return Walk(AT_FDCWD, dir.c_str(), group, read_only, dir, 0);
 }
 
+bool OwnershipFits(const std::string& dir, gid_t group, bool read_only) {
+  struct stat st {};
+  if (lstat(dir.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) return false;
+  const mode_t mask = (read_only ? 0440 : 0660) | S_ISGID | 0110;
+  return st.st_gid == group && (st.st_mode & mask) == mask;
+}
+
 }  // namespace skiff::kubelet

@@ -14,6 +14,9 @@ namespace skiff::kubelet {
 // Group and mode bits (rw for the group, r if `read_only`; x and setgid on directories) on `dir` and all below it.
 Status SetVolumeOwnership(const std::string& dir, gid_t group, bool read_only);
 
+// Whether `dir` itself is as that leaves it, for fsGroupChangePolicy OnRootMismatch: the root is changed last.
+bool OwnershipFits(const std::string& dir, gid_t group, bool read_only);
+
 }  // namespace skiff::kubelet
 
 #endif  // SKIFF_KUBELET_VOLUME_OWNERSHIP_H_

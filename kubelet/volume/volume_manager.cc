@@ -217,6 +217,7 @@ Task<Status> VolumeManager::Impl::SetUpClaim(PodPtr state, std::string name) {
   setup.source = claimed->path;
   setup.dir = at.path = VolumeDir(options.root_dir, pod->metadata().uid(), at.info.plugin, claimed->volume);
   if (pod->spec().securitycontext().has_fsgroup()) setup.fs_group = pod->spec().securitycontext().fsgroup();
+  setup.on_root_mismatch = pod->spec().securitycontext().fsgroupchangepolicy() == "OnRootMismatch";
   setup.read_only = claimed->read_only;
   Mounter* mounts = &mounter;
   std::function<Status()> bind = [setup, mounts] { return SetUpLocal(setup, *mounts); };

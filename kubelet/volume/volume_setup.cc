@@ -75,7 +75,8 @@ Status SetUpLocal(const LocalSetup& setup, Mounter& mounter) {
   RETURN_IF_ERROR(MakeDirs(absl::StrCat(setup.pod_dir, "/volumes"), 0750));
   RETURN_IF_ERROR(MakeDirs(setup.dir, 0750));
   RETURN_IF_ERROR(mounter.BindFd(source.get(), setup.dir));
-  if (setup.fs_group && !setup.read_only) {
+  if (setup.fs_group && !setup.read_only &&
+      !(setup.on_root_mismatch && OwnershipFits(setup.dir, *setup.fs_group, false))) {
     if (Status status = SetVolumeOwnership(setup.dir, *setup.fs_group, false); !status.ok()) {
       LOG_WARNING("Could not give a volume to its group", {"path", setup.dir}, {"err", status});
     }

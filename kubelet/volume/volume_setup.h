@@ -33,6 +33,7 @@ struct LocalSetup {
   std::string source;   // a directory of the host
   std::string dir;      // where the pod's containers get it from
   std::optional<gid_t> fs_group;
+  bool on_root_mismatch = false;  // fsGroupChangePolicy: all is left alone where the root fits
   bool read_only = false;
 };
 // A local persistent volume: the source bound onto `dir`. Idempotent. Errors: it is not a directory, or not there.
