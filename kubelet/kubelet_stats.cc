@@ -28,7 +28,7 @@ StatsPod Kubelet::StatsPodOf(PodPtr pod) {
 
 StatusOr<Stats*> Kubelet::GetStats() {
   if (stats_ == nullptr) {
-    ASSIGN_OR_RETURN(stats_, Stats::Make(cgroups_->names(), config_.root_dir, config_.pod_logs_dir));
+    ASSIGN_OR_RETURN(stats_, Stats::Make(cgroups_->names(), runtime_name_, config_.root_dir, config_.pod_logs_dir));
   }
   return stats_.get();
 }

@@ -1,4 +1,5 @@
 #include "kubelet/stats/node_stats.h"
+#include "kubelet/stats/stats.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_split.h"
 #include "base/async_testing.h"
 #include "cadvisor/fake_tree.h"
+#include "kubelet/stats/stats.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -125,6 +127,13 @@ TEST_F(NodeStatsTest, etc_hosts_disk_UseOfNodeAndPod) {
   ASSERT_TRUE(node.ok());
   EXPECT_TRUE(node->by_pod.empty());
   EXPECT_TRUE(node->dedicated_image_fs);
+}
+
+TEST(Stats, CgroupsOfContainersByRuntime) {
+  EXPECT_EQ(ContainerCgroupName("containerd", false, "1a"), "1a");
+  EXPECT_EQ(ContainerCgroupName("containerd", true, "1a"), "cri-containerd-1a.scope");
+  EXPECT_EQ(ContainerCgroupName("cri-o", false, "1a"), "crio-1a");
+  EXPECT_EQ(ContainerCgroupName("cri-o", true, "1a"), "crio-1a.scope");
 }
 
 TEST_F(NodeStatsTest, Cadvisor) {

@@ -23,14 +23,19 @@ bool IsEphemeral(const Pod& pod, const std::string& name) {
 
 }  // namespace
 
+std::string ContainerCgroupName(std::string_view runtime_name, bool systemd, std::string_view id) {
+  const bool crio = runtime_name == "cri-o";
+  return systemd ? absl::StrCat(crio ? "crio-" : "cri-containerd-", id, ".scope")
+                 : absl::StrCat(crio ? "crio-" : "", id);
+}
+
 struct Stats::Impl {
   std::unique_ptr<NodeStats> node_stats;
   CgroupNames names;
-  std::string root_dir, logs_dir;
+  std::string runtime_name, root_dir, logs_dir;
 
   std::string ContainerCgroup(const std::string& pod_cgroup, const std::string& id) const {
-    return names.systemd() ? absl::StrCat(pod_cgroup, "/cri-containerd-", id, ".scope")
-                           : absl::StrCat(pod_cgroup, "/", id);
+    return absl::StrCat(pod_cgroup, "/", ContainerCgroupName(runtime_name, names.systemd(), id));
   }
   PodSource SourceOf(const StatsPod& p, const RuntimeUsage& runtime) const;
   NodeSource SourceOf(const StatsInputs& in) const;
@@ -90,11 +95,13 @@ NodeSource Stats::Impl::SourceOf(const StatsInputs& in) const {
   return source;
 }
 
-StatusOr<std::unique_ptr<Stats>> Stats::Make(CgroupNames names, std::string root_dir, std::string logs_dir) {
+StatusOr<std::unique_ptr<Stats>> Stats::Make(CgroupNames names, std::string runtime_name, std::string root_dir,
+                                             std::string logs_dir) {
   ASSIGN_OR_RETURN(std::unique_ptr<NodeStats> node_stats,
                    NodeStats::Open({.root = "/", .pressure = true, .version = ""}));
   return std::unique_ptr<Stats>(new Stats(std::make_shared<Impl>(Impl{.node_stats = std::move(node_stats),
                                                                       .names = std::move(names),
+                                                                      .runtime_name = std::move(runtime_name),
                                                                       .root_dir = std::move(root_dir),
                                                                       .logs_dir = std::move(logs_dir)})));
 }

@@ -37,6 +37,10 @@ struct RuntimeUsage {
   std::string image_directory, container_directory;  // "" where unknown
 };
 
+// The cgroup that a runtime makes for a container below its pod's: containerd ID, or cri-containerd-ID.scope with
+// systemd; CRI-O crio-ID, or crio-ID.scope.
+std::string ContainerCgroupName(std::string_view runtime_name, bool systemd, std::string_view id);
+
 struct StatsInputs {
   std::string node_name;
   std::vector<StatsPod> pods;
@@ -47,7 +51,9 @@ struct StatsInputs {
 class Stats {
  public:
   // `root_dir`'s file system is the node's. kNotFound where no cgroups are mounted.
-  static StatusOr<std::unique_ptr<Stats>> Make(CgroupNames names, std::string root_dir, std::string logs_dir);
+  // `runtime_name` is what the runtime calls itself: it names its containers' cgroups.
+  static StatusOr<std::unique_ptr<Stats>> Make(CgroupNames names, std::string runtime_name, std::string root_dir,
+                                               std::string logs_dir);
   ~Stats();
 
   Task<StatusOr<std::string>> Cadvisor(StatsInputs in);  // text exposition
