@@ -153,8 +153,7 @@ CgroupResources PodCgroupResources(const Pod& pod, bool cfs_quota, int64_t perio
 
 int OomScoreAdjust(const Pod& pod, const core::Container& container, int64_t memory_capacity) {
   constexpr int kGuaranteed = -997, kBestEffort = 1000;
-  constexpr int32_t kNodeCritical = 2000001000;
-  if (pod.spec().priority() == kNodeCritical || IsStatic(pod) || IsMirror(pod)) return kGuaranteed;
+  if (IsCritical(pod) && pod.spec().priorityclassname() == "system-node-critical") return kGuaranteed;
   std::string_view qos = QosClass(pod);
   if (qos == "Guaranteed") return kGuaranteed;
   if (qos == "BestEffort" || memory_capacity <= 0) return kBestEffort;

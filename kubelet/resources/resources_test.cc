@@ -93,6 +93,16 @@ TEST(PodResources, OomScores) {
   Pod pod = MakePod({"c"});
   const int64_t memory = int64_t{8} << 30;
   EXPECT_EQ(OomScoreAdjust(pod, pod.spec().containers(0), memory), 1000);
+  (*pod.mutable_metadata()->mutable_annotations())["kubernetes.io/config.source"] = "file";
+  EXPECT_EQ(OomScoreAdjust(pod, pod.spec().containers(0), memory), 1000) << "a static pod is no more than others";
+  pod.mutable_spec()->set_priorityclassname("system-node-critical");
+  EXPECT_EQ(OomScoreAdjust(pod, pod.spec().containers(0), memory), -997);
+  pod = MakePod({"c"});
+  pod.mutable_spec()->set_priorityclassname("system-node-critical");
+  EXPECT_EQ(OomScoreAdjust(pod, pod.spec().containers(0), memory), 1000) << "a name alone does not make it critical";
+  pod.mutable_spec()->set_priority(2000001000);
+  EXPECT_EQ(OomScoreAdjust(pod, pod.spec().containers(0), memory), -997);
+  pod = MakePod({"c"});
   auto* c = pod.mutable_spec()->mutable_containers(0);
   Set(c, "requests", "memory", "4Gi");
   EXPECT_EQ(OomScoreAdjust(pod, *c, memory), 500);
