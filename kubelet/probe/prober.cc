@@ -222,7 +222,8 @@ Task<bool> ProbeManager::Impl::Probe(std::shared_ptr<Worker> worker) {
   }
   if (worker->on_hold) co_return true;
   if (!container->running) {
-    Set(*worker, ProbeResult::kFailure);
+    // One that was made and is yet to be started keeps its initial value: it would else be ended as soon as it runs.
+    if (container->terminated || worker->kind == ProbeKind::kReadiness) Set(*worker, ProbeResult::kFailure);
     co_return !container->terminated || container->restarts;
   }
   if (host.PodTerminating(uid) && worker->kind != ProbeKind::kReadiness) {

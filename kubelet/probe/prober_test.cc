@@ -193,6 +193,16 @@ TEST_F(ProberTest, ErrorsTimeoutsAndEndingPods) {
   EXPECT_EQ(host.execs, before + 3);
 }
 
+// Its start failed, or waits: the same container may be started yet.
+TEST_F(ProberTest, AContainerThatWasMadeAndNotStartedHasNotFailed) {
+  const auto pod = PodWith(R"("livenessProbe":{"exec":{"command":["x"]},"periodSeconds":1})");
+  host.Start("containerd://1");
+  host.container->running = false;
+  manager.AddPod(pod);
+  Run(3s);
+  EXPECT_NE(manager.Get(ProbeKind::kLiveness, "containerd://1"), ProbeResult::kFailure);
+}
+
 TEST_F(ProberTest, AContainerThatEndedForGoodIsNotProbedAgain) {
   const auto pod = PodWith(R"("livenessProbe":{"exec":{"command":["x"]},"periodSeconds":1})");
   host.Start("containerd://1");
