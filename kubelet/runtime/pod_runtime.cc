@@ -38,6 +38,9 @@ StatusOr<std::string> MakeTerminationLog(const std::string& pod_dir, const std::
 
 }  // namespace
 
+// Many times what a start takes on a busy machine.
+constexpr std::chrono::milliseconds kLongestStart{5000};
+
 PodRuntime::PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, RuntimeCache& cache, Clock& clock,
                        ObjectSource& objects, VolumeManager& volumes, client::EventSink& events,
                        PodRuntimeOptions options, PodRuntimeHooks hooks)
@@ -51,7 +54,7 @@ PodRuntime::PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, Ru
       options_(std::move(options)),
       hooks_(std::move(hooks)),
       images_(executor, runtime, clock, events, objects, options_.images),
-      starts_(std::make_shared<StartQueue>(executor, options_.start_slots)),
+      starts_(std::make_shared<StartQueue>(executor, options_.start_slots, kLongestStart)),
       crashes_(clock, std::chrono::seconds(10), options_.longest_backoff) {}
 
 std::pair<int64_t, std::string> PodRuntime::Age(const Pod& pod) const {

@@ -3,6 +3,8 @@
 #ifndef SKIFF_KUBELET_RUNTIME_START_QUEUE_H_
 #define SKIFF_KUBELET_RUNTIME_START_QUEUE_H_
 
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,25 +16,43 @@ namespace skiff::kubelet {
 
 class StartQueue : public std::enable_shared_from_this<StartQueue> {
  public:
-  StartQueue(asio::any_io_executor executor, int slots) : executor_(std::move(executor)), free_(slots) {}
+  // `longest` (0: for ever): a slot is free again after so long. A call that hangs (a network plugin that waits for
+  // something) must not keep others from starting, perhaps what it waits for.
+  StartQueue(asio::any_io_executor executor, int slots, std::chrono::milliseconds longest = {})
+      : executor_(std::move(executor)), free_(slots), longest_(longest) {}
 
+  // Held over one or more calls to the runtime, but no longer than the queue lets it.
   class Slot {
    public:
     Slot() = default;
-    explicit Slot(std::shared_ptr<StartQueue> queue) : queue_(std::move(queue)) {}
+    explicit Slot(std::shared_ptr<StartQueue> queue) : lease_(std::make_shared<Lease>(std::move(queue))) {
+      if (lease_->queue->longest_.count() == 0) return;
+      lease_->timer.expires_after(lease_->queue->longest_);
+      lease_->timer.async_wait([weak = std::weak_ptr<Lease>(lease_)](boost::system::error_code ec) {
+        if (auto lease = weak.lock(); lease != nullptr && !ec) lease->End();
+      });
+    }
     Slot(Slot&& o) noexcept = default;
     Slot& operator=(Slot&& o) noexcept {
       Release();
-      queue_ = std::move(o.queue_);
+      lease_ = std::move(o.lease_);
       return *this;
     }
     ~Slot() { Release(); }
     void Release() {
-      if (auto queue = std::move(queue_)) queue->Give();
+      if (auto lease = std::move(lease_)) lease->End();
     }
 
    private:
-    std::shared_ptr<StartQueue> queue_;
+    struct Lease {
+      explicit Lease(std::shared_ptr<StartQueue> q) : queue(std::move(q)), timer(queue->executor_) {}
+      void End() {
+        if (auto ended = std::move(queue)) ended->Give();
+      }
+      std::shared_ptr<StartQueue> queue;
+      asio::steady_timer timer;
+    };
+    std::shared_ptr<Lease> lease_;
   };
 
   // `age`: the smaller goes first (the pod's creation time, then its key).
@@ -71,6 +91,7 @@ class StartQueue : public std::enable_shared_from_this<StartQueue> {
 
   asio::any_io_executor executor_;
   int free_;
+  std::chrono::milliseconds longest_;
   std::multimap<std::pair<int64_t, std::string>, Waiter> waiting_;
 };
 
