@@ -188,9 +188,17 @@ bool PodWorkers::Evict(const std::string& uid, int64_t grace_seconds, WaitReason
   w.failed = std::move(why);
   w.disruption = std::move(condition);
   w.evicted = true;
-  w.grace = grace_seconds;
+  // A pod that is being ended already is never given more time, nor begins its end anew.
+  std::optional<int64_t> left = w.grace;
+  if (w.terminate && !left && w.pod->metadata().has_deletiongraceperiodseconds()) {
+    left = w.pod->metadata().deletiongraceperiodseconds();
+  }
+  const bool sooner = !w.terminate || !left || grace_seconds < *left;
+  if (sooner) {
+    w.grace = grace_seconds;
+    w.interrupt->Stop();
+  }
   w.terminate = true;
-  w.interrupt->Stop();
   w.wakeup.Notify();
   return true;
 }

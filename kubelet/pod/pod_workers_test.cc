@@ -124,6 +124,26 @@ TEST_F(PodWorkersTest, EvictedPodsFailOnceNothingRunsAnyMore) {
   EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
 }
 
+TEST_F(PodWorkersTest, EvictionGivesAPodThatIsBeingEndedNoMoreTime) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_lifecycle()->mutable_prestop()->mutable_sleep()->set_seconds(20);
+  Add(std::move(pod));
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  DeleteFromApi(30);
+  auto killings = [&] {
+    size_t n = 0;
+    for (const std::string& e : Events()) n += e.starts_with("Killing: ");
+    return n;
+  };
+  ASSERT_EQ(killings(), 1u);
+  Advance(seconds(10));
+  ASSERT_TRUE(workers->Evict("u-1", 60, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  Advance(seconds(5));
+  EXPECT_EQ(killings(), 1u) << "its end goes on where it was";
+  Advance(seconds(6));
+  EXPECT_THAT(runtime.calls, Contains("StopContainer c 10"));
+}
+
 TEST_F(PodWorkersTest, RejectedPodsFail) {
   reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
   Add(MakePod({"c"}));
