@@ -139,8 +139,7 @@ Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
   co_await CheckRuntime();
   core::Node fresh = MakeNode(config_, facts_, resources_);
   const core::NodeStatus before = *status;
-  *status->mutable_capacity() = fresh.status().capacity();
-  *status->mutable_allocatable() = fresh.status().allocatable();
+  SetResources(resources_, status);
   *status->mutable_addresses() = fresh.status().addresses();
   *status->mutable_daemonendpoints() = fresh.status().daemonendpoints();
   *status->mutable_nodeinfo() = fresh.status().nodeinfo();

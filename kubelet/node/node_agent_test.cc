@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "api/quantity.h"
 #include "base/async_testing.h"
 #include "client/fake_api_server.h"
 #include "client/testing.h"
@@ -11,6 +16,40 @@ namespace skiff::kubelet {
 namespace {
 
 using std::chrono::seconds;
+
+const core::NodeCondition* FindCondition(const core::NodeStatus& status, std::string_view type) {
+  for (const auto& c : status.conditions()) {
+    if (c.type() == type) return &c;
+  }
+  return nullptr;
+}
+
+std::string Text(const ResourceList& list, const std::string& key) {
+  const auto it = list.find(key);
+  return it == list.end() ? "none" : api::Quantity::Of(it->second).ToString();
+}
+
+// The fake, and something that happens while the list of images is asked for.
+class SlowRuntime final : public cri::Runtime {
+ public:
+  explicit SlowRuntime(cri::Runtime& inner) : inner_(inner) {}
+  std::function<void()> on_list_images;
+
+#define SKIFF_FORWARD(name)                                                                                         \
+  Task<StatusOr<cri::v1::name##Response>> name(cri::v1::name##Request request, cri::CallOptions options) override { \
+    if (std::string_view(#name) == "ListImages" && on_list_images) on_list_images();                                \
+    return inner_.name(std::move(request), options);                                                                \
+  }
+  SKIFF_CRI_RUNTIME_METHODS(SKIFF_FORWARD)
+  SKIFF_CRI_IMAGE_METHODS(SKIFF_FORWARD)
+#undef SKIFF_FORWARD
+  Task<absl::Status> WatchContainerEvents(std::function<void(const cri::v1::ContainerEventResponse&)> f) override {
+    return inner_.WatchContainerEvents(std::move(f));
+  }
+
+ private:
+  cri::Runtime& inner_;
+};
 
 class NodeAgentTest : public testing::Test {
  protected:
@@ -27,8 +66,8 @@ class NodeAgentTest : public testing::Test {
     client::RunUntil(loop_, [this] { return group_.size() == 0; });
   }
   void Start(std::shared_ptr<client::Rest> rest) {
-    agent_ = std::make_unique<NodeAgent>(loop_.get_executor(), std::move(rest), runtime_, clock_, events_, config_,
-                                         facts_, *ComputeNodeResources(config_, facts_));
+    agent_ = std::make_unique<NodeAgent>(loop_.get_executor(), std::move(rest), slow_, clock_, events_, config_, facts_,
+                                         *ComputeNodeResources(config_, facts_));
     group_.Spawn("node", agent_->Run());
   }
   bool Until(const std::function<bool()>& condition) {
@@ -46,10 +85,34 @@ class NodeAgentTest : public testing::Test {
     server_.Put(node);
   }
 
+  core::Node Stored() const {
+    const auto node = server_.Get<core::Node>("n1");
+    return node == nullptr ? core::Node() : *node;
+  }
+  std::string Ready() const {
+    const core::Node node = Stored();
+    const auto* c = FindCondition(node.status(), "Ready");
+    return c == nullptr ? "" : c->status();
+  }
+  std::string ReadyMessage() const {
+    const core::Node node = Stored();
+    const auto* c = FindCondition(node.status(), "Ready");
+    return c == nullptr ? "" : c->message();
+  }
+  void Pass(std::chrono::nanoseconds time) {
+    const SteadyTime later = clock_.Steady() + time;
+    ASSERT_TRUE(Until([&] { return clock_.Steady() >= later; }));
+  }
+  size_t Events(std::string_view reason) const {
+    return static_cast<size_t>(
+        std::count_if(events_.events.begin(), events_.events.end(), [&](const auto& e) { return e.reason == reason; }));
+  }
+
   asio::io_context loop_;
   FakeClock clock_;
   client::FakeApiServer server_{loop_.get_executor()};
   cri::FakeRuntime runtime_{clock_};
+  SlowRuntime slow_{runtime_};
   client::FakeEventSink events_;
   Config config_;
   NodeFacts facts_;
@@ -87,6 +150,30 @@ TEST_F(NodeAgentTest, WhatTheRuntimesHandlersCanIsAskedEachTime) {
   runtime_.recursive_read_only = true;  // a newer one in its place
   ASSERT_TRUE(Until([&] { return agent_->RecursiveReadOnly(""); }));
   EXPECT_FALSE(agent_->RecursiveReadOnly("another"));
+}
+
+TEST_F(NodeAgentTest, ResourcesOfOthersStayInTheStatus) {
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  auto* status = node.mutable_status();
+  (*status->mutable_capacity())["example.com/dongle"] = api::Quantity(4).ToProto();
+  (*status->mutable_capacity())["cpu"] = api::Quantity(64).ToProto();
+  (*status->mutable_capacity())["hugepages-32Mi"] = api::Quantity(0).ToProto();
+  (*status->mutable_allocatable())["hugepages-32Mi"] = api::Quantity(0).ToProto();
+  (*status->mutable_allocatable())["example.com/unplugged"] = api::Quantity(1).ToProto();
+  server_.Put(node);
+  facts_.huge_pages = {{"2Mi", 0}};
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+
+  node = Stored();
+  EXPECT_EQ(Text(node.status().capacity(), "example.com/dongle"), "4");
+  EXPECT_EQ(Text(node.status().allocatable(), "example.com/dongle"), "4");
+  EXPECT_EQ(Text(node.status().allocatable(), "example.com/unplugged"), "none") << "its capacity is gone";
+  EXPECT_EQ(Text(node.status().capacity(), "cpu"), "2");
+  EXPECT_EQ(Text(node.status().capacity(), "hugepages-2Mi"), "0");
+  EXPECT_EQ(Text(node.status().capacity(), "hugepages-32Mi"), "none") << "the machine has none of that size";
+  EXPECT_EQ(Text(node.status().allocatable(), "hugepages-32Mi"), "none");
 }
 
 }  // namespace

@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -108,6 +110,21 @@ int64_t Threshold(const std::string& text, int64_t capacity) {
   }
   auto q = api::Quantity::Parse(text);
   return q.ok() ? q->Value() : 0;
+}
+
+bool IsHugePages(std::string_view resource) { return resource.starts_with("hugepages-"); }
+
+// A resource of somebody's own domain, such as example.com/dongle.
+bool IsExtended(std::string_view resource) {
+  return absl::StrContains(resource, '/') && !absl::StrContains(resource, "kubernetes.io/") &&
+         !resource.starts_with("requests.");
+}
+
+template <typename Predicate>
+void EraseIf(ResourceList* list, Predicate drop) {
+  for (auto it = list->begin(); it != list->end();) {
+    it = drop(it->first) ? list->erase(it) : std::next(it);
+  }
 }
 
 std::string EvictionText(const Config& config, const std::string& signal) {
@@ -274,8 +291,7 @@ core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResource
     }
   }
   auto* status = node.mutable_status();
-  *status->mutable_capacity() = resources.capacity;
-  *status->mutable_allocatable() = resources.allocatable;
+  SetResources(resources, status);
   auto address = [&](const char* type, const std::string& value) {
     auto* a = status->add_addresses();
     a->set_type(type);
@@ -297,6 +313,20 @@ core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResource
   info->set_architecture(f.architecture);
   if (f.swap > 0) info->mutable_swap()->set_capacity(f.swap);
   return node;
+}
+
+void SetResources(const NodeResources& resources, core::NodeStatus* status) {
+  auto& capacity = *status->mutable_capacity();
+  auto& allocatable = *status->mutable_allocatable();
+  auto stale = [&](const std::string& name) { return IsHugePages(name) && !resources.capacity.contains(name); };
+  EraseIf(&capacity, stale);
+  for (const auto& [name, quantity] : resources.capacity) capacity[name] = quantity;
+  EraseIf(&allocatable,
+          [&](const std::string& name) { return stale(name) || (IsExtended(name) && !capacity.contains(name)); });
+  for (const auto& [name, quantity] : capacity) {
+    const auto own = resources.allocatable.find(name);
+    allocatable[name] = own == resources.allocatable.end() ? quantity : own->second;
+  }
 }
 
 void SetImages(const ::runtime::v1::ListImagesResponse& images, int64_t most, core::NodeStatus* status) {

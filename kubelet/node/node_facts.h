@@ -48,6 +48,9 @@ struct NodeHealth {
 
 // Labels, annotations, taints and the status without conditions.
 core::Node MakeNode(const Config& config, const NodeFacts& facts, const NodeResources& resources);
+// Capacity and allocatable of what the kubelet counts; extended resources that others put there stay, all of them
+// allocatable.
+void SetResources(const NodeResources& resources, core::NodeStatus* status);
 void SetImages(const ::runtime::v1::ListImagesResponse& images, int64_t most, core::NodeStatus* status);
 void SetRuntimeFeatures(const ::runtime::v1::StatusResponse& answer, core::NodeStatus* status);
 // The four conditions over what the node had before: transition times stay where the status does.
