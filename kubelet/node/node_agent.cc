@@ -70,11 +70,10 @@ client::ObjectReference NodeAgent::Reference() const {
 }
 
 void NodeAgent::Seen(const core::Node& node) {
-  // Labels, taints and addresses of others count; the status is ours.
-  core::NodeStatus status = node_.status();
-  bool ours = registered_;
+  core::NodeStatus computed = node_.status();
   node_ = node;
-  if (!ours) *node_.mutable_status() = std::move(status);
+  // Until ours is in it as well, its status may say nothing of what pods may have.
+  if (!known_) *node_.mutable_status() = std::move(computed);
 }
 
 Task<void> NodeAgent::CheckRuntime() {
@@ -135,17 +134,12 @@ Task<void> NodeAgent::TellPodCidr() {
   pod_cidr_ = std::move(wanted);
 }
 
-Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
+Task<NodeAgent::Images> NodeAgent::Observe() {
   co_await CheckRuntime();
-  core::Node fresh = MakeNode(config_, facts_, resources_);
-  const core::NodeStatus before = *status;
-  SetResources(resources_, status);
-  *status->mutable_addresses() = fresh.status().addresses();
-  *status->mutable_daemonendpoints() = fresh.status().daemonendpoints();
-  *status->mutable_nodeinfo() = fresh.status().nodeinfo();
-  SetRuntimeFeatures(runtime_status_, status);
-  auto images = co_await runtime_.ListImages({}, {.timeout = seconds(30)});
-  if (images.ok()) SetImages(*images, config_.node_status_max_images, status);
+  co_return co_await runtime_.ListImages({}, {.timeout = seconds(30)});
+}
+
+NodeHealth NodeAgent::Health() const {
   NodeHealth health;
   std::vector<std::string> problems;
   if (!runtime_problem_.empty()) problems.push_back(runtime_problem_);
@@ -159,7 +153,20 @@ Task<void> NodeAgent::Refresh(core::NodeStatus* status) {
     health.disk_pressure = pressure.disk;
     health.pid_pressure = pressure.pid;
   }
-  SetConditions(health, before, clock_.Now(), status);
+  return health;
+}
+
+core::NodeStatus NodeAgent::Fresh(const core::NodeStatus& before, const Images& images) const {
+  const core::Node made = MakeNode(config_, facts_, resources_);
+  core::NodeStatus status = before;
+  SetResources(resources_, &status);
+  *status.mutable_addresses() = made.status().addresses();
+  *status.mutable_daemonendpoints() = made.status().daemonendpoints();
+  *status.mutable_nodeinfo() = made.status().nodeinfo();
+  SetRuntimeFeatures(runtime_status_, &status);
+  if (images.ok()) SetImages(*images, config_.node_status_max_images, &status);
+  SetConditions(Health(), before, clock_.Now(), &status);
+  return status;
 }
 
 void NodeAgent::ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after) {
@@ -193,14 +200,15 @@ void NodeAgent::ReportTransitions(const core::NodeStatus& before, const core::No
 
 Task<Status> NodeAgent::Register() {
   core::Node wanted = MakeNode(config_, facts_, resources_);
-  co_await Refresh(wanted.mutable_status());
+  const Images images = co_await Observe();
+  *wanted.mutable_status() = Fresh(wanted.status(), images);
   auto created = co_await rest_->Create(wanted);
   if (created.ok()) {
     LOG_INFO("Successfully registered node", {"node", facts_.name});
     ReportTransitions({}, created->status());
     node_ = *std::move(created);
     last_report_ = clock_.Steady();
-    registered_ = true;
+    registered_ = known_ = true;
     co_return absl::OkStatus();
   }
   if (!client::IsAlreadyExists(created.status())) co_return created.status();
@@ -228,45 +236,46 @@ Task<Status> NodeAgent::Register() {
   if (changed) {
     CO_ASSIGN_OR_RETURN(existing, co_await rest_->Update(update));
   }
-  node_ = std::move(existing);
+  Seen(existing);
   registered_ = true;
   co_return co_await Update(true);
 }
 
 Task<Status> NodeAgent::Update(bool force) {
   co_await TellPodCidr();
-  core::NodeStatus status = node_.status();
-  const core::NodeStatus before = status;
-  co_await Refresh(&status);
-  const bool due = clock_.Steady() - last_report_ >= config_.node_status_report_frequency + report_delay_;
+  const Images images = co_await Observe();
   if (rest_ == nullptr) {
-    *node_.mutable_status() = std::move(status);
+    *node_.mutable_status() = Fresh(node_.status(), images);
     co_return absl::OkStatus();
   }
-  if (!force && !due && !Differ(before, status)) co_return absl::OkStatus();
   for (int attempt = 0; attempt < 5; ++attempt) {
     core::Node update = node_;
-    *update.mutable_status() = status;
-    // What controllers keep in the status.
-    *update.mutable_status()->mutable_volumesattached() = node_.status().volumesattached();
-    auto answer = co_await rest_->UpdateStatus(update);
+    if (!known_) {
+      CO_ASSIGN_OR_RETURN(update, co_await rest_->Get<core::Node>("", facts_.name));
+    }
+    // Ours over the newest that is known of theirs, in one go: others write conditions, resources and attached volumes
+    // at any time, and what they wrote since makes the write a conflict.
+    const core::NodeStatus before = update.status();
+    *update.mutable_status() = Fresh(before, images);
+    const bool changed = Differ(before, update.status());
+    const bool due = clock_.Steady() - last_report_ >= config_.node_status_report_frequency + report_delay_;
+    if (!force && !due && !changed) {
+      node_ = std::move(update);
+      known_ = true;
+      co_return absl::OkStatus();
+    }
+    auto answer = co_await rest_->UpdateStatus(std::move(update));
     if (answer.ok()) {
-      const bool changed = Differ(before, status);
       node_ = *std::move(answer);
+      known_ = true;
       last_report_ = clock_.Steady();
       report_delay_ = changed ? Spread(config_.node_status_report_frequency) : std::chrono::nanoseconds(0);
       ReportTransitions(before, node_.status());
       co_return absl::OkStatus();
     }
-    if (client::IsConflict(answer.status())) {
-      CO_ASSIGN_OR_RETURN(node_, co_await rest_->Get<core::Node>("", facts_.name));
-      continue;
-    }
-    if (client::IsNotFound(answer.status())) {  // somebody deleted it
-      registered_ = false;
-      co_return answer.status();
-    }
-    co_return answer.status();
+    if (client::IsNotFound(answer.status())) registered_ = false;  // somebody deleted it
+    if (!client::IsConflict(answer.status())) co_return answer.status();
+    known_ = false;
   }
   co_return absl::AbortedError("the node keeps changing");
 }

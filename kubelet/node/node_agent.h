@@ -46,7 +46,12 @@ class NodeAgent {
  private:
   Task<Status> Register();
   Task<Status> Update(bool force);
-  Task<void> Refresh(core::NodeStatus* status);
+  using Images = StatusOr<::runtime::v1::ListImagesResponse>;  // an error: the status keeps what it has
+  // Asks the runtime what the status tells of it.
+  Task<Images> Observe();
+  NodeHealth Health() const;
+  // What the kubelet keeps, as last observed, over what others keep in the same status.
+  core::NodeStatus Fresh(const core::NodeStatus& before, const Images& images) const;
   // Tells the runtime the node's pod subnets when they are new: it makes its network configuration of them where it has
   // a template. Standalone they are the configuration's.
   Task<void> TellPodCidr();
@@ -63,6 +68,7 @@ class NodeAgent {
   std::vector<std::function<std::string()>> checks_;
   std::function<NodePressure()> pressure_;
   core::Node node_;
+  bool known_ = false;  // node_ is as the API has it, our status in it
   ::runtime::v1::StatusResponse runtime_status_;
   std::string pod_cidr_;  // as the runtime knows it
   Status network_ready_ = absl::UnavailableError("container runtime status check may not have completed yet");

@@ -176,5 +176,59 @@ TEST_F(NodeAgentTest, ResourcesOfOthersStayInTheStatus) {
   EXPECT_EQ(Text(node.status().allocatable(), "hugepages-32Mi"), "none");
 }
 
+void AddCondition(const char* type, const char* value, core::Node* node) {
+  auto* c = node->mutable_status()->add_conditions();
+  c->set_type(type);
+  c->set_status(value);
+}
+
+TEST_F(NodeAgentTest, WhatOthersWriteWhileTheStatusIsMadeStays) {
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  slow_.on_list_images = [&] {
+    slow_.on_list_images = nullptr;
+    core::Node node = Stored();
+    AddCondition("NetworkUnavailable", "False", &node);
+    server_.Put(node);
+    agent_->Seen(Stored());
+    runtime_.AddImage("something/new:1");  // so that there is something to write
+  };
+  ASSERT_TRUE(Until([&] { return Stored().status().images_size() == 1; }));
+  EXPECT_NE(FindCondition(Stored().status(), "NetworkUnavailable"), nullptr);
+}
+
+TEST_F(NodeAgentTest, WhatOthersWroteStaysAfterAConflict) {
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  bool interfered = false;
+  server_.inspect = [&](const http::Request& request) {
+    if (request.method == "PUT" && !std::exchange(interfered, true)) {
+      core::Node node = Stored();
+      AddCondition("KernelDeadlock", "False", &node);
+      (*node.mutable_status()->mutable_capacity())["example.com/dongle"] = api::Quantity(4).ToProto();
+      server_.Put(node);
+    }
+    return true;
+  };
+  runtime_.AddImage("something/new:1");
+  ASSERT_TRUE(Until([&] { return Stored().status().images_size() == 1; }));
+  EXPECT_TRUE(interfered);
+  EXPECT_NE(FindCondition(Stored().status(), "KernelDeadlock"), nullptr);
+  EXPECT_EQ(Text(Stored().status().allocatable(), "example.com/dongle"), "4");
+}
+
+// Not registered by us: the first status is laid over what is there as well.
+TEST_F(NodeAgentTest, ANodeThatOthersMadeKeepsTheirConditions) {
+  config_.register_node = false;
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  AddCondition("NetworkUnavailable", "False", &node);
+  server_.Put(node);
+  slow_.on_list_images = [&] { agent_->Seen(Stored()); };
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_NE(FindCondition(Stored().status(), "NetworkUnavailable"), nullptr);
+}
+
 }  // namespace
 }  // namespace skiff::kubelet
