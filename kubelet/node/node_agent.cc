@@ -1,5 +1,6 @@
 #include "kubelet/node/node_agent.h"
 
+#include <algorithm>
 #include <random>
 
 #include "absl/strings/str_cat.h"
@@ -46,6 +47,26 @@ std::chrono::nanoseconds Spread(std::chrono::nanoseconds period) {
       std::uniform_int_distribution<int64_t>(-period.count() / 2, period.count() / 2)(random));
 }
 
+// A runtime that did not answer well for this long is down.
+constexpr seconds kRuntimeSilence(30);
+
+// As upstream prints a condition of the runtime.
+std::string TextOf(const ::runtime::v1::RuntimeCondition* c) {
+  if (c == nullptr) return "<nil>";
+  return absl::StrCat(c->type(), "=", c->status() ? "true" : "false", " reason:", c->reason(),
+                      " message:", c->message());
+}
+
+// One problem as it is, several as upstream prints an aggregate: each once, in brackets.
+std::string Joined(const std::vector<std::string>& problems) {
+  std::vector<std::string> once;
+  for (const std::string& problem : problems) {
+    if (std::find(once.begin(), once.end(), problem) == once.end()) once.push_back(problem);
+  }
+  if (once.size() <= 1) return absl::StrJoin(once, "");
+  return absl::StrCat("[", absl::StrJoin(once, ", "), "]");
+}
+
 }  // namespace
 
 NodeAgent::NodeAgent(asio::any_io_executor executor, std::shared_ptr<client::Rest> rest, cri::Runtime& runtime,
@@ -78,35 +99,41 @@ void NodeAgent::Seen(const core::Node& node) {
 
 Task<void> NodeAgent::CheckRuntime() {
   auto answer = co_await runtime_.Status({}, {.timeout = seconds(10)});
-  if (!answer.ok()) {
-    runtime_ready_ = false;
-    runtime_problem_ = absl::StrCat("container runtime is down: ", answer.status().message());
-    network_ready_ = absl::UnavailableError("container runtime is down");
+  // Where checks are far apart (nodeStatusUpdateFrequency), it was good between them: one that fails is not an outage.
+  if (runtime_ready_) last_good_ = std::max(*last_good_, clock_.Steady() - kRuntimeSilence + seconds(10));
+  runtime_ready_ = false;
+  if (!answer.ok()) {  // once is nothing yet; how long it lasts is what counts
+    LOG_ERROR(answer.status(), "Container runtime sanity check failed");
     co_return;
   }
-  std::vector<std::string> problems;
-  runtime_ready_ = false;
-  bool network = false;
+  const ::runtime::v1::RuntimeCondition *runtime = nullptr, *network = nullptr;
   for (const auto& c : answer->status().conditions()) {
-    if (c.type() == "RuntimeReady") {
-      runtime_ready_ = c.status();
-      if (!c.status()) {
-        problems.push_back(absl::StrCat("container runtime not ready: RuntimeReady=false reason:", c.reason(),
-                                        " message:", c.message()));
-      }
-    } else if (c.type() == "NetworkReady") {
-      network = c.status();
-      if (!c.status()) {
-        std::string text = absl::StrCat("container runtime network not ready: NetworkReady=false reason:", c.reason(),
-                                        " message:", c.message());
-        network_ready_ = absl::UnavailableError(text);
-        problems.push_back(std::move(text));
-      }
-    }
+    if (c.type() == "RuntimeReady") runtime = &c;
+    if (c.type() == "NetworkReady") network = &c;
   }
-  if (network) network_ready_ = absl::OkStatus();
-  runtime_problem_ = absl::StrJoin(problems, ", ");
+  network_ready_ = absl::OkStatus();
+  if (network == nullptr || !network->status()) {
+    network_ready_ = absl::UnavailableError(absl::StrCat("container runtime network not ready: ", TextOf(network)));
+  }
+  runtime_problem_.clear();
+  if (runtime == nullptr || !runtime->status()) {
+    runtime_problem_ = absl::StrCat("container runtime not ready: ", TextOf(runtime));
+    co_return;
+  }
+  runtime_ready_ = true;
+  last_good_ = clock_.Steady();
   runtime_status_ = *std::move(answer);
+}
+
+std::string NodeAgent::RuntimeSilence() const {
+  if (!last_good_) return "container runtime status check may not have completed yet";
+  return !runtime_ready_ && clock_.Steady() - *last_good_ >= kRuntimeSilence ? "container runtime is down" : "";
+}
+
+Status NodeAgent::network_ready() const {
+  // Nothing can be started for a pod then: it waits instead of failing.
+  if (std::string silence = RuntimeSilence(); !silence.empty()) return absl::UnavailableError(silence);
+  return network_ready_;
 }
 
 bool NodeAgent::RecursiveReadOnly(std::string_view handler) const {
@@ -142,11 +169,14 @@ Task<NodeAgent::Images> NodeAgent::Observe() {
 NodeHealth NodeAgent::Health() const {
   NodeHealth health;
   std::vector<std::string> problems;
-  if (!runtime_problem_.empty()) problems.push_back(runtime_problem_);
-  for (const auto& check : checks_) {
-    if (std::string problem = check(); !problem.empty()) problems.push_back(problem);
-  }
-  health.not_ready = absl::StrJoin(problems, ", ");
+  auto add = [&](std::string problem) {
+    if (!problem.empty()) problems.push_back(std::move(problem));
+  };
+  add(RuntimeSilence());
+  for (const auto& check : checks_) add(check());
+  add(runtime_problem_);
+  add(std::string(network_ready_.message()));
+  health.not_ready = Joined(problems);
   if (pressure_) {
     const NodePressure pressure = pressure_();
     health.memory_pressure = pressure.memory;
@@ -299,8 +329,8 @@ Task<void> NodeAgent::Run() {
       if (absl::IsCancelled(s)) break;
       LOG_ERROR(s, "Error updating node status, will retry", {"node", facts_.name});
     }
-    // A node that is not ready yet is looked at more often, so that it is seen at once when it is.
-    const bool ready = runtime_problem_.empty();
+    // A runtime that is not ready yet is looked at more often, so that it is seen at once when it is.
+    const bool ready = runtime_ready_ && network_ready_.ok();
     if (absl::IsCancelled(co_await clock_.Sleep(ready ? config_.node_status_update_frequency
                                                       : std::chrono::nanoseconds(seconds(1))))) {
       break;

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "client/events.h"
@@ -31,7 +32,9 @@ class NodeAgent {
   Task<void> CheckRuntime();
   Task<void> Run();  // until cancelled
 
-  Status network_ready() const { return network_ready_; }
+  // Whether a pod can be given a network now.
+  Status network_ready() const;
+  // As the last check found it.
   bool runtime_ready() const { return runtime_ready_; }
   const NodeFacts& facts() const { return facts_; }
   const NodeResources& resources() const { return resources_; }
@@ -50,6 +53,7 @@ class NodeAgent {
   // Asks the runtime what the status tells of it.
   Task<Images> Observe();
   NodeHealth Health() const;
+  std::string RuntimeSilence() const;  // why a runtime that does not answer makes the node not ready, or ""
   // What the kubelet keeps, as last observed, over what others keep in the same status.
   core::NodeStatus Fresh(const core::NodeStatus& before, const Images& images) const;
   // Tells the runtime the node's pod subnets when they are new: it makes its network configuration of them where it has
@@ -71,9 +75,10 @@ class NodeAgent {
   bool known_ = false;  // node_ is as the API has it, our status in it
   ::runtime::v1::StatusResponse runtime_status_;
   std::string pod_cidr_;  // as the runtime knows it
-  Status network_ready_ = absl::UnavailableError("container runtime status check may not have completed yet");
+  Status network_ready_ = absl::UnavailableError("network state unknown");
   bool runtime_ready_ = false, registered_ = false;
-  std::string runtime_problem_ = "[container runtime status check may not have completed yet]";
+  std::optional<SteadyTime> last_good_;  // when a check last found the runtime ready
+  std::string runtime_problem_;          // what a runtime that answers says of itself
   SteadyTime last_report_{};
   std::chrono::nanoseconds report_delay_{0};
 };

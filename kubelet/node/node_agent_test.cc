@@ -230,5 +230,66 @@ TEST_F(NodeAgentTest, ANodeThatOthersMadeKeepsTheirConditions) {
   EXPECT_NE(FindCondition(Stored().status(), "NetworkUnavailable"), nullptr);
 }
 
+TEST_F(NodeAgentTest, OneFailedCheckOfTheRuntimeDoesNotMakeTheNodeNotReady) {
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  runtime_.failures["Status"] = {Unavailable("busy")};
+  const int reads = runtime_.reads["Status"];
+  ASSERT_TRUE(Until([&] { return runtime_.reads["Status"] > reads + 3; }));
+  EXPECT_EQ(Events("NodeNotReady"), 0u);
+  EXPECT_EQ(Ready(), "True");
+  EXPECT_TRUE(agent_->network_ready().ok());
+}
+
+TEST_F(NodeAgentTest, NeitherDoesOneWhereChecksAreFarApart) {
+  config_.node_status_update_frequency = seconds(60);
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  runtime_.failures["Status"] = {Unavailable("busy")};
+  const int reads = runtime_.reads["Status"];
+  bool always = true;
+  ASSERT_TRUE(Until([&] {
+    always = always && agent_->network_ready().ok();
+    return runtime_.reads["Status"] > reads + 2;
+  }));
+  EXPECT_TRUE(always) << "pods need not wait";
+  EXPECT_EQ(Events("NodeNotReady"), 0u);
+}
+
+TEST_F(NodeAgentTest, ARuntimeThatDoesNotAnswerForHalfAMinuteIsDown) {
+  std::string relist;
+  Start(server_.NewRest(clock_));
+  agent_->AddHealthCheck([&] { return relist; });
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  const SteadyTime begin = clock_.Steady();
+  runtime_.failures["Status"].assign(10000, Unavailable("no such socket"));
+  ASSERT_TRUE(Until([&] { return Ready() == "False"; }));
+  EXPECT_GE(clock_.Steady() - begin, seconds(19)) << "the last good check may be ten seconds old";
+  EXPECT_EQ(ReadyMessage(), "container runtime is down");
+  EXPECT_FALSE(agent_->network_ready().ok());
+  relist = "PLEG is not healthy: pleg was last seen active 3m1s ago; threshold is 3m0s";
+  ASSERT_TRUE(Until([&] { return ReadyMessage() == "[container runtime is down, " + relist + "]"; })) << ReadyMessage();
+
+  relist.clear();
+  runtime_.failures.clear();
+  EXPECT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_TRUE(agent_->network_ready().ok());
+}
+
+TEST_F(NodeAgentTest, BeforeTheFirstGoodCheckTheNodeIsNotReady) {
+  runtime_.failures["Status"].assign(10000, Unavailable("no such socket"));
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "False"; }));
+  EXPECT_EQ(ReadyMessage(), "[container runtime status check may not have completed yet, network state unknown]");
+  runtime_.failures.clear();
+  runtime_.network_ready = false;
+  EXPECT_TRUE(Until([&] {
+    return ReadyMessage() ==
+           "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network "
+           "plugin "
+           "returns error: cni plugin not initialized";
+  })) << ReadyMessage();
+}
+
 }  // namespace
 }  // namespace skiff::kubelet
