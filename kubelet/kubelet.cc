@@ -501,7 +501,7 @@ Task<Status> Kubelet::Run() {
     nodes_ = std::make_shared<client::Informer<core::Node>>(
         rest_, client::InformerOptions{.field_selector = "metadata.name=" + node_name_});
     nodes_->OnChange([this](const core::Node& node) {
-      agent_->Seen(node);
+      nodes_->Get(node_name_) != nullptr ? agent_->Seen(node) : agent_->Gone(node);
       mirrors_->Notify();
     });
     services_ = std::make_shared<client::Informer<core::Service>>(rest_);

@@ -161,6 +161,13 @@ Task<void> NodeAgent::TellPodCidr() {
   pod_cidr_ = std::move(wanted);
 }
 
+void NodeAgent::Gone(const core::Node& last) {
+  if (last.metadata().uid() != node_.metadata().uid()) return;
+  known_ = false;
+  node_.mutable_metadata()->clear_uid();
+  node_.mutable_metadata()->clear_resourceversion();
+}
+
 Task<NodeAgent::Images> NodeAgent::Observe() {
   co_await CheckRuntime();
   co_return co_await runtime_.ListImages({}, {.timeout = seconds(30)});
@@ -268,7 +275,11 @@ Task<Status> NodeAgent::Register() {
   }
   Seen(existing);
   registered_ = true;
-  co_return co_await Update(true);
+  // Registered it is all the same when this fails: the status follows with the next round.
+  if (Status s = co_await Update(true); !s.ok() && !absl::IsCancelled(s)) {
+    LOG_ERROR(s, "Error updating node status, will retry", {"node", facts_.name});
+  }
+  co_return absl::OkStatus();
 }
 
 Task<Status> NodeAgent::Update(bool force) {
@@ -281,7 +292,8 @@ Task<Status> NodeAgent::Update(bool force) {
   for (int attempt = 0; attempt < 5; ++attempt) {
     core::Node update = node_;
     if (!known_) {
-      CO_ASSIGN_OR_RETURN(update, co_await rest_->Get<core::Node>("", facts_.name));
+      CO_ASSIGN_OR_RETURN(update, co_await rest_->Get<core::Node>("", facts_.name), "error getting node \"",
+                          facts_.name, "\"");
     }
     // Ours over the newest that is known of theirs, in one go: others write conditions, resources and attached volumes
     // at any time, and what they wrote since makes the write a conflict.
@@ -303,7 +315,7 @@ Task<Status> NodeAgent::Update(bool force) {
       ReportTransitions(before, node_.status());
       co_return absl::OkStatus();
     }
-    if (client::IsNotFound(answer.status())) registered_ = false;  // somebody deleted it
+    if (client::IsNotFound(answer.status())) Gone(node_);
     if (!client::IsConflict(answer.status())) co_return answer.status();
     known_ = false;
   }

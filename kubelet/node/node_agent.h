@@ -41,6 +41,8 @@ class NodeAgent {
   // As last computed or seen.
   const core::Node& node() const { return node_; }
   void Seen(const core::Node& node);  // the API's version
+  // Somebody deleted it. It is not made anew: that takes a restart, or somebody else.
+  void Gone(const core::Node& last);
   std::string uid() const { return node_.metadata().uid(); }
   // The runtime's handler ("": the default) makes what is mounted below a read-only volume read-only as well.
   bool RecursiveReadOnly(std::string_view handler) const;
@@ -76,7 +78,8 @@ class NodeAgent {
   ::runtime::v1::StatusResponse runtime_status_;
   std::string pod_cidr_;  // as the runtime knows it
   Status network_ready_ = absl::UnavailableError("network state unknown");
-  bool runtime_ready_ = false, registered_ = false;
+  bool runtime_ready_ = false;
+  bool registered_ = false;              // once by this process, whatever became of it
   std::optional<SteadyTime> last_good_;  // when a check last found the runtime ready
   std::string runtime_problem_;          // what a runtime that answers says of itself
   SteadyTime last_report_{};

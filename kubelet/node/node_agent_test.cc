@@ -291,5 +291,50 @@ TEST_F(NodeAgentTest, BeforeTheFirstGoodCheckTheNodeIsNotReady) {
   })) << ReadyMessage();
 }
 
+// Whoever deletes a node that is still there wants it gone; a restart of the kubelet brings it back, as upstream's.
+TEST_F(NodeAgentTest, ADeletedNodeIsNotMadeAnew) {
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  server_.Remove(core::Node(), "n1");
+  runtime_.AddImage("something/new:1");  // so that there is something to write
+  Pass(seconds(60));
+  EXPECT_EQ(server_.CountRequests("POST /api/v1/nodes"), 1u);
+  EXPECT_EQ(server_.Get<core::Node>("n1"), nullptr);
+  EXPECT_EQ(agent_->uid(), "") << "nothing of it can own a lease or a mirror pod";
+  EXPECT_EQ(Text(agent_->node().status().allocatable(), "cpu"), "2") << "pods that run are still judged by it";
+
+  PutNode({});  // somebody made it again, and others' words are in it
+  core::Node again = Stored();
+  AddCondition("NetworkUnavailable", "False", &again);
+  server_.Put(again);
+  agent_->Seen(Stored());
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_NE(FindCondition(Stored().status(), "NetworkUnavailable"), nullptr);
+  EXPECT_EQ(agent_->uid(), Stored().metadata().uid());
+}
+
+TEST_F(NodeAgentTest, TheDeletionOfAnEarlierNodeSaysNothingOfThisOne) {
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return !agent_->uid().empty(); }));
+  core::Node earlier = Stored();
+  earlier.mutable_metadata()->set_uid("another");
+  agent_->Gone(earlier);
+  EXPECT_EQ(agent_->uid(), Stored().metadata().uid());
+  agent_->Gone(Stored());
+  EXPECT_EQ(agent_->uid(), "");
+}
+
+TEST_F(NodeAgentTest, CsiNodeIsMadeThoughTheFirstStatusFails) {
+  PutNode({});
+  bool failed = false;
+  server_.inspect = [&](const http::Request& request) {
+    return !(request.target.ends_with("/nodes/n1/status") && !std::exchange(failed, true));
+  };
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_TRUE(failed);
+  EXPECT_EQ(server_.CountRequests("POST /apis/storage.k8s.io/v1/csinodes"), 1u);
+}
+
 }  // namespace
 }  // namespace skiff::kubelet
