@@ -197,7 +197,8 @@ core::NodeStatus NodeAgent::Fresh(const core::NodeStatus& before, const Images& 
   const core::Node made = MakeNode(config_, facts_, resources_);
   core::NodeStatus status = before;
   SetResources(resources_, &status);
-  *status.mutable_addresses() = made.status().addresses();
+  const bool theirs = HasExternalCloudProvider(config_) && before.addresses_size() > 0;
+  if (!theirs) *status.mutable_addresses() = made.status().addresses();
   *status.mutable_daemonendpoints() = made.status().daemonendpoints();
   *status.mutable_nodeinfo() = made.status().nodeinfo();
   SetRuntimeFeatures(runtime_status_, &status);
@@ -269,7 +270,11 @@ Task<Status> NodeAgent::Register() {
     if (IsDefaultLabel(key)) own[key] = value;
   }
   reconcile(own, update.mutable_metadata()->mutable_labels());
-  reconcile(wanted.metadata().annotations(), update.mutable_metadata()->mutable_annotations());
+  auto& annotations = *update.mutable_metadata()->mutable_annotations();
+  reconcile(wanted.metadata().annotations(), &annotations);
+  if (!wanted.metadata().annotations().contains(kProvidedNodeIp)) {
+    changed = annotations.erase(kProvidedNodeIp) > 0 || changed;
+  }
   if (changed) {
     CO_ASSIGN_OR_RETURN(existing, co_await rest_->Update(update));
   }

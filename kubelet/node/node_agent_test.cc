@@ -336,5 +336,68 @@ TEST_F(NodeAgentTest, CsiNodeIsMadeThoughTheFirstStatusFails) {
   EXPECT_EQ(server_.CountRequests("POST /apis/storage.k8s.io/v1/csinodes"), 1u);
 }
 
+std::string AddressesOf(const core::NodeStatus& status) {
+  std::string out;
+  for (const auto& a : status.addresses()) absl::StrAppend(&out, out.empty() ? "" : " ", a.type(), "=", a.address());
+  return out;
+}
+
+TEST_F(NodeAgentTest, AnExternalCloudProviderIsWaitedFor) {
+  config_.cloud_provider = "external";
+  config_.register_with_taints_json = R"([{"key":"mine","effect":"NoExecute"}])";
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  core::Node node = Stored();
+  ASSERT_EQ(node.spec().taints_size(), 2);
+  EXPECT_EQ(node.spec().taints(0).key(), "mine");
+  EXPECT_EQ(node.spec().taints(1).key(), "node.cloudprovider.kubernetes.io/uninitialized");
+  EXPECT_EQ(node.spec().taints(1).value(), "true");
+  EXPECT_EQ(node.spec().taints(1).effect(), "NoSchedule");
+  EXPECT_EQ(AddressesOf(node.status()), "Hostname=n1");
+  EXPECT_FALSE(node.metadata().annotations().contains(kProvidedNodeIp));
+
+  // The provider's addresses are its own.
+  auto* address = node.mutable_status()->add_addresses();
+  address->set_type("ExternalIP");
+  address->set_address("192.0.2.1");
+  server_.Put(node);
+  agent_->Seen(Stored());
+  runtime_.AddImage("something/new:1");
+  ASSERT_TRUE(Until([&] { return Stored().status().images_size() == 1; }));
+  EXPECT_EQ(AddressesOf(Stored().status()), "Hostname=n1 ExternalIP=192.0.2.1");
+}
+
+TEST_F(NodeAgentTest, AnExternalCloudProviderIsToldTheAddressesOfNodeIp) {
+  config_.cloud_provider = "external";
+  config_.node_ip = "10.0.0.1,fd00::1";
+  facts_.ips = {"10.0.0.1", "fd00::1"};
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_EQ(AddressesOf(Stored().status()), "InternalIP=10.0.0.1 InternalIP=fd00::1 Hostname=n1");
+  EXPECT_EQ(Stored().metadata().annotations().at(kProvidedNodeIp), "10.0.0.1,fd00::1");
+}
+
+// An address of any interface names a family and nothing that a provider could be told.
+TEST_F(NodeAgentTest, AnUnspecifiedNodeIpIsNotToldTheCloudProvider) {
+  config_.cloud_provider = "external";
+  config_.node_ip = "0.0.0.0";
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_EQ(AddressesOf(Stored().status()), "InternalIP=10.0.0.1 Hostname=n1");
+  EXPECT_FALSE(Stored().metadata().annotations().contains(kProvidedNodeIp));
+}
+
+TEST_F(NodeAgentTest, AKnownNodeIsNotTaintedAgainForTheCloudProvider) {
+  config_.cloud_provider = "external";
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  (*node.mutable_metadata()->mutable_annotations())[kProvidedNodeIp] = "10.9.9.9";
+  server_.Put(node);
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_EQ(Stored().spec().taints_size(), 0);
+  EXPECT_FALSE(Stored().metadata().annotations().contains(kProvidedNodeIp)) << "of an earlier --node-ip";
+}
+
 }  // namespace
 }  // namespace skiff::kubelet

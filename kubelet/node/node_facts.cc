@@ -127,6 +127,28 @@ void EraseIf(ResourceList* list, Predicate drop) {
   }
 }
 
+std::vector<std::string> GivenIps(const Config& config) {
+  std::vector<std::string> out;
+  for (std::string_view ip : absl::StrSplit(config.node_ip, ',', absl::SkipEmpty())) {
+    out.emplace_back(absl::StripAsciiWhitespace(ip));
+  }
+  return out;
+}
+
+bool IsUnspecified(std::string_view ip) { return ip == "0.0.0.0" || ip == "::"; }
+
+// What an external cloud provider needs to know and do before anything runs here: it takes the taint away, and chooses
+// the node's addresses with the ones that --node-ip names (none of them when it names a family alone).
+void AskCloudProvider(const Config& config, core::Node* node) {
+  auto* taint = node->mutable_spec()->add_taints();
+  taint->set_key("node.cloudprovider.kubernetes.io/uninitialized");
+  taint->set_value("true");
+  taint->set_effect("NoSchedule");
+  std::vector<std::string> ips = GivenIps(config);
+  ips.erase(std::remove_if(ips.begin(), ips.end(), IsUnspecified), ips.end());
+  if (!ips.empty()) (*node->mutable_metadata()->mutable_annotations())[kProvidedNodeIp] = absl::StrJoin(ips, ",");
+}
+
 std::string EvictionText(const Config& config, const std::string& signal) {
   auto it = config.eviction_hard.find(signal);
   return it == config.eviction_hard.end() ? "" : it->second;
@@ -166,6 +188,8 @@ void AddCondition(std::string_view type, bool value, std::string_view reason, st
 
 }  // namespace
 
+bool HasExternalCloudProvider(const Config& config) { return config.cloud_provider == "external"; }
+
 StatusOr<NodeFacts> ReadNodeFacts(const Config& config) {
   NodeFacts f;
   utsname u{};
@@ -204,13 +228,12 @@ StatusOr<NodeFacts> ReadNodeFacts(const Config& config) {
   if (::statvfs(config.root_dir.c_str(), &disk) == 0) {
     f.disk_capacity = static_cast<int64_t>(disk.f_blocks) * static_cast<int64_t>(disk.f_frsize);
   }
-  for (std::string_view ip : absl::StrSplit(config.node_ip, ',', absl::SkipEmpty())) {
+  for (const std::string& text : GivenIps(config)) {
     in6_addr ignored;
-    std::string text(absl::StripAsciiWhitespace(ip));
     if (::inet_pton(AF_INET, text.c_str(), &ignored) != 1 && ::inet_pton(AF_INET6, text.c_str(), &ignored) != 1) {
       return InvalidArgument("bad --node-ip \"", config.node_ip, "\"");
     }
-    if (text != "0.0.0.0" && text != "::") f.ips.push_back(text);
+    if (!IsUnspecified(text)) f.ips.push_back(text);
   }
   if (f.ips.empty()) {
     if (std::string ip = DefaultIp(); !ip.empty()) f.ips.push_back(ip);
@@ -290,6 +313,7 @@ core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResource
       }
     }
   }
+  if (HasExternalCloudProvider(config)) AskCloudProvider(config, &node);
   auto* status = node.mutable_status();
   SetResources(resources, status);
   auto address = [&](const char* type, const std::string& value) {
@@ -297,7 +321,10 @@ core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResource
     a->set_type(type);
     a->set_address(value);
   };
-  for (const std::string& ip : f.ips) address("InternalIP", ip);
+  // An address that was only guessed could be one that the provider does not know.
+  if (!HasExternalCloudProvider(config) || !GivenIps(config).empty()) {
+    for (const std::string& ip : f.ips) address("InternalIP", ip);
+  }
   address("Hostname", f.hostname);
   status->mutable_daemonendpoints()->mutable_kubeletendpoint()->set_port(static_cast<int32_t>(config.port));
   auto* info = status->mutable_nodeinfo();

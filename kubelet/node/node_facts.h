@@ -46,6 +46,11 @@ struct NodeHealth {
   bool memory_pressure = false, disk_pressure = false, pid_pressure = false;
 };
 
+// The annotation that tells a cloud provider what --node-ip says.
+inline constexpr char kProvidedNodeIp[] = "alpha.kubernetes.io/provided-node-ip";
+// --cloud-provider=external: a cloud-controller-manager initializes the node and keeps its addresses.
+bool HasExternalCloudProvider(const Config& config);
+
 // Labels, annotations, taints and the status without conditions.
 core::Node MakeNode(const Config& config, const NodeFacts& facts, const NodeResources& resources);
 // Capacity and allocatable of what the kubelet counts; extended resources that others put there stay, all of them
