@@ -171,7 +171,7 @@ Task<Status> Measure(Runtime& runtime, const Settings& settings) {
   co_await group.Join();
   const double total = std::chrono::duration<double, std::milli>(Clock::Real().Steady() - begin).count();
   CO_RETURN_IF_ERROR(bench.status);
-  auto median = [&](double Took::* what) {
+  auto median = [&](double Took::*what) {
     std::sort(bench.took.begin(), bench.took.end(), [&](const Took& a, const Took& b) { return a.*what < b.*what; });
     return bench.took[bench.took.size() / 2].*what;
   };
@@ -202,8 +202,9 @@ int Run(int argc, char** argv) {
   flags.String("log-dir", &settings.log_dir, "bench: where container logs go.");
   flags.Int("count", &settings.count, "bench: how many pods.");
   flags.Int("parallel", &settings.parallel, "bench: how many at a time.");
-  flags.Bool("full", &settings.full,
-             "bench: with all that a kubelet asks for: hosts file, termination log, environment, resources, pod cgroup.");
+  flags.Bool(
+      "full", &settings.full,
+      "bench: with all that a kubelet asks for: hosts file, termination log, environment, resources, pod cgroup.");
   flags.Int("interval", &settings.interval, "bench: milliseconds from one start to the next, at least.");
   const auto rest = flags.Parse(argc, argv);
   if (absl::IsCancelled(rest.status())) {

@@ -168,7 +168,11 @@ PodPtr PodWorkers::FindByName(const std::string& ns, const std::string& name) co
 std::vector<PodPtr> PodWorkers::Active() const {
   std::vector<PodPtr> out;
   for (const auto& [uid, w] : workers_) {
-    if (!w->rejected && !w->stopped && w->admitted) out.push_back(Allocated(w->pod));
+    // One that an earlier life admitted, or that is being ended, holds what it has before anybody has looked at it.
+    const bool holds =
+        w->admitted || w->terminate ||
+        (allocations_ != nullptr && allocations_->Knows(uid) && !IsTerminalPhase(w->pod->status().phase()));
+    if (holds && !w->rejected && !w->stopped && !w->unknown) out.push_back(Allocated(w->pod));
   }
   return out;
 }

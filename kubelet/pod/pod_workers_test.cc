@@ -144,6 +144,24 @@ TEST_F(PodWorkersTest, EvictionGivesAPodThatIsBeingEndedNoMoreTime) {
   EXPECT_THAT(runtime.calls, Contains("StopContainer c 10"));
 }
 
+// A start of the kubelet: a pod that was bound meanwhile comes together with those of before.
+TEST_F(PodWorkersTest, APodIsAdmittedBesideThoseOfAnEarlierLife) {
+  auto named = [](const char* uid, const char* phase) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_uid(uid);
+    pod.mutable_metadata()->set_name(uid);
+    pod.mutable_status()->set_phase(phase);
+    return std::make_shared<const Pod>(std::move(pod));
+  };
+  auto before = named("u-before", "Running"), over = named("u-over", "Succeeded"), fresh = named("u-new", "Pending");
+  allocations.Allocate(*before);
+  allocations.Allocate(*over);
+  for (const PodPtr& pod : {fresh, before, over}) workers->Update(pod);
+  Settle();
+  EXPECT_TRUE(beside["u-new"].contains("u-before"));
+  EXPECT_FALSE(beside["u-new"].contains("u-over"));
+}
+
 TEST_F(PodWorkersTest, RejectedPodsFail) {
   reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
   Add(MakePod({"c"}));

@@ -105,7 +105,10 @@ class PodWorkersTest : public ::testing::Test {
                                         std::move(hooks));
     PodWorkersHooks worker_hooks;
     worker_hooks.host_ips = [] { return std::vector<std::string>{"10.250.0.11"}; };
-    worker_hooks.admit = [this](const Pod&, const std::vector<PodPtr>&) { return reject; };
+    worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& active) {
+      for (const PodPtr& p : active) beside[pod.metadata().uid()].insert(p->metadata().uid());
+      return reject;
+    };
     PodWorkersOptions worker_options;
     worker_options.root_dir = root;
     workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
@@ -187,6 +190,7 @@ class PodWorkersTest : public ::testing::Test {
   ProbeManager probes;
   StatusManager statuses;
   Cgroups cgroups;
+  std::map<std::string, std::set<std::string>> beside;  // the active pods that a pod was admitted beside, by uids
   Allocations allocations{loop.get_executor(), clock, ""};
   std::optional<Rejection> reject;
   std::unique_ptr<PodRuntime> pods;
