@@ -16,15 +16,18 @@ class PacketReuseTableTest : public PacketTableTest {
     return Through(program, Wire::Make(from, static_cast<uint16_t>(from_port), to, static_cast<uint16_t>(to_port),
                                        IPPROTO_TCP, flags));
   }
-  // As if nothing had passed for so long.
-  void Age(uint64_t seconds) {
-    Fd map = *bpf::OpenPinned(data_path_->maps_dir() + "/flows");
+  static std::vector<skiff_flow_key> Keys(const Fd& map) {
     std::vector<skiff_flow_key> keys;
     skiff_flow_key key;
     for (const skiff_flow_key* last = nullptr; bpf_map_get_next_key(map.get(), last, &key) == 0; last = &keys.back()) {
       keys.push_back(key);
     }
-    for (const skiff_flow_key& k : keys) {
+    return keys;
+  }
+  // As if nothing had passed for so long.
+  void Age(uint64_t seconds) {
+    Fd map = *bpf::OpenPinned(data_path_->maps_dir() + "/flows");
+    for (const skiff_flow_key& k : Keys(map)) {
       skiff_flow flow;
       ASSERT_EQ(bpf_map_lookup_elem(map.get(), &k, &flow), 0);
       flow.used -= seconds * 1000000000u;
@@ -33,12 +36,7 @@ class PacketReuseTableTest : public PacketTableTest {
   }
   void DeleteFlows(uint8_t kind) {
     Fd map = *bpf::OpenPinned(data_path_->maps_dir() + "/flows");
-    std::vector<skiff_flow_key> keys;
-    skiff_flow_key key;
-    for (const skiff_flow_key* last = nullptr; bpf_map_get_next_key(map.get(), last, &key) == 0; last = &keys.back()) {
-      keys.push_back(key);
-    }
-    for (const skiff_flow_key& k : keys) {
+    for (const skiff_flow_key& k : Keys(map)) {
       if (k.kind == kind) bpf_map_delete_elem(map.get(), &k);
     }
   }
