@@ -118,12 +118,6 @@ Status DataPath::Configure(skiff_settings settings) {
   return maps_->PutSettings(settings);
 }
 
-bool DataPath::has_services() const {
-  auto map = bpf::OpenPinned(JoinPath(maps_dir(), "frontends"));
-  skiff_frontend_key key;
-  return map.ok() && bpf_map_get_next_key(map->get(), nullptr, &key) == 0;
-}
-
 std::string DataPath::maps_dir() const { return MapsDirOf(options_.dir); }
 
 Status DataPath::RemoveOtherVersions() {

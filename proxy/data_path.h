@@ -42,8 +42,6 @@ class DataPath {
   const std::string& stale_udp_pin() const { return stale_udp_pin_; }
   std::string maps_dir() const;  // for PacketPath::Load
   const std::string& cgroup() const { return options_.cgroup; }
-  // Services that an earlier run left are in the maps.
-  bool has_services() const;
 
  private:
   struct Objects;

@@ -147,7 +147,7 @@ Task<Status> WatchAddresses(asio::any_io_executor executor, std::function<void()
     alignas(nlmsghdr) char buffer[8192];
     bool matters = false;
     for (;;) {
-      // What the messages say does not matter: all is read again. An overrun (ENOBUFS) says as much.
+      // All is read again, whatever the messages say. An overrun (ENOBUFS) may have lost one that matters.
       ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
       if (n > 0) {
         matters = matters || Matters(buffer, static_cast<size_t>(n));

@@ -64,7 +64,6 @@ class Proxy {
                      }),
         wakeup_(executor),
         udp_wakeup_(executor),
-        filled_(data_path.has_services()),
         packets_(data_path_, options_.config, options_.path, options_.packet_devices),
         services_(rest_, options_.node_name, options_.gates.Enabled("AllowServiceExternalIPs"), syncer_,
                   [this] { wakeup_.Notify(); }),
@@ -85,7 +84,6 @@ class Proxy {
   void OnNode(const core::Node* node);
   void OnServiceCidrs();
   void UpdateNodeAddresses();
-  void UpdatePackets();
   Task<void> LoadPackets();
   Task<void> WatchNodeAddresses();
   Task<void> MoveUdp();
@@ -103,9 +101,6 @@ class Proxy {
   client::SeriesRecorder events_;
   NodeHealthServers node_health_;
   Wakeup wakeup_, udp_wakeup_;
-  // Whether the maps hold services, this run's or an earlier one's. Before that a program at a pod's device would take
-  // every cluster IP for one that no service has, while another kube-proxy's rules may still serve it.
-  bool filled_;
   PacketPathManager packets_;
   std::optional<NodeIps> node_ips_;
   Status ended_;  // why the proxy is to end
@@ -142,11 +137,7 @@ void Proxy::OnServiceCidrs() {
   });
   std::sort(now.begin(), now.end());
   now.erase(std::unique(now.begin(), now.end()), now.end());
-  if (packets_.SetServiceCidrs(std::move(now))) UpdatePackets();
-}
-
-void Proxy::UpdatePackets() {
-  if (filled_ && packets_.loaded()) packets_.Update();
+  if (packets_.SetServiceCidrs(std::move(now)) && packets_.loaded()) packets_.Update();
 }
 
 void Proxy::OnNode(const core::Node* node) {
@@ -174,8 +165,8 @@ void Proxy::OnNode(const core::Node* node) {
   const auto& cidrs = options_.config.node_port_addresses;
   if (!cidrs.empty() && cidrs[0] == "primary")
     UpdateNodeAddresses();
-  else
-    UpdatePackets();
+  else if (packets_.loaded())
+    packets_.Update();
 }
 
 void Proxy::UpdateNodeAddresses() {
@@ -193,7 +184,7 @@ void Proxy::UpdateNodeAddresses() {
   node_health_.SetAddresses(HealthCheckAddresses(Family::kIPv4, *local, cidrs),
                             HealthCheckAddresses(Family::kIPv6, *local, cidrs));
   node_health_.Update(syncer_.local_health());
-  UpdatePackets();
+  if (packets_.loaded()) packets_.Update();
 }
 
 Task<void> Proxy::LoadPackets() {
@@ -254,7 +245,7 @@ Task<Status> Proxy::SyncLoop() {
         if (result->udp_backend_removed || !attached) udp_wakeup_.Notify();
         if (!attached) {
           CO_RETURN_IF_ERROR(data_path_.Attach());
-          attached = filled_ = true;
+          attached = true;
           if (!packets_.Wanted()) (void)PacketPath::Remove();  // left by an earlier run
           // Only now, so that services go on meanwhile.
           if (options_.take_over) group_.Spawn("remove upstream's rules", TakeOver());

@@ -70,9 +70,9 @@ StatusOr<ApplyResult> Reconciler::Impl::ApplyAll(const std::vector<ServiceChange
     ChangeNodeAddresses(&plan);
     status = plan.Write(maps_, &result);
   }
+  needs_full_ = false;
   if (!status.ok() || !result.left_out.ok()) Forget();
   if (!status.ok()) return status;
-  needs_full_ = !result.left_out.ok();
   return result;
 }
 

@@ -1,5 +1,6 @@
-// How many pods the runtime starts at once: a few a core, the oldest pod first. The runtime needs the same time for
-// fifty starts whether they run side by side or not, so letting the oldest finish first halves the median. Loop only.
+// How many pods the runtime starts at once: hardly more than there are cores, the oldest pod first. The runtime needs
+// the same time for fifty starts whether they run side by side or not, so letting the oldest finish first halves the
+// median. Loop only.
 #ifndef SKIFF_KUBELET_RUNTIME_START_QUEUE_H_
 #define SKIFF_KUBELET_RUNTIME_START_QUEUE_H_
 

@@ -3,6 +3,7 @@
 #include "absl/strings/str_replace.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/paths.h"
 #include "kubelet/server/answers.h"
 #include "kubelet/server/pages.h"
 #include "kubelet/server/request_metrics.h"
@@ -102,20 +103,10 @@ Route RouteOf(const std::string& path) {
   return out;
 }
 
-// A path without empty, "." and ".." segments, as Go's mux has it. Who may do what is asked by the path's beginning, so
-// no other spelling of it may get any further.
-std::string CleanPath(const std::string& path) {
-  std::vector<std::string_view> parts;
-  for (std::string_view part : absl::StrSplit(path, '/', absl::SkipEmpty())) {
-    if (part == "..") {
-      if (!parts.empty()) parts.pop_back();
-    } else if (part != ".") {
-      parts.push_back(part);
-    }
-  }
-  std::string out;
-  for (std::string_view part : parts) absl::StrAppend(&out, "/", part);
-  if (out.empty() || path.ends_with('/')) out += '/';
+// As Go's mux has it. Who may do what is asked by the path's beginning, so no other spelling of it may get any further.
+std::string UsualSpelling(const std::string& path) {
+  std::string out = CleanPath(path);
+  if (path.ends_with('/') && out != "/") out += '/';
   return out;
 }
 
@@ -202,8 +193,8 @@ Task<void> KubeletServer::Impl::Serve(http::Exchange& exchange, bool trusted_por
 
 Task<void> KubeletServer::Impl::Answer(http::Exchange& exchange, bool trusted_port) {
   const http::Request& request = exchange.request();
-  if (const std::string clean = CleanPath(request.path); clean != request.path) {
-    co_return co_await AnswerRedirect(exchange, LocationOf(clean, request.target));
+  if (const std::string usual = UsualSpelling(request.path); usual != request.path) {
+    co_return co_await AnswerRedirect(exchange, LocationOf(usual, request.target));
   }
   const Route route = RouteOf(request.path);
   if (route.area == Area::kNone) co_return co_await AnswerNotFound(exchange);

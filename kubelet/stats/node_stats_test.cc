@@ -1,5 +1,4 @@
 #include "kubelet/stats/node_stats.h"
-#include "kubelet/stats/stats.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/go_text.h"
 #include "base/log.h"
+#include "base/paths.h"
 #include "kubelet/volume/ownership.h"
 #include "kubelet/volume/subpath.h"
 
@@ -102,22 +103,10 @@ StatusOr<bool> SetUpWritten(const DirectorySetup& setup, const std::vector<std::
 
 std::vector<std::string> NestedMountPoints(const k8s::io::api::core::v1::Pod& pod, const std::string& volume) {
   std::vector<std::string> out;
-  auto clean = [](std::string_view path) {
-    std::vector<std::string_view> parts;
-    for (std::string_view part : absl::StrSplit(path, '/', absl::SkipEmpty())) {
-      if (part == "." || (part == ".." && parts.empty())) continue;
-      if (part == "..") {
-        parts.pop_back();
-      } else {
-        parts.push_back(part);
-      }
-    }
-    return absl::StrCat("/", absl::StrJoin(parts, "/"));
-  };
   auto visit = [&](const auto& container) {
     std::set<std::string> all, mine;
     for (const auto& mount : container.volumemounts()) {
-      std::string path = clean(mount.mountpath());
+      std::string path = CleanPath(mount.mountpath());
       if (mount.name() == volume) mine.insert(path);
       all.insert(std::move(path));
     }
