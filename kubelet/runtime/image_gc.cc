@@ -76,12 +76,12 @@ Task<StatusOr<std::set<std::string>>> ImageGc::Detect() {
   std::set<std::string> used;
   for (const auto& c : containers.containers()) {
     used.insert(c.image_id().empty() ? c.image_ref() : c.image_id());
-    if (!options_.image_volumes) continue;
     cri::v1::ContainerStatusRequest request;
     request.set_container_id(c.id());
-    CO_ASSIGN_OR_RETURN(const auto answer, co_await runtime_.ContainerStatus(std::move(request)),
-                        "get container status");
-    for (const auto& mount : answer.status().mounts()) {
+    const auto answer = co_await runtime_.ContainerStatus(std::move(request));
+    if (absl::IsNotFound(answer.status())) continue;  // removed since the list was made
+    CO_RETURN_IF_ERROR(answer.status(), "get container status");
+    for (const auto& mount : answer->status().mounts()) {
       if (mount.has_image()) used.insert(mount.image().image());
     }
   }

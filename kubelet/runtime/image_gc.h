@@ -20,7 +20,6 @@ struct ImageGcOptions {
   std::chrono::nanoseconds min_age = std::chrono::minutes(2);  // since first seen
   std::chrono::nanoseconds max_age{0};                         // since last used; 0: any
   std::chrono::nanoseconds period = std::chrono::minutes(5);
-  bool image_volumes = false;  // containers may hold images as mounts
 };
 
 struct ImageGcHooks {

@@ -93,6 +93,18 @@ TEST_F(ImageGcTest, LongestUnusedGoFirstDownToTheLowThreshold) {
   EXPECT_THAT(events, IsEmpty());
 }
 
+TEST_F(ImageGcTest, MountedImagesAreInUse) {
+  for (const char* id : {"files", "program", "unused"}) Add(id, 40);
+  Use("program");
+  runtime.containers["of program"].status.add_mounts()->mutable_image()->set_image("files");
+  Make();
+  ASSERT_TRUE(Run(gc->Collect()).ok());
+  clock.Advance(minutes(10), loop);
+  disk.available = 0;
+  (void)Run(gc->Collect());
+  EXPECT_THAT(Left(), UnorderedElementsAre("files", "program"));
+}
+
 TEST_F(ImageGcTest, FreshImagesStayAndThatIsSaid) {
   Add("fresh", 40);
   Make();
