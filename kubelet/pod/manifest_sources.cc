@@ -50,21 +50,23 @@ ManifestDirectory::ManifestDirectory(std::string path, std::string node_name, st
   while (path_.size() > 1 && path_.ends_with('/')) path_.pop_back();
 }
 
-void ManifestDirectory::ReadOne(const std::string& file, bool all, std::map<std::string, Pod>* found) {
+// False when there is no pod in it now.
+bool ManifestDirectory::ReadOne(const std::string& file, bool all, std::map<std::string, Pod>* found) {
   auto text = ReadFile(file, kLongestManifest);
-  if (ErrnoOf(text.status()) == ENOENT) return;  // removed meanwhile
+  if (ErrnoOf(text.status()) == ENOENT) return false;  // removed meanwhile
   auto before = pods_.find(file);
   if (text.ok() && text->empty() && !all) {  // just made; its writing will be told
     if (before != pods_.end()) found->insert(*before);
-    return;
+    return false;
   }
   auto pods = text.ok() ? ParseManifest(*text, {true, file, node_name_}) : StatusOr<std::vector<Pod>>(text.status());
   if (pods.ok()) {
     found->emplace(file, std::move(pods->front()));
-    return;
+    return true;
   }
   LOG_ERROR(pods.status(), "Could not process manifest file", {"path", file});
   if (!all && before != pods_.end()) found->insert(*before);
+  return false;
 }
 
 void ManifestDirectory::Read(bool all) {
@@ -94,14 +96,16 @@ void ManifestDirectory::Read(bool all) {
       }
     }
   } else if (S_ISREG(st.st_mode)) {
-    ReadOne(path_, all, &found);
+    if (!ReadOne(path_, all, &found)) return;
   } else {
     LOG_ERROR(InvalidArgument("path is not a directory or file"), "Unable to read config path", {"path", path_});
     return;
   }
   pods_ = std::move(found);
+  std::map<std::string, const Pod*> by_name;
+  for (const auto& [file, pod] : pods_) by_name[PodKey(pod)] = &pod;
   std::vector<Pod> pods;
-  for (const auto& [file, pod] : pods_) pods.push_back(pod);
+  for (const auto& [name, pod] : by_name) pods.push_back(*pod);
   update_(std::move(pods));
 }
 

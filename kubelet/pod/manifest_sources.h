@@ -17,9 +17,10 @@ namespace skiff::kubelet {
 // The complete set that a source has now.
 using ManifestUpdate = std::function<void(std::vector<Pod> pods)>;
 
-// A file, or all regular files of a directory but those whose names start with a dot. Bad files are logged and left
-// out; one that becomes bad keeps its pod until the next look at the interval, as a file that is being written may be
-// read half. A path that is not there has no pods.
+// A file, or all regular files of a directory but those whose names start with a dot. Bad files of a directory are
+// logged and left out; one that becomes bad keeps its pod until the next look at the interval, as a file that is being
+// written may be read half. A single file that is bad changes nothing. Of two files of one pod's name the last counts.
+// A path that is not there has no pods.
 class ManifestDirectory {
  public:
   ManifestDirectory(std::string path, std::string node_name, std::chrono::nanoseconds interval, Clock& clock,
@@ -29,7 +30,7 @@ class ManifestDirectory {
   Task<void> Run();  // until cancelled
 
  private:
-  void ReadOne(const std::string& file, bool all, std::map<std::string, Pod>* found);
+  bool ReadOne(const std::string& file, bool all, std::map<std::string, Pod>* found);
 
   std::string path_, node_name_;
   std::chrono::nanoseconds interval_;

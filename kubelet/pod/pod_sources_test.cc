@@ -88,6 +88,37 @@ TEST_F(ManifestDirectoryTest, AFileAlone) {
   EXPECT_EQ(updates, 2) << "a path that is not there is seen, and empty";
 }
 
+TEST_F(ManifestDirectoryTest, AFileAloneThatIsBadChangesNothing) {
+  ManifestDirectory source(dir + "/one.yaml", "n1", seconds(20), clock, Update());
+  Write("one.yaml", "kind: [");
+  source.Read(true);
+  EXPECT_EQ(updates, 0) << "its pods are not known yet";
+  Write("one.yaml", Manifest("one"));
+  source.Read(true);
+  EXPECT_THAT(Names(pods), ElementsAre("one-n1"));
+  for (const char* text : {"kind: [", ""}) {
+    Write("one.yaml", text);
+    source.Read(false);
+    source.Read(true);
+    EXPECT_THAT(Names(pods), ElementsAre("one-n1"));
+    EXPECT_EQ(updates, 1);
+  }
+}
+
+TEST_F(ManifestDirectoryTest, OfTwoFilesOfOneNameTheLastCounts) {
+  Write("a.yaml", Manifest("p", "first"));
+  Write("b.yaml", Manifest("p", "last"));
+  Write("c.yaml", Manifest("q"));
+  ManifestDirectory source(dir, "n1", seconds(20), clock, Update());
+  source.Read(true);
+  ASSERT_THAT(Names(pods), ElementsAre("p-n1", "q-n1"));
+  EXPECT_EQ(pods[0].spec().containers(0).image(), "last");
+  std::filesystem::remove(dir + "/b.yaml");
+  source.Read(false);
+  ASSERT_THAT(Names(pods), ElementsAre("p-n1", "q-n1"));
+  EXPECT_EQ(pods[0].spec().containers(0).image(), "first");
+}
+
 TEST_F(ManifestDirectoryTest, NoticesChangesAtOnce) {
   asio::io_context loop;
   ManifestDirectory source(dir, "n1", seconds(20), clock, Update());
