@@ -142,7 +142,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<void> ReportOoms();
   Task<StatusOr<NodeUse>> UseOf(std::vector<PodPtr> pods);
   Task<StatusOr<ImageGcHooks::Disk>> ImageDisk();
-  bool EvictPod(const Pod& pod, const PodEviction& what);
+  Task<bool> EvictPod(PodPtr evicted, PodEviction what);
   StatusOr<Stats*> GetStats();  // made when first asked for
   void MakeSources();
   void SeenMirror(const Pod& mirror);

@@ -157,7 +157,7 @@ Status Kubelet::MakeResources() {
   EvictionHooks hooks;
   hooks.use = [this](std::vector<PodPtr> pods) { return UseOf(std::move(pods)); };
   hooks.active_pods = [this] { return workers_->Active(); };
-  hooks.evict = [this](const Pod& pod, const PodEviction& what) { return EvictPod(pod, what); };
+  hooks.evict = [this](PodPtr pod, PodEviction what) { return EvictPod(std::move(pod), std::move(what)); };
   hooks.cleaned_up = [this](const std::string& uid) { return workers_->Released(uid); };
   hooks.remove_dead_containers = [this] { return container_gc_->Collect(true); };
   hooks.remove_unused_images = [this] { return image_gc_->RemoveUnused(); };
@@ -216,10 +216,12 @@ Task<StatusOr<ImageGcHooks::Disk>> Kubelet::ImageDisk() {
                                static_cast<int64_t>(use.image_fs->available)};
 }
 
-bool Kubelet::EvictPod(const Pod& pod, const PodEviction& what) {
+Task<bool> Kubelet::EvictPod(PodPtr evicted, PodEviction what) {
+  const Pod& pod = *evicted;
+  const std::string& uid = pod.metadata().uid();
   if (IsCritical(pod)) {
     LOG_WARNING("Eviction manager: cannot evict a critical pod", {"pod", PodKey(pod)});
-    return false;
+    co_return false;
   }
   std::optional<core::PodCondition> condition;
   if (what.disruption_target) {
@@ -232,14 +234,17 @@ bool Kubelet::EvictPod(const Pod& pod, const PodEviction& what) {
     *condition->mutable_lasttransitiontime() = api::ToTime(clock_.Now());
     condition->mutable_lasttransitiontime()->clear_nanos();
   }
-  if (!workers_->Evict(pod.metadata().uid(), what.grace_seconds, {kEvicted, what.report.message},
-                       std::move(condition))) {
-    return false;
-  }
+  // One whose end began before is waited for again: as long as it holds what it has, no other pod goes in its place.
+  (void)workers_->Evict(uid, what.grace_seconds, {kEvicted, what.report.message}, std::move(condition));
+  if (!workers_->MayRun(uid)) co_return true;  // it ended while it was being ranked
   events_->RecordAnnotated(client::ReferenceTo(pod), client::kWarning, kEvicted, what.report.message,
                            what.report.annotations);
-  LOG_INFO("Eviction manager: pod is evicted", {"pod", PodKey(pod)}, {"message", what.report.message});
-  return true;
+  if (co_await workers_->AwaitEnd(evicted, what.grace_seconds)) {
+    LOG_INFO("Eviction manager: pod is evicted successfully", {"pod", PodKey(pod)}, {"message", what.report.message});
+  } else if (!co_await IsCancelled()) {
+    LOG_WARNING("Eviction manager: pod failed to evict", {"pod", PodKey(pod)}, {"err", "timeout waiting to kill pod"});
+  }
+  co_return true;
 }
 
 }  // namespace skiff::kubelet

@@ -117,7 +117,10 @@ Task<std::vector<std::string>> EvictionManager::Synchronize() {
     if (own == use->by_pod.end()) continue;
     auto excess = FindLocalStorageExcess(*pod, own->second, use->dedicated_image_fs);
     if (!excess) continue;
-    if (!hooks_.evict(*pod, {.report = {excess->message, {}}})) continue;
+    PodEviction eviction{.report = {excess->message, {}}};
+    const bool gone = co_await hooks_.evict(pod, std::move(eviction));
+    if (co_await IsCancelled()) co_return none;
+    if (!gone) continue;
     if (hooks_.count) hooks_.count(excess->signal);
     evicted.push_back(pod->metadata().uid());
   }
@@ -156,7 +159,9 @@ Task<std::vector<std::string>> EvictionManager::Synchronize() {
     }
     eviction.report = DescribeEviction(resource, *pod, *use, driving, observations);
     eviction.disruption_target = true;
-    if (!hooks_.evict(*pod, eviction)) continue;
+    const bool gone = co_await hooks_.evict(pod, std::move(eviction));
+    if (co_await IsCancelled()) co_return none;
+    if (!gone) continue;
     if (hooks_.count) hooks_.count(SignalName(reclaim.signal));
     co_return std::vector<std::string>{pod->metadata().uid()};
   }

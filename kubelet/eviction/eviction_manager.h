@@ -37,8 +37,9 @@ struct EvictionHooks {
   // The node's figures, and those of `pods` (none: the node's alone, which is cheap).
   std::function<Task<StatusOr<NodeUse>>(std::vector<PodPtr> pods)> use;
   std::function<std::vector<PodPtr>()> active_pods;
-  // Begins to end the pod; false when it cannot be.
-  std::function<bool(const Pod& pod, const PodEviction& eviction)> evict;
+  // Ends the pod, or goes on with it, and waits until its containers have ended or are well over their time; false when
+  // it must stay.
+  std::function<Task<bool>(PodPtr pod, PodEviction eviction)> evict;
   std::function<bool(const std::string& uid)> cleaned_up;  // everything of the pod is given back
   // Node-level reclaim: everything dead, everything unused.
   std::function<Task<Status>()> remove_dead_containers, remove_unused_images;
@@ -57,7 +58,7 @@ class EvictionManager {
       : clock_(clock), options_(std::move(options)), hooks_(std::move(hooks)) {}
 
   Task<void> Run();  // until cancelled
-  // One look. The uids of pods whose end began.
+  // One look. The uids of the pods that were evicted.
   Task<std::vector<std::string>> Synchronize();
 
   const NodePressure& pressure() const { return pressure_; }

@@ -29,13 +29,7 @@ class EvictionTest : public ::testing::Test {
     EvictionHooks hooks;
     hooks.use = [this](std::vector<PodPtr> asked) -> Task<StatusOr<NodeUse>> { return Answer(std::move(asked)); };
     hooks.active_pods = [this] { return pods; };
-    hooks.evict = [this](const Pod& pod, const PodEviction& what) {
-      if (IsCritical(pod)) return false;
-      evicted.push_back(pod.metadata().name());
-      last = what;
-      std::erase_if(pods, [&](const PodPtr& p) { return p->metadata().uid() == pod.metadata().uid(); });
-      return true;
-    };
+    hooks.evict = [this](PodPtr pod, PodEviction what) { return Evict(std::move(pod), std::move(what)); };
     hooks.cleaned_up = [this](const std::string& uid) { return !held.contains(uid); };
     hooks.remove_dead_containers = [this] { return Reclaim("containers"); };
     hooks.remove_unused_images = [this] { return Reclaim("images"); };
@@ -55,6 +49,17 @@ class EvictionTest : public ::testing::Test {
     }
     asked_pods = asked.size();
     co_return out;
+  }
+  Task<bool> Evict(PodPtr pod, PodEviction what) {
+    if (IsCritical(*pod)) co_return false;
+    evicted.push_back(pod->metadata().name());
+    last = std::move(what);
+    if (stuck.contains(pod->metadata().uid())) {
+      (void)co_await clock.Sleep(seconds(10));
+    } else {
+      std::erase(pods, pod);
+    }
+    co_return true;
   }
   Task<Status> Reclaim(std::string what) {
     reclaimed.push_back(std::move(what));
@@ -78,7 +83,7 @@ class EvictionTest : public ::testing::Test {
   NodeUse use;
   std::vector<PodPtr> pods;
   std::vector<std::string> evicted, reclaimed, events, counted;
-  std::set<std::string> held;
+  std::set<std::string> held, stuck;  // stuck: pods whose containers do not end
   PodEviction last;
   std::function<void()> on_reclaim;
   size_t asked_pods = 0;
@@ -288,6 +293,45 @@ TEST_F(EvictionTest, WaitsForTheEvictedPodToGo) {
   group.Cancel();
   loop.restart();
   loop.poll();
+}
+
+// As long as the victim holds its memory it stays the first in the order, and no other pays for it.
+TEST_F(EvictionTest, AVictimThatIsSlowToEndCostsNoOtherPod) {
+  Make({.hard = {{"memory.available", "100Mi"}}});
+  AddPod(NamedPod("a"), UseOf(10 * kMi));
+  AddPod(NamedPod("b"), UseOf(20 * kMi));
+  use.node->available = 50 * kMi;
+  held = stuck = {"b"};
+  TaskGroup group(loop.get_executor());
+  group.Spawn("run", manager->Run());
+  loop.poll();
+  for (int s = 0; s < 90; ++s) Advance(seconds(1));
+  EXPECT_THAT(evicted, ElementsAre("b", "b", "b")) << "10 s for its containers, then 30 s for the rest, each time";
+  group.Cancel();
+  loop.restart();
+  loop.poll();
+}
+
+// The kubelet stops while it waits for one: no other is begun with.
+TEST_F(EvictionTest, AStopEndsNoMorePods) {
+  Make({});
+  for (const char* name : {"a", "b"}) {
+    auto pod = NamedPod(name);
+    auto* volume = pod->mutable_spec()->add_volumes();
+    volume->set_name("m");
+    *volume->mutable_volumesource()->mutable_emptydir()->mutable_sizelimit() = api::Quantity::Of("1Mi").ToProto();
+    PodUse own = UseOf(0);
+    own.volumes["m"] = {2 * kMi, 1};
+    AddPod(pod, own);
+  }
+  stuck = {"a"};
+  TaskGroup group(loop.get_executor());
+  group.Spawn("run", manager->Run());
+  loop.poll();
+  group.Cancel();
+  loop.restart();
+  loop.poll();
+  EXPECT_THAT(evicted, ElementsAre("a"));
 }
 
 }  // namespace

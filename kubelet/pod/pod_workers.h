@@ -99,6 +99,8 @@ class PodWorkers {
   // False when it is over already, or is being ended so.
   bool Evict(const std::string& uid, int64_t grace_seconds, WaitReason why,
              std::optional<core::PodCondition> condition);
+  // Waits for the end of a pod whose containers have that long. False, and an event, when it takes much longer.
+  Task<bool> AwaitEnd(PodPtr pod, int64_t grace_seconds);
   // Everything that the pod held is given back.
   bool Released(const std::string& uid) const;
 

@@ -1,4 +1,6 @@
 // How pods end, and what follows from it: room for others, the turn of the next static pod of a name.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "kubelet/pod/pod_worker.h"
@@ -109,13 +111,26 @@ Task<void> PodWorkers::Preempt(std::vector<PodPtr> pods) {
         pod->spec().has_terminationgraceperiodseconds() ? pod->spec().terminationgraceperiodseconds() : 30;
     const std::string uid = pod->metadata().uid();
     LOG_INFO("Preempting pod to free up resources", {"pod", PodKey(*pod)}, {"podUID", uid});
-    if (!Evict(uid, grace, {"Preempting", kMessage}, std::move(condition))) continue;
-    const SteadyTime end = clock_.Steady() + std::max(seconds(10), seconds(grace + grace / 2));
-    while (MayRun(uid) && clock_.Steady() < end) {
-      if (!(co_await clock_.Sleep(milliseconds(100))).ok()) co_return;
-    }
-    if (MayRun(uid)) LOG_WARNING("Failed to evict pod", {"pod", PodKey(*pod)}, {"err", "timed out"});
+    (void)Evict(uid, grace, {"Preempting", kMessage}, std::move(condition));
+    const bool ended = co_await AwaitEnd(pod, grace);
+    if (co_await IsCancelled()) co_return;
+    if (!ended) LOG_WARNING("Failed to evict pod", {"pod", PodKey(*pod)}, {"err", "timeout waiting to kill pod"});
   }
+}
+
+Task<bool> PodWorkers::AwaitEnd(PodPtr pod, int64_t grace_seconds) {
+  const std::string& uid = pod->metadata().uid();
+  const seconds grace(std::clamp<int64_t>(grace_seconds, 0, 1'000'000'000));
+  const SteadyTime end = clock_.Steady() + std::max(seconds(10), grace + grace / 2);
+  while (MayRun(uid)) {
+    if (clock_.Steady() >= end) {
+      events_.Record(*pod, client::kWarning, "ExceededGracePeriod",
+                     "Container runtime did not kill the pod within specified grace period.");
+      co_return false;
+    }
+    if (!(co_await clock_.Sleep(milliseconds(100))).ok()) co_return false;
+  }
+  co_return true;
 }
 
 }  // namespace skiff::kubelet

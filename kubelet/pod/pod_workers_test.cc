@@ -124,6 +124,24 @@ TEST_F(PodWorkersTest, EvictedPodsFailOnceNothingRunsAnyMore) {
   EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
 }
 
+
+TEST_F(PodWorkersTest, AVictimThatTakesTooLongIsTold) {
+  Add(MakePod({"c"}));
+  runtime.failures["StopContainer"] = std::deque<Status>(1000, absl::UnavailableError("not now"));
+  ASSERT_TRUE(workers->Evict("u-1", 1, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  std::optional<bool> ended;
+  Spawn(loop.get_executor(), "wait", [](PodWorkers& w, std::optional<bool>& out) -> Task<void> {
+    out = co_await w.AwaitEnd(w.Find("u-1"), 1);
+  }(*workers, ended));
+  Settle();
+  Advance(seconds(9));
+  EXPECT_FALSE(ended.has_value());
+  Advance(seconds(1));
+  EXPECT_EQ(ended, false);
+  EXPECT_THAT(Events(), Contains("ExceededGracePeriod: Container runtime did not kill the pod within specified grace "
+                                 "period."));
+}
+
 TEST_F(PodWorkersTest, EvictionGivesAPodThatIsBeingEndedNoMoreTime) {
   Pod pod = MakePod({"c"});
   pod.mutable_spec()->mutable_containers(0)->mutable_lifecycle()->mutable_prestop()->mutable_sleep()->set_seconds(20);
