@@ -125,7 +125,7 @@ Status Kubelet::MakeResources() {
   containers.request_timeout = config_.runtime_request_timeout;
   ContainerGcHooks container_hooks;
   container_hooks.sources_ready = [this] { return sources_ready_ && pod_config_->SeenAll(); };
-  container_hooks.content_gone = [this](const std::string& uid) { return !workers_->Known().contains(uid); };
+  container_hooks.content_gone = [this](const std::string& uid) { return workers_->ContentGone(uid); };
   container_hooks.runtime_ended = [this](const std::string& uid) { return !workers_->MayRun(uid); };
   container_gc_ = std::make_unique<ContainerGc>(*runtime_, clock_, containers, std::move(container_hooks));
 

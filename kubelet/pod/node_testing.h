@@ -204,7 +204,7 @@ class Life {
         line_, world.clock,
         ContainerGcOptions{.logs_dir = world.root + "/logs", .container_logs_dir = world.root + "/containers"},
         ContainerGcHooks{.sources_ready = [this] { return ready_; },
-                         .content_gone = [this](const std::string& uid) { return !workers->Known().contains(uid); },
+                         .content_gone = [this](const std::string& uid) { return workers->ContentGone(uid); },
                          .runtime_ended = [this](const std::string& uid) { return !workers->MayRun(uid); }});
     group_.Spawn("kubelet", Run());
   }

@@ -29,7 +29,7 @@ struct PodWorkers::Worker {
   std::optional<int64_t> grace;
   WaitReason failed;                             // why the kubelet ends it (deadline, eviction)
   std::optional<core::PodCondition> disruption;  // .. with this condition
-  bool evicted = false;
+  bool evicted = false;                          // .. or was by an earlier life
   std::map<std::string, WaitReason> reasons;
   int errors = 0;
   int64_t deadline_seconds = -1;  // spec.activeDeadlineSeconds for which `deadline` was reckoned

@@ -48,6 +48,7 @@ void PodWorkers::Update(PodPtr pod) {
     w->uid = uid;
     w->pod = pod;
     if (pod->metadata().has_deletiontimestamp()) w->terminate = true;
+    w->evicted = pod->status().phase() == "Failed" && pod->status().reason() == "Evicted";
     // A new pod of which a pass over all that the runtime has found nothing: there is nothing of it.
     w->looked = !cache_.MayHave(uid);
     workers_.emplace(uid, w);
@@ -215,6 +216,14 @@ bool PodWorkers::Released(const std::string& uid) const {
 bool PodWorkers::MayRun(const std::string& uid) const {
   auto it = workers_.find(uid);
   return it != workers_.end() && !it->second->stopped;
+}
+
+bool PodWorkers::ContentGone(const std::string& uid) const {
+  auto it = workers_.find(uid);
+  if (it == workers_.end()) return true;
+  const Worker& w = *it->second;
+  // Not before the last container has ended: its status is made of what the runtime has.
+  return w.stopped && (w.evicted || w.gone || w.pod->metadata().has_deletiontimestamp());
 }
 
 bool PodWorkers::Terminating(const std::string& uid) const {

@@ -86,6 +86,8 @@ class PodWorkers {
   std::vector<PodPtr> Active() const;
   // Containers may still run.
   bool MayRun(const std::string& uid) const;
+  // Nobody wants its containers and logs any more: it is gone or deleted, or was evicted. What is known of it is told.
+  bool ContentGone(const std::string& uid) const;
   bool Terminating(const std::string& uid) const;
   // A static pod of that name has not ended yet (or waits for one that has not).
   bool StaticEnding(const std::string& ns, const std::string& name) const;

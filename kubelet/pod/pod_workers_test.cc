@@ -124,6 +124,52 @@ TEST_F(PodWorkersTest, EvictedPodsFailOnceNothingRunsAnyMore) {
   EXPECT_EQ(runtime.CountCalls("StartContainer"), 1u);
 }
 
+TEST_F(PodWorkersTest, WhatAnEvictedPodHasLeftGoesAndItsStatusStays) {
+  auto collect = [&] {
+    ContainerGc gc(runtime, clock,
+                   {.max_per_container = 1, .logs_dir = root, .container_logs_dir = root + "/containers"},
+                   {.sources_ready = [] { return true; },
+                    .content_gone = [this](const std::string& uid) { return workers->ContentGone(uid); },
+                    .runtime_ended = [](const std::string&) { return false; }});
+    Spawn(loop.get_executor(), "collect", Collect(&gc));
+    Settle();
+  };
+  Pod pod = MakePod({"c", "d"});
+  pod.mutable_spec()->set_restartpolicy("Never");
+  Add(pod);
+  runtime.Exit(runtime.ContainerNamed("d"), 3);
+  Relist();
+  EXPECT_FALSE(workers->ContentGone("u-1"));
+  EXPECT_TRUE(workers->ContentGone("u-2"));
+  runtime.failures["StopContainer"] = {absl::UnavailableError("not now")};
+  ASSERT_TRUE(workers->Evict("u-1", 1, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  collect();
+  EXPECT_FALSE(workers->ContentGone("u-1")) << "its status is not made yet";
+  EXPECT_FALSE(runtime.containers.empty());
+  Advance(seconds(1));
+  ASSERT_TRUE(Until([&] { return workers->Released("u-1"); }));
+  const core::PodStatus last = sink.written.back();
+  ASSERT_EQ(last.phase(), "Failed");
+  collect();
+  EXPECT_TRUE(runtime.containers.empty());
+  EXPECT_TRUE(runtime.sandboxes.empty());
+  // Another life finds the pod as the API has it.
+  const Pod stored = sink.pods["p"];
+  workers = nullptr;
+  workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
+                                         cgroups, events, PodWorkersOptions{.root_dir = root}, PodWorkersHooks{});
+  statuses.Forget("u-1");
+  Relist();
+  workers->Update(std::make_shared<const Pod>(stored));
+  ASSERT_TRUE(Until([&] { return workers->Released("u-1"); }));
+  EXPECT_TRUE(workers->ContentGone("u-1"));
+  const core::PodStatus& now = *statuses.Get("u-1");
+  EXPECT_EQ(now.reason(), "Evicted");
+  for (int i : {0, 1}) {
+    EXPECT_EQ(now.containerstatuses(i).DebugString(), last.containerstatuses(i).DebugString());
+    EXPECT_TRUE(now.containerstatuses(i).state().has_terminated());
+  }
+}
 
 TEST_F(PodWorkersTest, AVictimThatTakesTooLongIsTold) {
   Add(MakePod({"c"}));
