@@ -5,6 +5,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "kubelet/pod/pod_worker.h"
+#include "kubelet/pod/resize.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -178,9 +179,15 @@ std::vector<PodPtr> PodWorkers::Active() const {
   return out;
 }
 
-std::vector<PodPtr> PodWorkers::ActiveBut(const std::string& uid) const {
+std::vector<PodPtr> PodWorkers::HeldByOthers(const std::string& uid) const {
   std::vector<PodPtr> out = Active();
   std::erase_if(out, [&](const PodPtr& pod) { return pod->metadata().uid() == uid; });
+  if (allocations_ == nullptr) return out;
+  for (PodPtr& pod : out) {
+    if (PodPtr actuated = allocations_->Actuated(*pod)) {
+      pod = std::make_shared<const Pod>(LargerOf(*pod, *actuated));
+    }
+  }
   return out;
 }
 
@@ -255,6 +262,9 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   if (w.disruption) in.disruption = &*w.disruption;
   PodPtr actual = allocations_ == nullptr ? nullptr : allocations_->Actuated(pod);
   in.actual = actual.get();
+  if (terminal && allocations_ != nullptr && allocations_->FindConditions(w.uid) != nullptr) {
+    allocations_->conditions(w.uid) = {};
+  }
   if (const auto* resize = allocations_ == nullptr ? nullptr : allocations_->FindConditions(w.uid)) {
     if (resize->pending) in.resize.push_back(*resize->pending);
     if (resize->in_progress) in.resize.push_back(*resize->in_progress);
@@ -375,7 +385,10 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   }
   HandleResize(*w);
   pod = Allocated(pod);
-  ReportResize(*pod, *state);
+  if (ReportResize(*pod, *state)) {
+    RetryResizes();
+    pod = Allocated(pod);
+  }
 
   std::chrono::nanoseconds deadline_left{0};
   if (Overdue(*w, *pod, &deadline_left)) {

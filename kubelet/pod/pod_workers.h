@@ -128,12 +128,13 @@ class PodWorkers {
   Task<Status> EndLateArrivals(std::shared_ptr<Worker> w);
   Task<void> Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait);
   PodPtr Allocated(const PodPtr& pod) const { return allocations_ == nullptr ? pod : allocations_->Allocated(pod); }
-  std::vector<PodPtr> ActiveBut(const std::string& uid) const;
+  // The others, with what they may have until their containers have given it back.
+  std::vector<PodPtr> HeldByOthers(const std::string& uid) const;
   // Resizes (pod_workers_resize.cc).
   void RestoreResize(const Pod& pod);
   bool HandleResize(Worker& w);
   void RetryResizes();
-  void ReportResize(const Pod& allocated, const PodState& state);
+  bool ReportResize(const Pod& allocated, const PodState& state);
   void ReportResizeError(const Pod& allocated, const std::string& error);
   Task<void> Preempt(std::vector<PodPtr> pods);
   core::PodStatus Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal);

@@ -53,19 +53,21 @@ bool PodWorkers::HandleResize(Worker& w) {
   }
   AdmissionResult admission;
   if (!rejection && hooks_.admit) {
-    admission = hooks_.admit(wanted, ActiveBut(w.uid));
+    admission = hooks_.admit(wanted, HeldByOthers(w.uid));
     rejection = admission.rejection;
   }
   if (!rejection) {
     if (!admission.preempt.empty()) {
       group_.Spawn("make room for a resize", Preempt(std::move(admission.preempt)));
     }
+    const bool gives_room = !IncreasesRequests(*allocated, wanted);
     allocations_->Allocate(wanted);
     if (Status s = allocations_->Save(); !s.ok()) LOG_ERROR(s, "Cannot write the checkpoint of allocated resources");
     conditions.pending.reset();
     conditions.in_progress = ResizeCondition("PodResizeInProgress", clock_.Now(), generation);
     events_.Record(wanted, client::kNormal, "ResizeStarted", ResizeMessage("Pod resize started", wanted, generation));
     if (hooks_.pods_changed) hooks_.pods_changed();
+    if (gives_room) RetryResizes();
     return true;
   }
   const bool infeasible = rejection->reason == "Infeasible";
@@ -116,9 +118,9 @@ void PodWorkers::RetryResizes() {
   }
 }
 
-// Says when a resize is under way, and when it has come to its end.
-void PodWorkers::ReportResize(const Pod& allocated, const PodState& state) {
-  if (allocations_ == nullptr) return;
+// Says when a resize is under way, and when it has come to its end. True if it just has.
+bool PodWorkers::ReportResize(const Pod& allocated, const PodState& state) {
+  if (allocations_ == nullptr) return false;
   const std::string& uid = allocated.metadata().uid();
   PodPtr actuated = allocations_->Actuated(allocated);
   if (actuated != nullptr && ResizeInProgress(allocated, *actuated, state)) {
@@ -126,14 +128,15 @@ void PodWorkers::ReportResize(const Pod& allocated, const PodState& state) {
     if (!condition) {
       condition = ResizeCondition("PodResizeInProgress", clock_.Now(), allocated.metadata().generation());
     }
-    return;
+    return false;
   }
   const auto* conditions = allocations_->FindConditions(uid);
-  if (conditions == nullptr || !conditions->in_progress) return;
+  if (conditions == nullptr || !conditions->in_progress) return false;
   const int64_t generation = conditions->in_progress->observedgeneration();
   allocations_->conditions(uid).in_progress.reset();
   events_.Record(allocated, client::kNormal, "ResizeCompleted",
                  ResizeMessage("Pod resize completed", allocated, generation));
+  return true;
 }
 
 void PodWorkers::ReportResizeError(const Pod& allocated, const std::string& error) {

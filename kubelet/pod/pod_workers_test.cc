@@ -226,6 +226,15 @@ TEST_F(PodWorkersTest, APodIsAdmittedBesideThoseOfAnEarlierLife) {
   EXPECT_FALSE(beside["u-new"].contains("u-over"));
 }
 
+// One of an earlier life that never ran is not beside itself.
+TEST_F(PodWorkersTest, APodIsNotAdmittedBesideItself) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_status()->set_phase("Pending");
+  allocations.Allocate(pod);
+  Add(pod);
+  EXPECT_FALSE(beside["u-1"].contains("u-1"));
+}
+
 TEST_F(PodWorkersTest, RejectedPodsFail) {
   reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
   Add(MakePod({"c"}));
@@ -517,6 +526,64 @@ TEST_F(PodWorkersTest, ResizesAreGrantedCarriedOutAndTold) {
   Advance(seconds(30));
   EXPECT_TRUE(Until([&] { return requests("actual") == 100; }));
   EXPECT_EQ(FindCondition(*statuses.Get("u-1"), "PodResizeInProgress"), nullptr);
+}
+
+// What a shrinking container still has is nobody else's; once it is given back, who may have it first gets it at once.
+TEST_F(PodWorkersTest, RoomOfAShrinkingPodIsFreeWhenItsContainersHaveShrunk) {
+  auto milli = [](const Pod& pod) {
+    return api::Quantity::Of(pod.spec().containers(0).resources().requests().at("cpu")).MilliValue();
+  };
+  admit = [&](const Pod& pod, const std::vector<PodPtr>& others) -> AdmissionResult {
+    int64_t used = 0;
+    for (const PodPtr& p : others) used += milli(*p);
+    if (used + milli(pod) <= 500) return {};
+    return Rejection{"OutOfcpu", absl::StrCat("used: ", used)};
+  };
+  auto set = [](Pod* pod, const char* cpu) {
+    auto* resources = pod->mutable_spec()->mutable_containers(0)->mutable_resources();
+    (*resources->mutable_requests())["cpu"] = api::Quantity::Of(cpu).ToProto();
+  };
+  auto add = [&](const char* name, const char* cpu, int32_t priority) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(name);
+    pod.mutable_metadata()->set_uid(name);
+    pod.mutable_spec()->set_priority(priority);
+    set(&pod, cpu);
+    Add(pod);
+  };
+  auto resize = [&](const char* name, const char* cpu) {
+    Pod& stored = sink.pods[name];
+    set(&stored, cpu);
+    stored.mutable_metadata()->set_generation(stored.metadata().generation() + 1);
+    stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+    workers->Update(std::make_shared<const Pod>(stored));
+    Settle();
+  };
+  auto pending = [&](const char* name) {
+    const auto* c = FindCondition(*statuses.Get(name), "PodResizePending");
+    return c == nullptr ? std::string() : c->message();
+  };
+  add("big", "300m", 0);
+  add("low", "100m", 0);
+  add("urgent", "100m", 9);
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 3u);
+  resize("low", "300m");
+  EXPECT_EQ(pending("low"), "used: 400");
+  resize("urgent", "300m");
+  EXPECT_EQ(pending("urgent"), "used: 400");
+  runtime.failures["UpdateContainerResources"] = {absl::UnknownError("not now")};
+  resize("big", "100m");
+  EXPECT_EQ(FindCondition(*statuses.Get("big"), "PodResizeInProgress")->reason(), "Error");
+  EXPECT_EQ(pending("urgent"), "used: 400") << "the container has its 300m still";
+  Advance(seconds(11));
+  EXPECT_TRUE(Until([&] { return FindCondition(*statuses.Get("big"), "PodResizeInProgress") == nullptr; }));
+  EXPECT_TRUE(Until([&] { return pending("urgent").empty(); }));
+  EXPECT_EQ(pending("low"), "used: 400");
+
+  // A pod that is over waits for nothing more.
+  ASSERT_TRUE(workers->Evict("low", 1, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  ASSERT_TRUE(Until([&] { return statuses.Get("low")->phase() == "Failed"; }));
+  EXPECT_EQ(pending("low"), "");
 }
 
 }  // namespace

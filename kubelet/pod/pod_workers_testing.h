@@ -107,7 +107,7 @@ class PodWorkersTest : public ::testing::Test {
     worker_hooks.host_ips = [] { return std::vector<std::string>{"10.250.0.11"}; };
     worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& active) {
       for (const PodPtr& p : active) beside[pod.metadata().uid()].insert(p->metadata().uid());
-      return reject;
+      return admit ? admit(pod, active) : AdmissionResult(reject);
     };
     PodWorkersOptions worker_options;
     worker_options.root_dir = root;
@@ -193,6 +193,7 @@ class PodWorkersTest : public ::testing::Test {
   std::map<std::string, std::set<std::string>> beside;  // the active pods that a pod was admitted beside, by uids
   Allocations allocations{loop.get_executor(), clock, ""};
   std::optional<Rejection> reject;
+  std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;  // instead of `reject`
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<PodWorkers> workers;
 };
