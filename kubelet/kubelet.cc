@@ -293,6 +293,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     for (size_t i = 0; i < result.preempt.size(); ++i) preemptions.With({result.preempt_for}).Inc();
     return result;
   };
+  if (rest_ != nullptr) worker_hooks.refresh_node = [this] { return RefreshNode(); };
   worker_hooks.resize_infeasible = [this](const Pod& wanted, const Pod& allocated) -> std::string {
     if (QosClass(wanted) != "Guaranteed" || config_.cpu_manager_policy != "static") return "";
     if (Get(PodRequests(wanted), "cpu") == Get(PodRequests(allocated), "cpu")) return "";

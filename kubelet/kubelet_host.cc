@@ -306,6 +306,15 @@ void Kubelet::ConfigureImages(ImagePullerOptions* options) {
   options->metrics = &registry_;
 }
 
+Task<void> Kubelet::RefreshNode() {
+  auto node = co_await rest_->Get<core::Node>("", node_name_);
+  if (node.ok()) {
+    agent_->Seen(*node);
+  } else {
+    LOG_ERROR(node.status(), "Failed to synchronously fetch node info");
+  }
+}
+
 Task<StatusOr<ServiceAccountFacts>> Kubelet::GetServiceAccount(std::string ns, std::string name) {
   if (rest_ == nullptr) co_return Unavailable("no API server to ask for service accounts");
   CO_ASSIGN_OR_RETURN(const auto account, co_await rest_->Get<core::ServiceAccount>(std::move(ns), std::move(name)));

@@ -127,6 +127,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void MakeParts(const std::string& runtime_name);
   void RegisterMetrics();
   void ConfigureImages(ImagePullerOptions* options);
+  Task<void> RefreshNode();  // from the API server, past the watch
   Task<StatusOr<ServiceAccountFacts>> GetServiceAccount(std::string ns, std::string name);
   void UpdateBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }

@@ -354,7 +354,12 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     // What runs already was admitted in an earlier life.
     const bool ran = !state->containers.empty() || IsTerminalPhase(pod->status().phase());
     AdmissionResult admission;
-    if (!ran && hooks_.admit) admission = hooks_.admit(*Allocated(pod), Active());
+    if (!ran && hooks_.admit) admission = hooks_.admit(*Allocated(pod), HeldByOthers(w->uid));
+    if (hooks_.refresh_node && admission.rejection && admission.rejection->reason == "NodeAffinity") {
+      co_await hooks_.refresh_node();
+      if (w->terminate || co_await IsCancelled()) co_return out;
+      admission = hooks_.admit(*Allocated(pod), HeldByOthers(w->uid));
+    }
     if (!admission.preempt.empty()) {
       w->admitted = true;  // it holds what it takes already
       co_await Preempt(std::move(admission.preempt));

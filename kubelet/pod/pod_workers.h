@@ -52,6 +52,8 @@ struct PodWorkersOptions {
 struct PodWorkersHooks {
   // Whether a new pod fits beside those that are there.
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;
+  // Reads the Node anew, when a pod does not match what the watch of it has told so far.
+  std::function<Task<void>()> refresh_node;
   std::function<std::vector<std::string>()> host_ips;
   std::function<Status()> network_ready;
   std::function<bool(const Pod&)> recursive_read_only;  // its runtime handler can

@@ -111,6 +111,32 @@ TEST_F(PodWorkersTest, api_outage) {
   }
 }
 
+// A pod is bound to a node for a label that it got a moment ago.
+TEST_F(PodWorkersTest, AffinityIsLookedAtAgainWithTheNodeAsItIsNow) {
+  reject =
+      Rejection{"NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"};
+  int reads = 0;
+  on_node_read = [&] {
+    ++reads;
+    reject.reset();
+  };
+  Add(MakePod({"c"}));
+  EXPECT_EQ(reads, 1);
+  EXPECT_EQ(sink.pods["p"].status().phase(), "Running");
+  // One that does not match that either is refused, and one that lacks something else at once.
+  on_node_read = [&] { ++reads; };
+  reject =
+      Rejection{"NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"};
+  for (const char* name : {"q", "r"}) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(name);
+    pod.mutable_metadata()->set_uid(name);
+    Add(pod);
+    EXPECT_EQ(sink.pods[name].status().reason(), reject->reason);
+    EXPECT_EQ(reads, 2);
+    reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
+  }
+}
 TEST_F(PodWorkersTest, ReadinessGoesFirst) {
   for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
     Pod pod = MakePod({"c"});

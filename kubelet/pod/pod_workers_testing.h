@@ -152,6 +152,10 @@ class PodWorkersTest : public ::testing::Test {
     Spawn(loop.get_executor(), "relist", DoRelist());
     Settle();
   }
+  Task<void> RefreshNode() {
+    if (on_node_read) on_node_read();
+    co_return;
+  }
   Task<void> DoRelist() { (void)co_await cache.Relist(); }
   static Task<void> Collect(ContainerGc* gc) { (void)co_await gc->Collect(false); }
   PodPtr Add(Pod pod) {
@@ -194,6 +198,7 @@ class PodWorkersTest : public ::testing::Test {
   Allocations allocations{loop.get_executor(), clock, ""};
   std::optional<Rejection> reject;
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;  // instead of `reject`
+  std::function<void()> on_node_read;
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<PodWorkers> workers;
 };
