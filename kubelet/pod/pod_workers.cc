@@ -64,7 +64,8 @@ void PodWorkers::Update(PodPtr pod) {
     return;
   }
   const Pod& before = *w->pod;
-  const bool spec_changed = before.metadata().generation() != pod->metadata().generation() ||
+  // A manifest has neither of the two.
+  const bool spec_changed = IsStatic(*pod) || before.metadata().generation() != pod->metadata().generation() ||
                             before.metadata().resourceversion() != pod->metadata().resourceversion();
   const bool deleted_now = !before.metadata().has_deletiontimestamp() && pod->metadata().has_deletiontimestamp();
   const bool shorter = before.metadata().has_deletiongraceperiodseconds() &&

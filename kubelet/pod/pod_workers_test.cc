@@ -392,6 +392,23 @@ TEST_F(PodWorkersTest, AStaticPodWaitsForItsPredecessor) {
   EXPECT_FALSE(workers->StaticEnding("ns", "p"));
 }
 
+TEST_F(PodWorkersTest, AnEditedManifestWithAUidOfItsOwnIsActedOnAtOnce) {
+  auto make = [](const std::string& image) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->clear_generation();
+    pod.mutable_metadata()->clear_resourceversion();
+    pod.mutable_spec()->mutable_containers(0)->set_image(image);
+    (*pod.mutable_metadata()->mutable_annotations())[kSourceAnnotation] = "file";
+    return std::make_shared<const Pod>(pod);
+  };
+  runtime.AddImage("other:latest");
+  workers->Update(make("img"));
+  Settle();
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  workers->Update(make("other"));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 2; }));
+  EXPECT_EQ(runtime.containers.at(runtime.ContainerNamed("c")).config.image().user_specified_image(), "other");
+}
 TEST_F(PodWorkersTest, ARuleRestartsAllContainersInTheirSandbox) {
   Pod pod = MakePod({"a", "b"}, {"i"});
   pod.mutable_spec()->set_restartpolicy("Never");
