@@ -31,6 +31,7 @@ struct PodWorkers::Worker {
   std::optional<core::PodCondition> disruption;  // .. with this condition
   bool evicted = false;                          // .. or was by an earlier life
   std::map<std::string, WaitReason> reasons;
+  std::string unread;  // why the runtime did not say what it has of it, as last told
   int errors = 0;
   int64_t deadline_seconds = -1;  // spec.activeDeadlineSeconds for which `deadline` was reckoned
   SteadyTime deadline{};

@@ -332,6 +332,13 @@ Status PodWorkers::Prepare(const Pod& pod) {
   return absl::OkStatus();
 }
 
+// A runtime that does not answer at all is the node's matter. The same error is told once, not with every try.
+void PodWorkers::TellUnread(Worker& w, const Status& why) {
+  if (w.unknown || absl::IsUnavailable(why) || absl::IsCancelled(why) || w.unread == why.message()) return;
+  w.unread = std::string(why.message());
+  events_.Record(*w.pod, client::kWarning, "FailedSync", absl::StrCat("error determining status: ", w.unread));
+}
+
 Task<StatusOr<PodStatePtr>> PodWorkers::LookAgain(const PodRuntime::SyncResult& result) {
   if (result.more) return cache_.Refresh(result.made.uid);
   return cache_.See(result.made);
@@ -344,10 +351,12 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     auto fresh = co_await cache_.Refresh(w->uid);
     if (!fresh.ok()) {
       LOG_ERROR(fresh.status(), "Cannot read the pod's state from the runtime", {"pod", PodKey(*pod)});
+      TellUnread(*w, fresh.status());
       out.wait = seconds(1);
       co_return out;
     }
     w->looked = true;
+    w->unread.clear();
   }
   PodStatePtr state = cache_.Get(w->uid);
 
@@ -431,11 +440,15 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   Status mounted = co_await Interrupt::Run(w->interrupt, volumes_.WaitForMounts(pod));
   if (w->interrupt->stopped()) co_return out;
   if (!mounted.ok()) {
-    events_.Record(*pod, client::kWarning, "FailedMount",
-                   absl::StrCat("Unable to attach or mount volumes: ", mounted.message()));
     LOG_ERROR(mounted, "Unable to attach or mount volumes for pod; skipping pod", {"pod", PodKey(*pod)});
-    // Who waited in vain looks again at once; what cannot be told (an unbound claim) takes somebody's doing.
-    out.wait = absl::IsDeadlineExceeded(mounted) ? std::chrono::nanoseconds(seconds(1)) : kRetry;
+    // Who waited in vain looks again at once: each failure was told. What cannot be told so (an unbound claim) takes
+    // somebody's doing.
+    out.wait = seconds(1);
+    if (!absl::IsDeadlineExceeded(mounted)) {
+      events_.Record(*pod, client::kWarning, "FailedMount",
+                     absl::StrCat("Unable to attach or mount volumes: ", mounted.message()));
+      out.wait = kRetry;
+    }
     co_return out;
   }
   probes_.AddPod(pod);

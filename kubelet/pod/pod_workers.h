@@ -124,6 +124,7 @@ class PodWorkers {
   Task<void> Run(std::shared_ptr<Worker> w);
   Task<Step> SyncOnce(std::shared_ptr<Worker> w);
   Task<StatusOr<PodStatePtr>> LookAgain(const PodRuntime::SyncResult& result);
+  void TellUnread(Worker& w, const Status& why);
   Task<Status> TerminateOnce(std::shared_ptr<Worker> w);
   Task<Status> ReleaseOnce(std::shared_ptr<Worker> w);
   Task<Status> EraseOnce(std::shared_ptr<Worker> w);

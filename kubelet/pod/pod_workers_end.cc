@@ -12,7 +12,12 @@ using std::chrono::seconds;
 
 Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
   PodPtr pod = Allocated(w->pod);
-  CO_ASSIGN_OR_RETURN(PodStatePtr state, co_await cache_.Refresh(w->uid));
+  auto before = co_await cache_.Refresh(w->uid);
+  if (!before.ok()) {
+    TellUnread(*w, before.status());
+    co_return before.status();
+  }
+  PodStatePtr state = *std::move(before);
   if (!w->unknown && !w->rejected) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
   probes_.StopLivenessAndStartup(w->uid);
   Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, w->grace));

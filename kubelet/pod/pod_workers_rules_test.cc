@@ -137,6 +137,35 @@ TEST_F(PodWorkersTest, AffinityIsLookedAtAgainWithTheNodeAsItIsNow) {
     reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
   }
 }
+
+TEST_F(PodWorkersTest, AStateThatCannotBeReadIsTold) {
+  Add(MakePod({"c"}));
+  runtime.failures["ContainerStatus"] = std::deque<Status>(3, absl::UnknownError("no such bundle"));
+  DeleteFromApi(1);
+  Advance(seconds(5));
+  ASSERT_TRUE(Until([&] { return sink.deleted.size() == 1; }));
+  size_t told = 0;
+  for (const std::string& e : Events()) {
+    if (!e.starts_with("FailedSync: ")) continue;
+    ++told;
+    EXPECT_THAT(e, HasSubstr("error determining status: "));
+    EXPECT_THAT(e, HasSubstr("no such bundle"));
+  }
+  EXPECT_EQ(told, 1u);
+}
+
+// Each failure is told; that they go on is not.
+TEST_F(PodWorkersTest, WaitingForVolumesInVainIsNoEventOfItsOwn) {
+  Pod pod = MakePod({"c"});
+  auto* volume = pod.mutable_spec()->add_volumes();
+  volume->set_name("v");
+  volume->mutable_volumesource()->mutable_configmap()->mutable_localobjectreference()->set_name("none");
+  Add(pod);
+  for (int i = 0; i < 13; ++i) Advance(seconds(10));
+  EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 0u);
+  EXPECT_THAT(Events(), Not(Contains(HasSubstr("Unable to attach or mount volumes"))));
+}
+
 TEST_F(PodWorkersTest, ReadinessGoesFirst) {
   for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
     Pod pod = MakePod({"c"});
