@@ -1,5 +1,7 @@
 #include "kubelet/pod/pod_workers.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
 #include "base/files.h"
@@ -416,6 +418,8 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   }
   core::PodStatus status = Generate(*w, *pod, *state, false);
   const bool terminal = IsTerminalPhase(status.phase());
+  const bool runs = std::any_of(status.containerstatuses().begin(), status.containerstatuses().end(),
+                                [](const auto& c) { return c.state().has_running(); });
   const auto* restarting = FindCondition(status, "AllContainersRestarting");
   const bool restart_all = restarting != nullptr && restarting->status() == "True";
   statuses_.Set(*pod, std::move(status));
@@ -432,6 +436,21 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     }
   }
   objects_.RegisterPod(*pod);
+  if (runs && !cgroups_.PodExists(*pod)) {
+    // Made under another cgroupRoot or driver, or before there were cgroups for pods. What runs cannot be moved; what
+    // is to run again does so in the new cgroup.
+    LOG_INFO("Ending a pod's containers, which are not in its cgroup", {"pod", PodKey(*pod)}, {"podUID", w->uid});
+    Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, std::nullopt));
+    if (w->interrupt->stopped()) co_return out;
+    if (killed.ok()) killed = (co_await cache_.Refresh(w->uid)).status();
+    if (!killed.ok()) {
+      LOG_ERROR(killed, "Cannot end containers that are not in their pod's cgroup", {"pod", PodKey(*pod)});
+      out.wait = kRetry;
+      co_return out;
+    }
+    out.again = true;
+    co_return out;
+  }
   if (Status s = Prepare(*pod); !s.ok()) {
     LOG_ERROR(s, "Cannot prepare pod", {"pod", PodKey(*pod)});
     out.wait = kRetry;

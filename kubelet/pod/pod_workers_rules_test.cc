@@ -1,4 +1,5 @@
 // Statuses on their way to the API server, and what a pod's security asks for.
+#include "base/files.h"
 #include "kubelet/pod/pod_workers_testing.h"
 
 namespace skiff::kubelet {
@@ -136,6 +137,33 @@ TEST_F(PodWorkersTest, AffinityIsLookedAtAgainWithTheNodeAsItIsNow) {
     EXPECT_EQ(reads, 2);
     reject = Rejection{"OutOfcpu", "Node didn't have enough resource: cpu, requested: 100, used: 0, capacity: 1"};
   }
+}
+
+// cgroupRoot, or the driver, is another since the kubelet was started anew.
+TEST_F(PodWorkersTest, ContainersOutsideTheirPodsCgroupAreMadeAnew) {
+  std::filesystem::create_directories(root + "/moved");
+  ASSERT_TRUE(WriteFileAtomic(root + "/moved/cgroup.controllers", "").ok());
+  Cgroups moved({.mount = root + "/moved"});
+  for (const char* policy : {"Always", "Never"}) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(policy);
+    pod.mutable_metadata()->set_uid(policy);
+    pod.mutable_spec()->set_restartpolicy(policy);
+    Add(pod);
+  }
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 2u);
+  Relist();
+  workers = nullptr;
+  workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
+                                         moved, events, PodWorkersOptions{.root_dir = root}, PodWorkersHooks{});
+  for (const char* name : {"Always", "Never"}) workers->Update(std::make_shared<const Pod>(sink.pods[name]));
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 3 && workers->Released("Never"); }));
+  EXPECT_EQ(runtime.CountCalls("StopContainer"), 2u);
+  EXPECT_EQ(statuses.Get("Always")->phase(), "Running");
+  EXPECT_EQ(statuses.Get("Always")->containerstatuses(0).restartcount(), 1);
+  EXPECT_TRUE(moved.PodExists(sink.pods["Always"]));
+  EXPECT_TRUE(IsTerminalPhase(statuses.Get("Never")->phase()));
+  EXPECT_FALSE(moved.PodExists(sink.pods["Never"]));
 }
 
 TEST_F(PodWorkersTest, AStateThatCannotBeReadIsTold) {
