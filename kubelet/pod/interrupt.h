@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -22,23 +21,24 @@ class Interrupt {
   void Reset() { stopped_ = false; }
   bool stopped() const { return stopped_; }
 
-  // Runs `task`, cancelled by Stop. Do not start it when already stopped.
+  // Runs `task`, cancelled by Stop. Do not start it when already stopped. T is a status or a StatusOr: an error when
+  // the task throws.
   template <typename T>
   static Task<T> Run(std::shared_ptr<Interrupt> self, Task<T> task) {
     auto executor = co_await asio::this_coro::executor;
-    auto result = std::make_shared<std::optional<T>>();
+    auto result = std::make_shared<T>(absl::InternalError("the step threw an exception"));
     TaskGroup group(executor);
     self->cancel_ = group.Spawn("interruptible", Keep<T>(std::move(task), result));
     if (self->stopped_) self->cancel_();
     co_await group.Join();
     self->cancel_ = nullptr;
-    co_return *std::move(*result);
+    co_return std::move(*result);
   }
 
  private:
   template <typename T>
-  static Task<void> Keep(Task<T> task, std::shared_ptr<std::optional<T>> result) {
-    result->emplace(co_await std::move(task));
+  static Task<void> Keep(Task<T> task, std::shared_ptr<T> result) {
+    *result = co_await std::move(task);
   }
 
   bool stopped_ = false;

@@ -548,6 +548,29 @@ Task<void> PodWorkers::Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds
   co_await timer.Join();
 }
 
+namespace {
+
+// A pod whose coroutine ended by an exception would stay as it is for ever, so a step that throws is one that failed.
+template <typename T>
+Task<T> Guarded(PodPtr pod, Task<T> step, T failed) {
+  std::string what = "unknown exception";
+  try {
+    co_return co_await std::move(step);
+  } catch (const std::exception& e) {
+    what = e.what();
+  } catch (...) {
+  }
+  LOG_ERROR(Internal(what), "A pod's step threw an exception", {"pod", PodKey(*pod)},
+            {"podUID", pod->metadata().uid()});
+  co_return std::move(failed);
+}
+
+Task<Status> Guarded(PodPtr pod, Task<Status> step) {
+  return Guarded<Status>(std::move(pod), std::move(step), Internal("the step threw an exception"));
+}
+
+}  // namespace
+
 Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   while (!HasTurn(*w)) {
     if (w->gone) {  // never began
@@ -558,7 +581,9 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     if (co_await IsCancelled()) co_return;
   }
   while (!w->terminate) {
-    Step step = co_await SyncOnce(w);
+    Step failed;
+    failed.wait = kRetry;
+    Step step = co_await Guarded(w->pod, SyncOnce(w), failed);
     if (co_await IsCancelled()) co_return;  // the kubelet stops; what runs goes on
     if (step.terminal) {
       w->terminate = true;
@@ -572,7 +597,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
       PodStatePtr state = cache_.Get(w->uid);
       if (state->containers.size() > static_cast<size_t>(w->pod->spec().containers_size()) ||
           state->sandboxes.size() > 1) {
-        Status s = co_await runtime_.CollectGarbage(state, options_.dead_containers_per_container);
+        Status s = co_await Guarded(w->pod, runtime_.CollectGarbage(state, options_.dead_containers_per_container));
         if (!s.ok()) VLOG(2, "Failed to remove dead containers", {"pod", PodKey(*w->pod)}, {"err", s});
       }
     }
@@ -584,7 +609,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   };
   for (;;) {
     w->interrupt->Reset();
-    Status s = co_await TerminateOnce(w);
+    Status s = co_await Guarded(w->pod, TerminateOnce(w));
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;
     if (absl::IsCancelled(s) && w->interrupt->stopped()) continue;  // a shorter grace period
@@ -596,7 +621,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   int failures = 0;
   w->errors = 0;
   for (;;) {
-    Status s = co_await ReleaseOnce(w);
+    Status s = co_await Guarded(w->pod, ReleaseOnce(w));
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;
     VLOG(2, "Pod's resources are not released yet", {"pod", PodKey(*w->pod)}, {"err", s});
@@ -614,7 +639,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     (void)co_await w->wakeup.Wait();
     if (co_await IsCancelled()) co_return;
     if (w->gone) break;
-    if (Status s = co_await EndLateArrivals(w); !s.ok()) {
+    if (Status s = co_await Guarded(w->pod, EndLateArrivals(w)); !s.ok()) {
       co_await Pause(w, delay());
       w->wakeup.Notify();
     }
@@ -622,7 +647,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   }
   w->errors = 0;
   for (;;) {
-    Status s = co_await EraseOnce(w);
+    Status s = co_await Guarded(w->pod, EraseOnce(w));
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;
     VLOG(2, "Cannot remove what a pod left", {"pod", PodKey(*w->pod)}, {"err", s});

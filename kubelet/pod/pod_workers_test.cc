@@ -409,6 +409,35 @@ TEST_F(PodWorkersTest, AnEditedManifestWithAUidOfItsOwnIsActedOnAtOnce) {
   EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 2; }));
   EXPECT_EQ(runtime.containers.at(runtime.ContainerNamed("c")).config.image().user_specified_image(), "other");
 }
+
+// The pod must not hang, starting or ending, for ever.
+TEST_F(PodWorkersTest, AStepThatThrowsIsTriedAgain) {
+  throws = true;
+  Add(MakePod({"c"}));
+  EXPECT_EQ(runtime.CountCalls("StartContainer"), 0u);
+  Advance(seconds(11));
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 1; }));
+  throws = true;
+  DeleteFromApi(1);
+  Advance(seconds(11));
+  EXPECT_TRUE(Until([&] { return sink.deleted.size() == 1; }));
+}
+
+TEST_F(PodWorkersTest, ATaskThatThrowsWhileItMayBeInterruptedIsAnError) {
+  Status result;
+  Spawn(loop.get_executor(), "run", [](Status& out) -> Task<void> {
+    struct Thrower {
+      static Task<Status> Throw() {
+        throw std::runtime_error("a bug");
+        co_return absl::OkStatus();
+      }
+    };
+    out = co_await Interrupt::Run(std::make_shared<Interrupt>(), Thrower::Throw());
+  }(result));
+  Settle();
+  EXPECT_TRUE(absl::IsInternal(result)) << result;
+}
+
 TEST_F(PodWorkersTest, ARuleRestartsAllContainersInTheirSandbox) {
   Pod pod = MakePod({"a", "b"}, {"i"});
   pod.mutable_spec()->set_restartpolicy("Never");

@@ -5,6 +5,7 @@
 #include "kubelet/pod/pod_workers.h"
 
 #include <filesystem>
+#include <stdexcept>
 
 #include "base/log.h"
 #include "cri/fake_runtime.h"
@@ -105,7 +106,11 @@ class PodWorkersTest : public ::testing::Test {
     pods = std::make_unique<PodRuntime>(loop.get_executor(), runtime, cache, clock, objects, volumes, events, options,
                                         std::move(hooks));
     PodWorkersHooks worker_hooks;
-    worker_hooks.host_ips = [] { return std::vector<std::string>{"10.250.0.11"}; };
+    worker_hooks.host_ips = [this] {
+      if (std::exchange(throws, false)) throw std::runtime_error("a bug");
+      return std::vector<std::string>{"10.250.0.11"};
+    };
+    worker_hooks.refresh_node = [this] { return RefreshNode(); };
     worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& active) {
       for (const PodPtr& p : active) beside[pod.metadata().uid()].insert(p->metadata().uid());
       return admit ? admit(pod, active) : AdmissionResult(reject);
@@ -200,6 +205,7 @@ class PodWorkersTest : public ::testing::Test {
   std::optional<Rejection> reject;
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;  // instead of `reject`
   std::function<void()> on_node_read;
+  bool throws = false;  // the next status cannot be computed
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<PodWorkers> workers;
 };
