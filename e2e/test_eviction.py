@@ -18,7 +18,7 @@ evictionHard: {{nodefs.available: "25%", nodefs.inodesFree: "5%", memory.availab
 evictionPressureTransitionPeriod: {transition}
 imageGCHighThresholdPercent: {high}
 imageGCLowThresholdPercent: {low}
-imageMinimumGCAge: 0s
+imageMinimumGCAge: 1ns
 """
 
 

@@ -113,6 +113,48 @@ StatusOr<json> ReadDocument(std::string_view text, const std::string& origin) {
   return document;
 }
 
+bool IsZero(const ConfigField& field, const json& value) {
+  if (field.type == Type::kDuration && value.is_string()) {
+    return ParseDuration(value.get_ref<const std::string&>()).value_or(Nanos(1)).count() == 0;
+  }
+  return value == json(0) || value == json("");
+}
+
+// The defaults of what nobody has set, as upstream sets them after a file and again after the drop-in files.
+void SetDefaults(json* document) {
+  auto unset = [&](const ConfigField& field) {
+    const json* value = FindConfigValue(*document, field.path);
+    return value == nullptr || (field.zero_is_unset && IsZero(field, *value));
+  };
+  // Whoever sets how often the status is computed alone means how often it is sent, too.
+  if (const ConfigField& update = *FindField("nodeStatusUpdateFrequency");
+      !unset(update) && unset(*FindField("nodeStatusReportFrequency"))) {
+    (*document)["nodeStatusReportFrequency"] = *FindConfigValue(*document, update.path);
+  }
+  if (FindConfigValue(*document, "serializeImagePulls") == nullptr) {
+    const json* parallel = FindConfigValue(*document, "maxParallelImagePulls");
+    (*document)["serializeImagePulls"] = parallel == nullptr || parallel->get<int64_t>() < 2;
+  }
+  if (const json* pids = FindConfigValue(*document, "podPidsLimit"); pids != nullptr && pids->get<int64_t>() < 0) {
+    (*document)["podPidsLimit"] = -1;
+  }
+  for (const ConfigField& field : ConfigFields()) {
+    if (!field.default_json.empty() && unset(field)) {
+      *ConfigValueAt(document, field.path) = json::parse(field.default_json);
+    }
+  }
+}
+
+// A drop-in file as a merge patch of known fields of the right types.
+StatusOr<json> ReadDropIn(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4 << 20));
+  if (text.empty()) return InvalidArgument("kubelet config file \"", path, "\" was empty");
+  ASSIGN_OR_RETURN(const json file, ReadDocument(text, path));
+  json patch = json::object();
+  RETURN_IF_ERROR(MergeInto(file, "", path, true, &patch));
+  return patch;
+}
+
 Status MergeDirectory(const std::string& directory, json* document) {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDir(directory));
   for (const std::string& name : names) {
@@ -127,13 +169,13 @@ Status MergeDirectory(const std::string& directory, json* document) {
       LOG_INFO("Skipped a file of the drop-in directory that does not end in .conf", {"path", path});
       continue;
     }
-    const std::string what = absl::StrCat("failed to load kubelet dropin file, path: ", path);
-    ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4 << 20), what);
-    if (text.empty()) return InvalidArgument(what, ": kubelet config file \"", path, "\" was empty");
-    ASSIGN_OR_RETURN(const json file, ReadDocument(text, path), what);
-    json patch = json::object();  // known fields of the right types
-    RETURN_IF_ERROR(MergeInto(file, "", path, true, &patch), what);
-    document->merge_patch(patch);
+    auto patch = ReadDropIn(path);
+    if (!patch.ok()) {
+      return Status(patch.status().code(), absl::StrCat("failed to load kubelet dropin file, path: ", path,
+                                                        ", error: failed to load drop-in kubelet config file ", path,
+                                                        ", error ", patch.status().message()));
+    }
+    document->merge_patch(*patch);
   }
   return absl::OkStatus();
 }
@@ -162,9 +204,7 @@ const json* FindConfigValue(const json& document, std::string_view path) {
 
 nlohmann::json DefaultConfig(bool without_file) {
   json document = json::object();
-  for (const ConfigField& field : ConfigFields()) {
-    if (!field.default_json.empty()) *ConfigValueAt(&document, field.path) = json::parse(field.default_json);
-  }
+  SetDefaults(&document);
   if (without_file) {
     *ConfigValueAt(&document, "authentication.anonymous.enabled") = true;
     *ConfigValueAt(&document, "authentication.webhook.enabled") = false;
@@ -176,22 +216,15 @@ nlohmann::json DefaultConfig(bool without_file) {
 
 StatusOr<nlohmann::json> ParseConfigFile(std::string_view text, const std::string& origin) {
   ASSIGN_OR_RETURN(const json document, ReadDocument(text, origin));
-  json result = DefaultConfig(false);
+  json result = json::object();
   RETURN_IF_ERROR(MergeInto(document, "", origin, false, &result));
-  // The report frequency follows the update frequency when only that is set.
-  if (document.contains("nodeStatusUpdateFrequency") && !document.contains("nodeStatusReportFrequency")) {
-    result["nodeStatusReportFrequency"] = result["nodeStatusUpdateFrequency"];
-  }
+  SetDefaults(&result);
   return result;
 }
 
 Status MergeConfigDirectory(const std::string& directory, nlohmann::json* document) {
   RETURN_IF_ERROR(MergeDirectory(directory, document));
-  // What a file took away is as if it had never been set.
-  for (const ConfigField& field : ConfigFields()) {
-    if (!field.default_json.empty() && FindConfigValue(*document, field.path) == nullptr)
-      *ConfigValueAt(document, field.path) = json::parse(field.default_json);
-  }
+  SetDefaults(document);
   return absl::OkStatus();
 }
 

@@ -15,6 +15,7 @@ struct ConfigField {
   std::string_view default_json;  // "": unset
   std::string_view flag;          // "": none
   bool flag_deprecated;
+  bool zero_is_unset = false;  // 0, 0s or "" in a file stands for the default; by flag it stays
 };
 
 std::span<const ConfigField> ConfigFields();

@@ -84,6 +84,125 @@ TEST(Config, FlagsInUpstreamsSpelling) {
   EXPECT_THAT(c->register_with_taints_json, HasSubstr("NoSchedule"));
 }
 
+// What kubeadm writes: every field that it does not set stands there as zero.
+TEST(Config, ZeroInAFileIsAsGoodAsNothing) {
+  auto file = ParseConfigFile(R"(
+apiVersion: kubelet.config.k8s.io/v1beta1
+authentication:
+  anonymous: {enabled: false}
+  webhook: {cacheTTL: 0s, enabled: true}
+  x509: {clientCAFile: /etc/kubernetes/pki/ca.crt}
+authorization:
+  mode: Webhook
+  webhook: {cacheAuthorizedTTL: 0s, cacheUnauthorizedTTL: 0s}
+cgroupDriver: systemd
+clusterDNS: [10.96.0.10]
+clusterDomain: cluster.local
+containerRuntimeEndpoint: ""
+cpuManagerReconcilePeriod: 0s
+crashLoopBackOff: {}
+evictionPressureTransitionPeriod: 0s
+fileCheckFrequency: 0s
+healthzBindAddress: 127.0.0.1
+healthzPort: 10248
+httpCheckFrequency: 0s
+imageMaximumGCAge: 0s
+imageMinimumGCAge: 0s
+kind: KubeletConfiguration
+logging:
+  flushFrequency: 0
+  options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}
+  verbosity: 0
+memorySwap: {}
+nodeStatusReportFrequency: 0s
+nodeStatusUpdateFrequency: 0s
+rotateCertificates: true
+runtimeRequestTimeout: 0s
+shutdownGracePeriod: 0s
+shutdownGracePeriodCriticalPods: 0s
+staticPodPath: /etc/kubernetes/manifests
+streamingConnectionIdleTimeout: 0s
+syncFrequency: 0s
+volumeStatsAggPeriod: 0s
+)",
+                              "f");
+  ASSERT_TRUE(file.ok()) << file.status();
+  Config c;
+  ASSERT_EQ(ApplyConfig(*file, &c).message(), "");
+  using std::chrono::minutes;
+  using std::chrono::seconds;
+  EXPECT_EQ(c.webhook_cache_ttl, minutes(2));
+  EXPECT_EQ(c.authorized_ttl, minutes(5));
+  EXPECT_EQ(c.unauthorized_ttl, seconds(30));
+  EXPECT_EQ(c.container_runtime_endpoint, "unix:///run/containerd/containerd.sock");
+  EXPECT_EQ(c.eviction_pressure_transition_period, minutes(5));
+  EXPECT_EQ(c.file_check_frequency, seconds(20));
+  EXPECT_EQ(c.http_check_frequency, seconds(20));
+  EXPECT_EQ(c.image_maximum_gc_age, seconds(0));
+  EXPECT_EQ(c.image_minimum_gc_age, minutes(2));
+  EXPECT_EQ(c.node_status_report_frequency, minutes(5));
+  EXPECT_EQ(c.node_status_update_frequency, seconds(10));
+  EXPECT_EQ(c.runtime_request_timeout, minutes(2));
+  EXPECT_EQ(c.shutdown_grace_period, seconds(0));
+  EXPECT_EQ(c.streaming_idle_timeout, std::chrono::hours(4));
+  EXPECT_EQ(c.sync_frequency, minutes(1));
+  EXPECT_EQ(c.max_container_restart_period, minutes(5));
+  for (const char* shown : {R"("cpuManagerReconcilePeriod":"10s")", R"("volumeStatsAggPeriod":"1m0s")",
+                            R"("flushFrequency":"5s")", R"("format":"text")"}) {
+    EXPECT_THAT(c.json, HasSubstr(shown));
+  }
+}
+
+TEST(Config, ZeroIsTakenLiterallyFromPointersAndFlags) {
+  TempDir dir;
+  const std::string head = "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n";
+  const std::string path = dir / "config", drop_ins = dir / "d";
+  auto load = [&](const std::string& fields, const std::string& drop_in, std::vector<const char*> flags) {
+    EXPECT_TRUE(WriteFileAtomic(path, head + fields).ok());
+    EXPECT_TRUE(MakeDirs(drop_ins).ok());
+    EXPECT_TRUE(WriteFileAtomic(dir / "d/1.conf", head + drop_in).ok());
+    flags.insert(flags.begin(), {"--config", path.c_str(), "--config-dir", drop_ins.c_str()});
+    auto c = Load(flags);
+    EXPECT_TRUE(c.ok()) << c.status();
+    return c.value_or(Config());
+  };
+  using std::chrono::seconds;
+  Config c =
+      load("registryPullQPS: 0\nregistryBurst: 0\nkubeAPIQPS: 0\nkubeAPIBurst: 0\npodPidsLimit: -7\nmaxPods: 0\n",
+           "port: 0\nsyncFrequency: 0s\n", {"--minimum-image-ttl-duration=0s", "--event-burst=0"});
+  EXPECT_EQ(c.registry_qps, 0);
+  EXPECT_EQ(c.registry_burst, 10);
+  EXPECT_EQ(c.kube_api_qps, 0);
+  EXPECT_EQ(c.kube_api_burst, 100);
+  EXPECT_EQ(c.pod_pids_limit, -1);
+  EXPECT_EQ(c.max_pods, 110);
+  EXPECT_EQ(c.port, 10250);
+  EXPECT_EQ(c.sync_frequency, seconds(60));
+  EXPECT_EQ(c.image_minimum_gc_age, seconds(0));
+  EXPECT_EQ(c.event_burst, 0);
+
+  // How often the status is sent: as often as it is computed where only that is set, unless a drop-in file sets it.
+  EXPECT_EQ(load("nodeStatusUpdateFrequency: 7s\n", "", {}).node_status_report_frequency, seconds(7));
+  EXPECT_EQ(load("nodeStatusUpdateFrequency: 7s\nnodeStatusReportFrequency: 0s\n", "", {}).node_status_report_frequency,
+            seconds(7));
+  EXPECT_EQ(load("", "nodeStatusUpdateFrequency: 7s\n", {}).node_status_report_frequency, seconds(300));
+  EXPECT_EQ(load("", "nodeStatusReportFrequency: 0s\n", {}).node_status_report_frequency, seconds(10));
+}
+
+TEST(Config, ImagesArePulledSideBySideWhereOnlyTheirNumberIsSet) {
+  const std::string head = "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n";
+  for (const auto& [fields, serial] : {std::pair("maxParallelImagePulls: 5\n", false),
+                                       {"maxParallelImagePulls: 1\n", true},
+                                       {"serializeImagePulls: null\nmaxParallelImagePulls: 2\n", false},
+                                       {"", true}}) {
+    auto file = ParseConfigFile(head + fields, "f");
+    ASSERT_TRUE(file.ok()) << file.status();
+    Config c;
+    EXPECT_EQ(ApplyConfig(*file, &c).message(), "") << fields;
+    EXPECT_EQ(c.serialize_image_pulls, serial) << fields;
+  }
+}
+
 TEST(Config, BadInputNamesTheField) {
   struct Case {
     const char *text, *error;
