@@ -1,13 +1,22 @@
 #include "kubelet/config.h"
 
+#include <algorithm>
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "api/names.h"
+#include "api/quantity.h"
 #include "base/files.h"
+#include "base/go_text.h"
 #include "base/program.h"
+#include "kubelet/config_checks.h"
 #include "kubelet/config_document.h"
 #include "kubelet/config_fields.h"
+#include "kubelet/feature_gates.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -15,67 +24,67 @@ namespace {
 using json = nlohmann::json;
 using Type = ConfigField::Type;
 
-// A flag's text as the field's JSON value.
-StatusOr<json> FlagValue(const ConfigField& field, std::string_view text) {
+constexpr auto kTrim = [](std::string_view text) { return std::string(absl::StripAsciiWhitespace(text)); };
+
+// The bits of a whole number's type upstream.
+int BitsOf(const ConfigField& field) { return field.path == "podPidsLimit" || field.path == "maxOpenFiles" ? 64 : 32; }
+
+// A flag's text as the field's JSON value. `value` holds what the same flag said before: maps and some lists grow.
+Status SetFlagValue(const ConfigField& field, std::string_view text, json* value) {
   switch (field.type) {
-    case Type::kBool:
-      if (text == "true" || text == "1" || text == "t" || text == "T" || text == "TRUE" || text == "True")
-        return json(true);
-      if (text == "false" || text == "0" || text == "f" || text == "F" || text == "FALSE" || text == "False") {
-        return json(false);
-      }
-      return InvalidArgument("strconv.ParseBool: parsing \"", text, "\": invalid syntax");
+    case Type::kBool: {
+      ASSIGN_OR_RETURN(*value, GoParseBool(text));
+      return absl::OkStatus();
+    }
     case Type::kInt: {
-      int64_t v;
-      if (!absl::SimpleAtoi(text, &v)) {
-        return InvalidArgument("strconv.ParseInt: parsing \"", text, "\": invalid syntax");
-      }
-      return json(v);
+      ASSIGN_OR_RETURN(*value, GoParseInt(text, BitsOf(field)));
+      return absl::OkStatus();
     }
     case Type::kDouble: {
-      double v;
-      if (!absl::SimpleAtod(text, &v)) {
-        return InvalidArgument("strconv.ParseFloat: parsing \"", text, "\": invalid syntax");
-      }
-      return json(v);
+      ASSIGN_OR_RETURN(*value, GoParseFloat(text));
+      return absl::OkStatus();
     }
     case Type::kDuration: {
       ASSIGN_OR_RETURN(Nanos d, ParseDuration(text));
-      return json(FormatDuration(d));
-    }
-    case Type::kStrings: {
-      json list = json::array();
-      if (!text.empty()) {
-        for (std::string_view part : absl::StrSplit(text, ',')) list.push_back(std::string(part));
-      }
-      return list;
+      *value = FormatDuration(d);
+      return absl::OkStatus();
     }
     case Type::kMap: {
-      json map = json::object();
-      // eviction thresholds are written with < instead of =.
-      for (std::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-        size_t at = part.find_first_of("=<");
-        if (at == std::string_view::npos) return InvalidArgument("malformed pair, expect string=string");
-        map[std::string(part.substr(0, at))] = std::string(part.substr(at + 1));
+      if (value->is_null()) *value = json::object();
+      const bool threshold = field.path == "evictionHard" || field.path == "evictionSoft";
+      std::vector<std::string_view> pairs = {text};
+      if (field.path != "cpuManagerPolicyOptions") pairs = absl::StrSplit(text, ',', absl::SkipEmpty());
+      for (std::string_view pair : pairs) {
+        const size_t at = pair.find(threshold ? '<' : '=');
+        if (at == std::string_view::npos) {
+          return InvalidArgument("malformed pair, expect string", threshold ? "<" : "=", "string");
+        }
+        (*value)[kTrim(pair.substr(0, at))] = kTrim(pair.substr(at + 1));
       }
-      return map;
+      return absl::OkStatus();
     }
     case Type::kBoolMap: {
-      json map = json::object();
-      for (std::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-        size_t at = part.find('=');
-        if (at == std::string_view::npos) return InvalidArgument("missing bool value for ", part);
-        std::string_view value = part.substr(at + 1);
-        if (value != "true" && value != "false") {
-          return InvalidArgument("invalid value of ", part.substr(0, at), "=", value,
-                                 ", err: strconv.ParseBool: parsing \"", value, "\": invalid syntax");
+      if (value->is_null()) *value = json::object();
+      for (std::string_view pair : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+        const size_t at = pair.find('=');
+        if (at == std::string_view::npos) return InvalidArgument("malformed pair, expect string=bool");
+        const std::string key = kTrim(pair.substr(0, at)), on = kTrim(pair.substr(at + 1));
+        auto parsed = GoParseBool(on);
+        if (!parsed.ok()) {
+          return InvalidArgument("invalid value of ", key, ": ", on, ", err: ", parsed.status().message());
         }
-        map[std::string(part.substr(0, at))] = value == "true";
+        (*value)[key] = *parsed;
       }
-      return map;
+      return absl::OkStatus();
     }
-    default: return json(std::string(text));
+    default: break;
   }
+  if (field.path == "address" || field.path == "healthzBindAddress") {
+    if (text.empty()) return absl::OkStatus();
+    if (!api::IsValidIp(text).empty()) return InvalidArgument(GoQuote(text), " is not a valid IP address");
+  }
+  *value = std::string(text);
+  return absl::OkStatus();
 }
 
 std::string_view FlagTypeName(Type type) {
@@ -91,34 +100,94 @@ std::string_view FlagTypeName(Type type) {
   }
 }
 
-// "key=value:effect" entries as a JSON list of taints.
+StatusOr<json> ParseTaint(std::string_view text) {
+  const std::vector<std::string_view> parts = absl::StrSplit(text, ':');
+  if (parts.size() > 2) return InvalidArgument("invalid taint spec: ", text);
+  std::string_view key = parts[0], value, effect;
+  if (parts.size() == 2) {
+    effect = parts[1];
+    if (!IsTaintEffect(effect)) return InvalidArgument("invalid taint effect: ", effect, ", unsupported taint effect");
+    const std::vector<std::string_view> pair = absl::StrSplit(parts[0], '=');
+    if (pair.size() > 2) return InvalidArgument("invalid taint spec: ", text);
+    key = pair[0];
+    if (pair.size() == 2) value = pair[1];
+    if (auto bad = api::IsValidLabelValue(value); !bad.empty()) {
+      return InvalidArgument("invalid taint spec: ", text, ", ", absl::StrJoin(bad, "; "));
+    }
+  }
+  if (auto bad = api::IsQualifiedName(key); !bad.empty()) {
+    return InvalidArgument("invalid taint spec: ", text, ", ", absl::StrJoin(bad, "; "));
+  }
+  json taint = {{"key", std::string(key)}, {"effect", std::string(effect)}};
+  if (!value.empty()) taint["value"] = std::string(value);
+  return taint;
+}
+
+// "key=value:effect" entries as a JSON list of taints. One that ends in - would take a taint away: it adds none.
 StatusOr<json> ParseTaints(std::string_view text) {
   json list = json::array();
-  for (std::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-    size_t colon = part.rfind(':');
-    if (colon == std::string_view::npos) return InvalidArgument("invalid taint spec: ", part);
-    std::string_view left = part.substr(0, colon), effect = part.substr(colon + 1);
-    if (effect != "NoSchedule" && effect != "PreferNoSchedule" && effect != "NoExecute") {
-      return InvalidArgument("invalid taint effect: ", effect, ", unsupported taint effect");
+  if (text.empty()) return list;
+  std::set<std::pair<std::string, std::string>> seen;
+  for (std::string_view part : absl::StrSplit(text, ',')) {
+    const bool removes = part.ends_with('-');
+    if (removes) part.remove_suffix(1);
+    ASSIGN_OR_RETURN(json taint, ParseTaint(part));
+    if (removes) continue;
+    if (taint["effect"] == "") return InvalidArgument("invalid taint spec: ", part);
+    if (!seen.emplace(taint["key"].get<std::string>(), taint["effect"].get<std::string>()).second) {
+      return InvalidArgument("duplicated taints with the same key and effect: ", TaintText(taint));
     }
-    size_t eq = left.find('=');
-    json taint = {{"key", std::string(left.substr(0, eq))}, {"effect", std::string(effect)}};
-    if (eq != std::string_view::npos) taint["value"] = std::string(left.substr(eq + 1));
     list.push_back(std::move(taint));
   }
   return list;
 }
 
 // "name:value" pairs as a JSON object of lists.
-StatusOr<json> ParseHeaders(std::string_view text) {
-  json out = json::object();
+Status AddHeaders(std::string_view text, json* headers) {
+  if (headers->is_null()) *headers = json::object();
   for (std::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
-    size_t colon = part.find(':');
+    const size_t colon = part.find(':');
     if (colon == std::string_view::npos) return InvalidArgument("malformed pair, expect string:string");
-    out[std::string(absl::StripAsciiWhitespace(part.substr(0, colon)))].push_back(
-        std::string(absl::StripAsciiWhitespace(part.substr(colon + 1))));
+    (*headers)[kTrim(part.substr(0, colon))].push_back(kTrim(part.substr(colon + 1)));
   }
-  return out;
+  return absl::OkStatus();
+}
+
+// "node:type=quantity,type=quantity" entries, between them semicolons.
+Status AddReservedMemory(std::string_view text, json* list) {
+  if (list->is_null()) *list = json::array();
+  if (text.empty()) return absl::OkStatus();
+  for (std::string_view entry : absl::StrSplit(text, ';')) {
+    const std::vector<std::string_view> parts = absl::StrSplit(entry, ':');
+    if (parts.size() != 2) {
+      return InvalidArgument(
+          "the reserved memory has incorrect format, expected numaNodeID:type=quantity[,type=quantity...], got ",
+          entry);
+    }
+    int32_t node = 0;
+    if (!absl::SimpleAtoi(parts[0], &node)) {
+      return InvalidArgument("failed to convert the NUMA node ID, expected integer, got ", parts[0]);
+    }
+    json limits = json::object();
+    for (std::string_view one : absl::StrSplit(parts[1], ',')) {
+      const std::vector<std::string_view> pair = absl::StrSplit(one, '=');
+      if (pair.size() != 2) {
+        return InvalidArgument("the reserved limit has incorrect value, expected type=quantity, got ", one);
+      }
+      if (!IsReservableMemory(pair[0])) {
+        return InvalidArgument("memory type conversion error, unknown type: ", GoQuote(pair[0]));
+      }
+      if (!api::Quantity::Parse(pair[1]).ok()) return InvalidArgument("failed to parse the quantity: ", pair[1]);
+      limits[std::string(pair[0])] = std::string(pair[1]);
+    }
+    list->push_back({{"numaNode", node}, {"limits", std::move(limits)}});
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<json> LoadConfigFile(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4 << 20));
+  return ParseConfigFile(text, path);
 }
 
 }  // namespace
@@ -140,7 +209,14 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
   flags.String("cloud-provider", &c.cloud_provider, "The provider for cloud services: empty or 'external'.");
   flags.String("lock-file", &c.lock_file, "The path to file for kubelet to use as a lock file.");
   flags.Bool("exit-on-lock-contention", &c.exit_on_lock_contention, "Exit when another process wants the lock file.");
-  flags.Map("node-labels", &c.node_labels, "Labels to add when registering the node in the cluster.");
+  flags.Custom("node-labels", "mapStringString", "", "Labels to add when registering the node in the cluster.",
+               [&c](std::string_view text) {
+                 for (std::string_view pair : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+                   const size_t at = std::min(pair.find('='), pair.size());
+                   c.node_labels[kTrim(pair.substr(0, at))] = kTrim(pair.substr(std::min(at + 1, pair.size())));
+                 }
+                 return absl::OkStatus();
+               });
   flags.String("boot-id-file", &c.boot_id_file, "Comma-separated list of files to check for boot-id.");
   flags.String("machine-id-file", &c.machine_id_files, "Comma-separated list of files to check for machine-id.");
   flags.Duration("minimum-container-ttl-duration", &c.minimum_container_ttl,
@@ -189,20 +265,17 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
     flags.Duration(name, &ignored_duration, "Accepted for compatibility; has no effect.");
     flags.Deprecate(name, "will be removed in a future version");
   }
-  // Flags that set a field of the configuration file, in the order given.
-  std::vector<std::pair<const ConfigField*, json>> overrides;
+  // What flags say of the configuration file's fields.
+  std::map<const ConfigField*, json> overrides;
+  std::map<const ConfigField*, std::vector<std::string>> lists;
   for (const ConfigField& field : ConfigFields()) {
     if (field.flag.empty() || field.flag == "v") continue;
     auto set = [&overrides, &field](std::string_view text) -> Status {
-      json value;
-      if (field.path == "registerWithTaints") {
-        ASSIGN_OR_RETURN(value, ParseTaints(text));
-      } else if (field.path == "staticPodURLHeader") {
-        ASSIGN_OR_RETURN(value, ParseHeaders(text));
-      } else {
-        ASSIGN_OR_RETURN(value, FlagValue(field, text));
-      }
-      overrides.emplace_back(&field, std::move(value));
+      json& value = overrides[&field];
+      if (field.path == "staticPodURLHeader") return AddHeaders(text, &value);
+      if (field.path == "reservedMemory") return AddReservedMemory(text, &value);
+      if (field.path != "registerWithTaints") return SetFlagValue(field, text, &value);
+      ASSIGN_OR_RETURN(value, ParseTaints(text));
       return absl::OkStatus();
     };
     std::string help = absl::StrCat("Sets ", field.path, " of the configuration file.");
@@ -211,21 +284,42 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
                       " (DEPRECATED: This parameter should be set via the config file specified by the kubelet's ",
                       "--config flag.)");
     }
+    if (field.type == Type::kStrings) {
+      flags.Strings(field.flag, &lists[&field], help);
+      continue;
+    }
     flags.Custom(field.flag, FlagTypeName(field.type), std::string(field.default_json), help, set,
                  field.type == Type::kBool ? "true" : "");
   }
   int64_t verbosity = 0;
   flags.Int("v", &verbosity, "number for the log level verbosity", 'v');
-  ASSIGN_OR_RETURN(std::vector<std::string> rest, flags.Parse(argc, argv));
+  auto rest = flags.Parse(argc, argv);
+  if (absl::IsCancelled(rest.status())) return rest.status();
+  RETURN_IF_ERROR(rest.status(), "failed to parse kubelet flag");
   if (argc > 1) c.arguments.assign(argv + 1, argv + argc);
   if (version) return absl::CancelledError(absl::StrCat("Kubernetes ", kKubernetesVersion, "\n"));
-  if (!rest.empty()) return InvalidArgument("unknown command ", rest[0]);
+  if (!rest->empty()) return InvalidArgument("unknown command ", rest->front());
+  for (auto& [field, list] : lists) {
+    if (flags.Changed(field->flag)) overrides[field] = std::move(list);
+  }
+  std::erase_if(overrides, [](const auto& entry) { return entry.second.is_null(); });
+  for (const auto& [field, value] : overrides) {
+    if (field->type == Type::kBoolMap) {
+      RETURN_IF_ERROR(CheckFeatureGates(value.get<std::map<std::string, bool>>()),
+                      "failed to set feature gates from initial flags-based config");
+    }
+  }
+  RETURN_IF_ERROR(CheckNodeLabels(c.node_labels), "failed to validate kubelet flags");
 
   json document = DefaultConfig(c.config_file.empty());
   if (!c.config_file.empty()) {
-    ASSIGN_OR_RETURN(std::string text, ReadFile(c.config_file, 4 << 20), "failed to load Kubelet config file ",
-                     c.config_file);
-    ASSIGN_OR_RETURN(document, ParseConfigFile(text, c.config_file), "failed to load kubelet config file");
+    auto file = LoadConfigFile(c.config_file);
+    if (!file.ok()) {
+      return Status(file.status().code(), absl::StrCat("failed to load kubelet config file, path: ", c.config_file,
+                                                       ", error: failed to load Kubelet config file ", c.config_file,
+                                                       ", error ", file.status().message()));
+    }
+    document = *std::move(file);
   }
   if (!config_dir.empty()) {
     RETURN_IF_ERROR(MergeConfigDirectory(config_dir, &document),
@@ -242,7 +336,7 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
     }
   }
   if (flags.Changed("v")) *ConfigValueAt(&document, "logging.verbosity") = verbosity;
-  RETURN_IF_ERROR(ApplyConfig(document, &c), "failed to validate kubelet configuration");
+  RETURN_IF_ERROR(ApplyConfig(document, &c));
   return c;
 }
 

@@ -93,7 +93,8 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv);
 StatusOr<nlohmann::json> ParseConfigFile(std::string_view text, const std::string& origin);
 
 // Fills the typed fields and checks what upstream's validation checks. Errors join all findings, as upstream does:
-// "invalid configuration: maxPods (--max-pods) 0 must be ...".
+// "failed to validate kubelet configuration, error: [invalid configuration: maxPods (--max-pods) -1 must ..., ...],
+// path: <the configuration>".
 Status ApplyConfig(const nlohmann::json& document, Config* config);
 
 // The runtime's word on the cgroup driver, which goes before the configured one; /configz shows it.

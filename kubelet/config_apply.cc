@@ -1,7 +1,7 @@
 // The document read into typed fields.
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/str_split.h"
+#include "base/files.h"
 #include "base/flags.h"
 #include "base/log.h"
 #include "kubelet/config.h"
@@ -9,7 +9,7 @@
 #include "kubelet/config_document.h"
 #include "kubelet/config_fields.h"
 #include "kubelet/feature_gates.h"
-#include "kubelet/runtime/pull_records.h"
+#include "kubelet/volume/payload.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -220,78 +220,24 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
     }
     if (!right) problems.push_back("staticPodURLHeader: must be a map of lists of strings");
   }
-  auto port_ok = [&](std::string_view what, int64_t port, int64_t least) {
-    if (port < least || port > 65535) {
-      problems.push_back(absl::StrCat("invalid configuration: ", what, " ", port, " must be between ", least,
-                                      " and 65535, inclusive"));
-    }
-  };
-  port_ok("port (--port)", c->port, 1);
-  port_ok("healthzPort (--healthz-port)", c->healthz_port, 0);
-  port_ok("readOnlyPort (--read-only-port)", c->read_only_port, 0);
-  if (c->max_pods < 0) {
-    problems.push_back(
-        absl::StrCat("invalid configuration: maxPods (--max-pods) ", c->max_pods, " must not be a negative number"));
-  }
-  if (c->oom_score_adj < -1000 || c->oom_score_adj > 1000) {
-    problems.push_back(absl::StrCat("invalid configuration: oomScoreAdj (--oom-score-adj) ", c->oom_score_adj,
-                                    " must be between -1000 and 1000, inclusive"));
-  }
-  if (c->cgroup_driver != "cgroupfs" && c->cgroup_driver != "systemd") {
-    problems.push_back(absl::StrCat("invalid configuration: cgroupDriver (--cgroup-driver) \"", c->cgroup_driver,
-                                    "\" must be cgroupfs or systemd"));
-  }
-  if (c->authorization_mode != "Webhook" && c->authorization_mode != "AlwaysAllow") {
-    problems.push_back(absl::StrCat("invalid configuration: authorization.mode (--authorization-mode) \"",
-                                    c->authorization_mode, "\" must be AlwaysAllow or Webhook"));
-  }
-  if (c->logging_format != "text" && c->logging_format != "json") {
-    problems.push_back(
-        absl::StrCat("logging.format: Invalid value: \"", c->logging_format, "\": Unsupported log format"));
-  }
-  if (FindConfigValue(document, "maxParallelImagePulls") != nullptr && c->max_parallel_image_pulls < 1) {
-    problems.push_back(absl::StrCat("invalid configuration: maxParallelImagePulls ", c->max_parallel_image_pulls,
-                                    " must be a positive number"));
-  }
-  if (c->serialize_image_pulls && c->max_parallel_image_pulls > 1) {
-    problems.emplace_back(
-        "invalid configuration: maxParallelImagePulls cannot be larger than 1 unless SerializeImagePulls "
-        "(--serialize-image-pulls) is set to false");
-  }
-  if (auto policy = ParsePullVerification(c->image_pull_verification); !policy.ok()) {
-    problems.push_back(absl::StrCat("invalid configuration: option \"", c->image_pull_verification,
-                                    "\" specified for imagePullCredentialsVerificationPolicy. Valid options are "
-                                    "\"NeverVerify\", \"NeverVerifyPreloadedImages\", "
-                                    "\"NeverVerifyAllowlistedImages\" or \"AlwaysVerify\""));
-  } else if (*policy != PullVerification::kNeverVerifyAllowlistedImages && !c->preloaded_images_allowlist.empty()) {
-    problems.emplace_back(
-        "invalid configuration: can't set `preloadedImagesVerificationAllowlist` if "
-        "`imagePullCredentialsVertificationPolicy` is not \"NeverVerifyAllowlistedImages\"");
-  } else {
-    for (const std::string& pattern : c->preloaded_images_allowlist) {
-      if (Status s = CheckAllowlistPattern(pattern); !s.ok()) {
-        problems.push_back(absl::StrCat(
-            "invalid configuration: invalid image pattern in `preloadedImagesVerificationAllowlist`: ", s.message()));
-      }
-    }
-  }
+  RETURN_IF_ERROR(Aggregate(LoggingProblems(document, *c)), "initialize logging");
+  RETURN_IF_ERROR(CheckFeatureGates(c->feature_gates), "failed to validate kubelet configuration, error");
   for (const auto& [name, value] : c->feature_gates) {
-    if (Status s = CheckFeatureGate(name, value); !s.ok()) problems.emplace_back(s.message());
     if (value && IsAlphaGate(name)) {
       LOG_WARNING("Alpha feature gates are accepted but never on", {"gate", name});
     }
   }
-  for (const std::string& key : c->enforce_node_allocatable) {
-    if (key != "pods" && key != "none" && key != "system-reserved" && key != "kube-reserved" &&
-        key != "system-reserved-compressible" && key != "kube-reserved-compressible") {
-      problems.push_back(absl::StrCat("invalid configuration: option \"", key,
-                                      "\" specified for enforceNodeAllocatable (--enforce-node-allocatable). Valid "
-                                      "options are \"pods\", \"system-reserved\", \"system-reserved-compressible\", "
-                                      "\"kube-reserved\", \"kube-reserved-compressible\" or \"none\""));
-    }
+  for (std::string& problem : ConfigProblems(document, *c, Exists("/sys/fs/cgroup/cgroup.controllers"))) {
+    problems.push_back(std::move(problem));
   }
-  CheckResourceSettings(*c, &problems);
-  if (!problems.empty()) return InvalidArgument(absl::StrJoin(problems, ", "));
+  if (Status s = Aggregate(problems); !s.ok()) {
+    return InvalidArgument("failed to validate kubelet configuration, error: ", s.message(),
+                           ", path: ", Shown(document).dump());
+  }
+  if (c->authorization_mode.empty()) return InvalidArgument("failed to run Kubelet: no authorization mode specified");
+  if (c->authorization_mode != "Webhook" && c->authorization_mode != "AlwaysAllow") {
+    return InvalidArgument("failed to run Kubelet: unknown authorization mode ", c->authorization_mode);
+  }
   if (!c->reserved_system_cpus.empty()) {
     // Whole CPUs take the place of what was said of them otherwise.
     LOG_INFO(
@@ -301,6 +247,8 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
     c->kube_reserved.erase("cpu");
     c->system_reserved["cpu"] = absl::StrCat(count);
   }
+  RETURN_IF_ERROR(CheckReserved(c->kube_reserved), "failed to run Kubelet");
+  RETURN_IF_ERROR(CheckReserved(c->system_reserved), "failed to run Kubelet");
   bool merge_eviction = false;
   read("mergeDefaultEvictionSettings", &merge_eviction);
   if (merge_eviction) {

@@ -203,6 +203,68 @@ TEST(Config, ImagesArePulledSideBySideWhereOnlyTheirNumberIsSet) {
   }
 }
 
+TEST(Config, FlagsAreTrimmedAndGrow) {
+  auto c =
+      Load({"--eviction-hard=memory.available<1Gi, nodefs.available<5%", "--eviction-hard", " pid.available < 10% ",
+            "--kube-reserved=cpu=1", "--kube-reserved= memory = 1Gi ", "--cluster-dns=10.0.0.1,10.0.0.2",
+            "--cluster-dns=10.0.0.3", "--feature-gates=PodLevelResources=1", "--feature-gates=NodeSwap = true",
+            "--register-with-taints=a=b:NoSchedule", "--register-with-taints=c:NoExecute,d:NoSchedule-",
+            "--manifest-url-header=A:1", "--manifest-url-header=A:2", "--node-labels=x=1, y", "--node-labels=z=2",
+            "--reserved-memory=0:memory=1Gi;1:memory=2Gi", "--reserved-memory=1:hugepages-2Mi=4Mi",
+            "--enforce-node-allocatable=\"pods\"", "--topology-manager-scope=pod"});
+  ASSERT_TRUE(c.ok()) << c.status();
+  using Map = std::map<std::string, std::string>;
+  EXPECT_EQ(c->eviction_hard, (Map{{"memory.available", "1Gi"}, {"nodefs.available", "5%"}, {"pid.available", "10%"}}));
+  EXPECT_EQ(c->kube_reserved, (Map{{"cpu", "1"}, {"memory", "1Gi"}}));
+  EXPECT_EQ(c->cluster_dns, (std::vector<std::string>{"10.0.0.1", "10.0.0.2", "10.0.0.3"}));
+  EXPECT_EQ(c->feature_gates, (std::map<std::string, bool>{{"NodeSwap", true}, {"PodLevelResources", true}}));
+  EXPECT_EQ(c->register_with_taints_json, R"([{"effect":"NoExecute","key":"c"}])");
+  EXPECT_EQ(c->static_pod_url_headers.size(), 2u);
+  EXPECT_EQ(c->node_labels, (Map{{"x", "1"}, {"y", ""}, {"z", "2"}}));
+  EXPECT_EQ(c->enforce_node_allocatable, std::vector<std::string>{"pods"});
+  EXPECT_THAT(c->json, HasSubstr(R"("reservedMemory":[{"limits":{"memory":"1Gi"},"numaNode":0},)"
+                                 R"({"limits":{"memory":"2Gi"},"numaNode":1},)"
+                                 R"({"limits":{"hugepages-2Mi":"4Mi"},"numaNode":1}])"));
+}
+
+TEST(Config, BadFlagsInUpstreamsWords) {
+  struct Case {
+    const char *flag, *error;
+  };
+  for (const Case& bad : {
+           Case{"--eviction-hard=memory.available=1Gi", "malformed pair, expect string<string"},
+           {"--kube-reserved=cpu", "malformed pair, expect string=string"},
+           {"--feature-gates=NodeSwap", "malformed pair, expect string=bool"},
+           {"--feature-gates=NodeSwap=x",
+            "invalid value of NodeSwap: x, err: strconv.ParseBool: parsing \"x\": invalid syntax"},
+           {"--feature-gates=Nope=true",
+            "failed to set feature gates from initial flags-based config: unrecognized feature gate: Nope"},
+           {"--max-pods=3000000000", "value out of range"},
+           {"--address=1.2.3", "\"1.2.3\" is not a valid IP address"},
+           {"--register-with-taints=a=b", "invalid taint spec: a=b"},
+           {"--register-with-taints=a=b:Never", "invalid taint effect: Never, unsupported taint effect"},
+           {"--register-with-taints=a:NoSchedule,a=b:NoSchedule",
+            "duplicated taints with the same key and effect: {a b NoSchedule <nil>}"},
+           {"--reserved-memory=0", "the reserved memory has incorrect format, expected numaNodeID:type=quantity"},
+           {"--reserved-memory=0:cpu=1", "memory type conversion error, unknown type: \"cpu\""},
+           {"--node-labels=kubernetes.io/x=1,a.k8s.io/y=1,node.kubernetes.io/z=1,kubernetes.io/os=linux",
+            "failed to validate kubelet flags: unknown 'kubernetes.io' or 'k8s.io' labels specified with "
+            "--node-labels: [a.k8s.io/y kubernetes.io/x]\n--node-labels in the 'kubernetes.io' namespace must begin "
+            "with "
+            "an allowed prefix (kubelet.kubernetes.io, node.kubernetes.io) or be in the specifically allowed set "
+            "(beta.kubernetes.io/arch, beta.kubernetes.io/instance-type, beta.kubernetes.io/os, "
+            "failure-domain.beta.kubernetes.io/region, failure-domain.beta.kubernetes.io/zone, kubernetes.io/arch, "
+            "kubernetes.io/hostname, kubernetes.io/os, node.kubernetes.io/instance-type, "
+            "topology.kubernetes.io/region, topology.kubernetes.io/zone)"},
+           {"--node-labels=a b=1", "failed to validate kubelet flags: invalid node labels: 'a b' - name part must"},
+           {"--kube-reserved=gpu=1", "failed to run Kubelet: cannot reserve \"gpu\" resource"},
+           {"--system-reserved=cpu=-1", "failed to run Kubelet: resource quantity for \"cpu\" cannot be negative: -1"},
+           {"--authorization-mode=RBAC", "failed to run Kubelet: unknown authorization mode RBAC"},
+       }) {
+    EXPECT_THAT(std::string(Load({bad.flag}).status().message()), HasSubstr(bad.error)) << bad.flag;
+  }
+}
+
 TEST(Config, BadInputNamesTheField) {
   struct Case {
     const char *text, *error;

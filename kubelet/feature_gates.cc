@@ -209,4 +209,16 @@ bool IsAlphaGate(std::string_view name) {
   return name == "AllAlpha";
 }
 
+bool FeatureEnabled(std::string_view name, const std::map<std::string, bool>& given) {
+  const auto find = [&](std::string_view gate) { return given.find(std::string(gate)); };
+  if (const auto own = find(name); own != given.end()) return own->second;
+  for (const Gate& gate : kGates) {
+    if (gate.name != name) continue;
+    const bool staged = gate.maturity == Maturity::kAlpha || gate.maturity == Maturity::kBeta;
+    const auto all = find(gate.maturity == Maturity::kAlpha ? "AllAlpha" : "AllBeta");
+    return staged && all != given.end() ? all->second : gate.on;
+  }
+  return false;
+}
+
 }  // namespace skiff::kubelet

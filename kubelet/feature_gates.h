@@ -2,6 +2,8 @@
 #ifndef SKIFF_KUBELET_FEATURE_GATES_H_
 #define SKIFF_KUBELET_FEATURE_GATES_H_
 
+#include <map>
+#include <string>
 #include <string_view>
 
 #include "base/status.h"
@@ -12,6 +14,9 @@ namespace skiff::kubelet {
 // true".
 Status CheckFeatureGate(std::string_view name, bool value);
 bool IsAlphaGate(std::string_view name);
+
+// Whether upstream would have the gate on when these are given, be it that this kubelet does not know what it opens.
+bool FeatureEnabled(std::string_view name, const std::map<std::string, bool>& given);
 
 }  // namespace skiff::kubelet
 
