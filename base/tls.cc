@@ -7,9 +7,11 @@
 
 #include <openssl/err.h>
 
+#include "absl/strings/str_join.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/tls_internal.h"
+#include "base/tls_limits.h"
 
 namespace skiff {
 
@@ -71,8 +73,26 @@ int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_size, const u
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
-StatusOr<ContextPtr> ServerContext(const KeyPair& pair, const std::string& client_ca_pem, Unverified unverified) {
+Status Limit(SSL_CTX* context, const TlsLimits& limits) {
+  int least = TLS1_VERSION + limits.least_minor_version;
+  // OpenSSL's usual security level has no signatures for versions before 1.2: who asks for them knows that.
+  if (least < TLS1_2_VERSION) SSL_CTX_set_security_level(context, 0);
+  if (!limits.ciphers.empty() && SSL_CTX_set_cipher_list(context, absl::StrJoin(limits.ciphers, ":").c_str()) != 1) {
+    ERR_clear_error();
+    LOG_WARNING("None of the chosen cipher suites is available: TLS 1.3 alone is served");
+    least = TLS1_3_VERSION;
+  }
+  if (SSL_CTX_set_min_proto_version(context, least) != 1) return OpensslError("set the least TLS version");
+  if (!limits.groups.empty() && SSL_CTX_set1_groups_list(context, absl::StrJoin(limits.groups, ":").c_str()) != 1) {
+    return OpensslError("set the groups of key exchange");
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<ContextPtr> ServerContext(const KeyPair& pair, const std::string& client_ca_pem, Unverified unverified,
+                                   const TlsLimits& limits) {
   ASSIGN_OR_RETURN(ContextPtr context, NewContext(TLS_server_method()));
+  RETURN_IF_ERROR(Limit(context.get(), limits));
   RETURN_IF_ERROR(UsePair(context.get(), pair));
   SSL_CTX_set_alpn_select_cb(context.get(), SelectAlpn, nullptr);
   SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
@@ -204,11 +224,29 @@ class ClientConfig final : public TlsClientConfig {
   std::unique_ptr<Reloading> files_;
 };
 
+StatusOr<std::shared_ptr<TlsServerConfig>> FileServer(std::vector<std::string> names, Unverified unverified,
+                                                      std::chrono::nanoseconds reload_interval, TlsLimits limits) {
+  const std::string cert_file = names[0];
+  auto files =
+      std::make_unique<Reloading>(std::move(names), reload_interval,
+                                  [unverified, limits = std::move(limits)](const std::vector<std::string>& contents) {
+                                    return ServerContext({contents[0], contents[1]}, contents[2], unverified, limits);
+                                  });
+  RETURN_IF_ERROR(files->Load(), cert_file);
+  return std::make_shared<FileServerConfig>(std::move(files));
+}
+
 }  // namespace
+
+StatusOr<std::shared_ptr<TlsServerConfig>> LimitedTlsServer(const std::string& cert_file, const std::string& key_file,
+                                                            const std::string& client_ca_file,
+                                                            const TlsLimits& limits) {
+  return FileServer({cert_file, key_file, client_ca_file}, Unverified::kReport, std::chrono::seconds(2), limits);
+}
 
 StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::Make(const KeyPair& pair, const std::string& client_ca_pem,
                                                                  Unverified unverified) {
-  ASSIGN_OR_RETURN(ContextPtr context, ServerContext(pair, client_ca_pem, unverified));
+  ASSIGN_OR_RETURN(ContextPtr context, ServerContext(pair, client_ca_pem, unverified, {}));
   return std::make_shared<FixedServerConfig>(std::move(context));
 }
 
@@ -217,12 +255,7 @@ StatusOr<std::shared_ptr<TlsServerConfig>> TlsServerConfig::FromFiles(const std:
                                                                       const std::string& client_ca_file,
                                                                       Unverified unverified,
                                                                       std::chrono::nanoseconds reload_interval) {
-  auto files = std::make_unique<Reloading>(std::vector<std::string>{cert_file, key_file, client_ca_file},
-                                           reload_interval, [unverified](const std::vector<std::string>& contents) {
-                                             return ServerContext({contents[0], contents[1]}, contents[2], unverified);
-                                           });
-  RETURN_IF_ERROR(files->Load(), cert_file);
-  return std::make_shared<FileServerConfig>(std::move(files));
+  return FileServer({cert_file, key_file, client_ca_file}, unverified, reload_interval, {});
 }
 
 StatusOr<std::shared_ptr<TlsClientConfig>> TlsClientConfig::Make(Options options) {

@@ -78,13 +78,14 @@ StatusOr<CertificateInfo> ReadPair(const std::string& path) {
 
 class Awaited final : public TlsServerConfig {
  public:
-  Awaited(std::string pem_file, std::string client_ca_file)
+  Awaited(std::string pem_file, std::string client_ca_file, TlsLimits limits)
       : pem_file_(std::move(pem_file)),
         client_ca_file_(std::move(client_ca_file)),
+        limits_(std::move(limits)),
         none_(SSL_CTX_new(TLS_server_method()), SSL_CTX_free) {}
   std::shared_ptr<ssl_ctx_st> Context() override {
     if (real_ == nullptr && Exists(pem_file_)) {
-      auto made = TlsServerConfig::FromFiles(pem_file_, pem_file_, client_ca_file_, Unverified::kReport);
+      auto made = LimitedTlsServer(pem_file_, pem_file_, client_ca_file_, limits_);
       if (made.ok()) {
         real_ = *std::move(made);
       } else {
@@ -98,14 +99,16 @@ class Awaited final : public TlsServerConfig {
 
  private:
   std::string pem_file_, client_ca_file_;
+  TlsLimits limits_;
   std::shared_ptr<ssl_ctx_st> none_;
   std::shared_ptr<TlsServerConfig> real_;
 };
 
 }  // namespace
 
-std::shared_ptr<TlsServerConfig> AwaitedServerConfig(std::string pem_file, std::string client_ca_file) {
-  return std::make_shared<Awaited>(std::move(pem_file), std::move(client_ca_file));
+std::shared_ptr<TlsServerConfig> AwaitedServerConfig(std::string pem_file, std::string client_ca_file,
+                                                     TlsLimits limits) {
+  return std::make_shared<Awaited>(std::move(pem_file), std::move(client_ca_file), std::move(limits));
 }
 
 RotationOptions ClientRotation(std::string dir, const std::string& node_name) {

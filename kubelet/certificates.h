@@ -15,6 +15,7 @@
 #include "base/async.h"
 #include "base/clock.h"
 #include "base/tls.h"
+#include "base/tls_limits.h"
 #include "client/rest.h"
 
 namespace skiff::kubelet {
@@ -70,7 +71,8 @@ Task<Status> Bootstrap(asio::any_io_executor executor, const std::string& bootst
                        Clock& clock);
 
 // A serving certificate that need not be there yet: until it is, handshakes fail.
-std::shared_ptr<TlsServerConfig> AwaitedServerConfig(std::string pem_file, std::string client_ca_file);
+std::shared_ptr<TlsServerConfig> AwaitedServerConfig(std::string pem_file, std::string client_ca_file,
+                                                     TlsLimits limits = {});
 
 }  // namespace skiff::kubelet
 

@@ -2,6 +2,7 @@
 #include "kubelet/certificates.h"
 
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 #include <unistd.h>
@@ -174,12 +175,13 @@ TEST_F(CertificatesTest, BootstrapWritesAKubeconfigThatWorks) {
 }
 
 TEST_F(CertificatesTest, HandshakesFailUntilThereIsACertificate) {
-  auto config = AwaitedServerConfig(dir / "kubelet-server-current.pem", "");
+  auto config = AwaitedServerConfig(dir / "kubelet-server-current.pem", "", {.least_minor_version = 3});
   const auto none = config->Context();
   ASSERT_NE(none, nullptr);
   CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", {"host1"}, {}));
   ASSERT_TRUE(RunTask(loop, rotator.Renew()).ok());
   EXPECT_NE(config->Context(), none);
+  EXPECT_EQ(SSL_CTX_get_min_proto_version(config->Context().get()), TLS1_3_VERSION);
 }
 
 // Reliability row clock-jump: a clock that was set back lets no certificate run out, one that was set forward renews

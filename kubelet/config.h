@@ -15,6 +15,7 @@
 
 #include "base/flags.h"
 #include "base/status.h"
+#include "base/tls_limits.h"
 
 namespace skiff::kubelet {
 
@@ -66,6 +67,7 @@ struct Config {
   int64_t max_parallel_image_pulls = 0, container_log_max_files = 5;
   std::string container_log_max_size, image_pull_verification;
   std::vector<std::string> preloaded_images_allowlist;
+  TlsLimits tls_limits;  // of tlsMinVersion, tlsCipherSuites, tlsCurvePreferences
   Nanos container_log_monitor_interval{0};
   Nanos http_check_frequency{0};
   Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};

@@ -9,6 +9,7 @@
 #include "kubelet/config_document.h"
 #include "kubelet/config_fields.h"
 #include "kubelet/feature_gates.h"
+#include "kubelet/server/tls_limits.h"
 #include "kubelet/volume/payload.h"
 
 namespace skiff::kubelet {
@@ -234,6 +235,16 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
     return InvalidArgument("failed to validate kubelet configuration, error: ", s.message(),
                            ", path: ", Shown(document).dump());
   }
+  std::string min_version;
+  std::vector<std::string> suites;
+  std::vector<int64_t> curves;
+  read("tlsMinVersion", &min_version);
+  read("tlsCipherSuites", &suites);
+  if (const json* ids = FindConfigValue(document, "tlsCurvePreferences"); ids != nullptr && ids->is_array()) {
+    for (const json& id : *ids) curves.push_back(id.is_number_integer() ? id.get<int64_t>() : 0);
+  }
+  ASSIGN_OR_RETURN(c->tls_limits, ReadTlsLimits(min_version, suites, curves),
+                   "failed to construct kubelet dependencies");
   if (c->authorization_mode.empty()) return InvalidArgument("failed to run Kubelet: no authorization mode specified");
   if (c->authorization_mode != "Webhook" && c->authorization_mode != "AlwaysAllow") {
     return InvalidArgument("failed to run Kubelet: unknown authorization mode ", c->authorization_mode);

@@ -192,6 +192,34 @@ TEST(ConfigChecks, OneProcessAloneIsNotKilledOnlyWithCgroupV2) {
                           "cgroup v1"));
 }
 
+TEST(ConfigChecks, TlsSettings) {
+  Config config;
+  EXPECT_EQ(Apply("tlsMinVersion: VersionTLS9\n", &config).message(),
+            "failed to construct kubelet dependencies: unknown tls version \"VersionTLS9\"");
+  EXPECT_EQ(Apply("tlsCipherSuites: [TLS_X]\n", &config).message(),
+            "failed to construct kubelet dependencies: Cipher suite TLS_X not supported or doesn't exist");
+  EXPECT_EQ(Apply("tlsCurvePreferences: [29, 29]\n", &config).message(),
+            "failed to construct kubelet dependencies: duplicate curve preference 29");
+  EXPECT_EQ(Apply("tlsCurvePreferences: [7]\n", &config).message(),
+            "failed to construct kubelet dependencies: curve preference 7 is not supported by the current Go version");
+  EXPECT_EQ(Apply("tlsCurvePreferences: [70000]\n", &config).message(),
+            "failed to construct kubelet dependencies: curve preference 70000 is out of range (must be 1-65535)");
+
+  ASSERT_EQ(Apply("", &config).message(), "");
+  EXPECT_EQ(config.tls_limits.least_minor_version, 2);
+  EXPECT_THAT(config.tls_limits.ciphers, IsEmpty());
+  ASSERT_EQ(Apply("tlsMinVersion: VersionTLS11\ntlsCurvePreferences: [29, 23, 4588]\ntlsCipherSuites: "
+                  "[TLS_RSA_WITH_AES_128_CBC_SHA, TLS_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305]\n",
+                  &config)
+                .message(),
+            "");
+  EXPECT_EQ(config.tls_limits.least_minor_version, 1);
+  EXPECT_THAT(config.tls_limits.ciphers, ElementsAre("ECDHE-RSA-CHACHA20-POLY1305", "AES128-SHA"));
+  EXPECT_THAT(config.tls_limits.groups, ElementsAre("X25519", "P-256"));
+  ASSERT_EQ(Apply("tlsCipherSuites: [TLS_CHACHA20_POLY1305_SHA256]\n", &config).message(), "");
+  EXPECT_EQ(config.tls_limits.least_minor_version, 3) << "nothing is left for earlier versions";
+}
+
 TEST(ConfigChecks, ReservedCpusTakeThePlaceOfOthers) {
   Config config;
   ASSERT_TRUE(Apply("reservedSystemCPUs: 0-1,5\nkubeReserved: {cpu: 100m, memory: 1Gi}\n", &config).ok());

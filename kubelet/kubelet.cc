@@ -331,10 +331,11 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   server.key_file = config_.tls_private_key_file;
   server.cert_dir = config_.cert_dir;
   server.client_ca_file = config_.client_ca_file;
+  server.tls_limits = config_.tls_limits;
   if (config_.server_tls_bootstrap && rest_ != nullptr && config_.tls_cert_file.empty()) {
     server_rotator_ = std::make_unique<CertificateRotator>(
         rest_, clock_, ServerRotation(config_.cert_dir, node_name_, {facts.hostname}, facts.ips));
-    server.tls = AwaitedServerConfig(server_rotator_->current_path(), config_.client_ca_file);
+    server.tls = AwaitedServerConfig(server_rotator_->current_path(), config_.client_ca_file, config_.tls_limits);
   }
   if (config_.rotate_certificates && rest_ != nullptr) {
     auto rotator = std::make_unique<CertificateRotator>(rest_, clock_, ClientRotation(config_.cert_dir, node_name_));

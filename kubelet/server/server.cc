@@ -181,7 +181,7 @@ StatusOr<std::shared_ptr<TlsServerConfig>> KubeletServer::Impl::Certificates() {
       LOG_INFO("Using self-signed cert", {"certFile", cert}, {"keyFile", key});
     }
   }
-  return TlsServerConfig::FromFiles(cert, key, options.client_ca_file, Unverified::kReport);
+  return LimitedTlsServer(cert, key, options.client_ca_file, options.tls_limits);
 }
 
 Task<void> KubeletServer::Impl::Serve(http::Exchange& exchange, bool trusted_port) {

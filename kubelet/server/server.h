@@ -10,6 +10,7 @@
 #include "base/http_server.h"
 #include "base/metrics.h"
 #include "base/tls.h"
+#include "base/tls_limits.h"
 #include "kubelet/server/auth.h"
 #include "kubelet/server/host.h"
 
@@ -24,6 +25,7 @@ struct KubeletServerOptions {
   int read_only_port = 0;                // 0: off (tests pass -1 for any)
   std::string cert_file, key_file;       // empty: self-signed, made once as CERT_DIR/kubelet.crt and kubelet.key
   std::shared_ptr<TlsServerConfig> tls;  // instead of files
+  TlsLimits tls_limits;                  // with files
   std::string cert_dir;                  // "": ROOT/pki
   std::string client_ca_file;            // "": certificates authenticate nobody
   std::string hostname;                  // names in a self-signed certificate

@@ -1,6 +1,7 @@
 #include "kubelet/server/server.h"
 
 #include <gtest/gtest.h>
+#include <openssl/ssl.h>
 
 #include "api/codec.h"
 #include "base/async_testing.h"
@@ -14,6 +15,7 @@
 #include "kubelet/server/stream.h"
 #include "kubelet/server/stream_translator.h"
 #include "kubelet/server/testing.h"
+#include "kubelet/server/tls_limits.h"
 #include "kubelet/volume/testing.h"
 
 namespace skiff::kubelet {
@@ -109,6 +111,54 @@ struct ServerTest : testing::Test {
     return answer.ok() ? *answer : http::ClientResponse{};
   }
 };
+
+// tlsMinVersion and tlsCipherSuites: who does not speak what is asked for is not served.
+TEST_F(ServerTest, TlsLimits) {
+  struct Case {
+    const char* min_version;
+    std::vector<std::string> suites;
+    bool serves_12, serves_12_aes128;
+  };
+  for (const Case& c : {
+           Case{"", {}, true, true},
+           {"VersionTLS12", {}, true, true},
+           {"VersionTLS13", {}, false, false},
+           {"", {"TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"}, true, false},
+           {"", {"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}, true, true},
+           {"", {"TLS_AES_128_GCM_SHA256"}, false, false},
+           {"", {"TLS_RSA_WITH_RC4_128_SHA"}, false, false},
+       }) {
+    auto limits = ReadTlsLimits(c.min_version, c.suites, {});
+    ASSERT_TRUE(limits.ok()) << limits.status();
+    KubeletServerOptions options;
+    options.root_dir = dir.path();
+    options.address = "127.0.0.1";
+    options.port = 0;
+    options.healthz_port = 0;
+    options.hostname = "n1";
+    options.tls_limits = *limits;
+    KubeletServer limited(loop.get_executor(), options, host, &reviewer, clock);
+    const Status started = limited.Start();
+    ASSERT_TRUE(started.ok()) << started;
+    auto serves = [&](int version, const char* ciphers) {
+      TlsClientConfig::Options client_options;
+      client_options.insecure_skip_verify = true;
+      auto config = *TlsClientConfig::Make(std::move(client_options));
+      SSL_CTX_set_max_proto_version(config->Context().get(), version);
+      if (ciphers != nullptr) SSL_CTX_set_cipher_list(config->Context().get(), ciphers);
+      http::Client peer(loop.get_executor(), absl::StrCat("127.0.0.1:", limited.port()), config);
+      http::ClientRequest request;
+      request.target = "/healthz";
+      request.timeout = 5s;
+      return RunTask(loop, peer.Do(std::move(request))).ok();
+    };
+    const std::string what = absl::StrCat(c.min_version, " ", absl::StrJoin(c.suites, ","));
+    EXPECT_TRUE(serves(TLS1_3_VERSION, nullptr)) << what;
+    EXPECT_EQ(serves(TLS1_2_VERSION, nullptr), c.serves_12) << what;
+    EXPECT_EQ(serves(TLS1_2_VERSION, "ECDHE-ECDSA-AES128-GCM-SHA256"), c.serves_12_aes128) << what;
+    RunTask(loop, limited.Shutdown(0s));
+  }
+}
 
 TEST_F(ServerTest, AnswersAsRecorded) {
   const std::string folder = "../shared/goldens/kubelet/11-endpoints/";
