@@ -38,6 +38,10 @@ def pod(name, command, limits=None, volume=None, **spec):
                        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1, **spec}})
 
 
+def ctr(*argv):
+    return lib.run("ctr", "--address", os.path.join(NODE, "containerd.sock"), "--namespace", "k8s.io", *argv).stdout
+
+
 class EvictionTest(lib.ClusterTest):
     @classmethod
     def setUpClass(cls):
@@ -186,8 +190,7 @@ class EvictionTest(lib.ClusterTest):
 
     def test_zz_garbage(self):
         """Dead containers, their logs, and images that nobody uses."""
-        ctr = ["ctr", "--address", os.path.join(NODE, "containerd.sock"), "--namespace", "k8s.io"]
-        subprocess.run(ctr + ["images", "tag", "localhost/skiff/test:1", "localhost/skiff/unused:1"], check=True, capture_output=True)
+        ctr("images", "tag", "localhost/skiff/test:1", "localhost/skiff/unused:1")
         self.create("restarts", "sleep 0.2")
         lib.wait("restarts", lambda: lib.get("pod", "restarts")["status"]["containerStatuses"][0]["restartCount"] >= 3, 60)
         uid = lib.get("pod", "restarts")["metadata"]["uid"]
@@ -200,11 +203,43 @@ class EvictionTest(lib.ClusterTest):
         lib.wait("old logs to go", lambda: len(glob.glob(logs + "/*.log")) <= 2, 90)
         lib.wait("a stranger's log directory to go", lambda: not os.path.exists(os.path.join(NODE, "podlogs", "default_nobody_0000-1")), 30)
         lib.wait("an orphan's volumes to go", lambda: not os.path.exists(os.path.join(NODE, "kubelet", "pods", "0000-2")), 60)
-        left = subprocess.run(ctr + ["images", "ls", "-q"], check=True, capture_output=True, text=True).stdout
+        left = ctr("images", "ls", "-q")
         self.assertIn("localhost/skiff/pause:1", left)   # containerd 1.6 does not pin it
         self.assertIn("localhost/skiff/test:1", left)    # in use
         self.create("after", "sleep 1000")
         lib.wait("a pod on what is left", lambda: lib.get("pod", "after")["status"]["phase"] == "Running", 30)
+
+    def test_zz_garbage_without_an_api_server(self):
+        """A kubelet that starts while its API server is away frees the disk all the same, and leaves what is of pods that it has not heard of."""
+        unused = "localhost/skiff/pause65535:1"
+        configure(high=1, low=0)
+        self.kubelet_again()
+        self.create("stays", "sleep 1000", volume={}, nodeName="n1")
+        lib.wait("the pod to run", lambda: lib.get("pod", "stays")["status"]["phase"] == "Running", 60)
+        before = lib.get("pod", "stays")
+        uid, container = before["metadata"]["uid"], before["status"]["containerStatuses"][0]["containerID"]
+        volume = os.path.join(NODE, "kubelet", "pods", uid, "volumes", "kubernetes.io~empty-dir", "m")
+        stranger = os.path.join(NODE, "podlogs", "default_nobody_0000-3")
+        os.makedirs(os.path.join(stranger, "c"), exist_ok=True)
+        command = lib.command_of("kubelet-n1")
+        lib.kill("controlplane")
+        lib.kill("kubelet-n1")
+        try:
+            ctr("images", "import", os.path.join(lib.ROOT, "build", "images", "pause65535.tar"))
+            self.assertIn(unused, ctr("images", "ls", "-q"))
+            lib.start("kubelet-n1", command)
+            lib.wait("the unused image to go", lambda: unused not in ctr("images", "ls", "-q"), 60)
+            time.sleep(5)
+            self.assertIn(container.removeprefix("containerd://"), ctr("tasks", "ls", "-q"))
+            self.assertTrue(os.path.isdir(volume))
+            self.assertTrue(os.path.isdir(stranger), "who it is of is not known yet")
+        finally:
+            lib.restart()
+        lib.wait("the stranger's log directory to go", lambda: not os.path.exists(stranger), 120)
+        lib.wait("the node to be Ready", lambda: self.condition("Ready")["status"] == "True", 30)
+        status = lib.get("pod", "stays")["status"]
+        self.assertEqual((status["phase"], status["containerStatuses"][0]["containerID"], status["containerStatuses"][0]["restartCount"]), ("Running", container, 0))
+        self.assertTrue(os.path.isdir(volume))
 
 
 if __name__ == "__main__":

@@ -489,6 +489,9 @@ Task<Status> Kubelet::Run() {
   if (server_rotator_) group_.Spawn("serving certificate", server_rotator_->Run());
   group_.Spawn("node", agent_->Run());
   if (recorder_ != nullptr) group_.Spawn("events", recorder_->Run());
+  // Disks fill and memory runs out while the API server is away, too. What goes only with pods that nobody knows waits
+  // for the sources (ContainerGcHooks::sources_ready).
+  StartResources();
 
   if (manifests_ != nullptr) group_.Spawn("manifests", manifests_->Run());
   if (manifest_url_ != nullptr) group_.Spawn("manifest URL", manifest_url_->Run());
@@ -561,7 +564,6 @@ Task<Status> Kubelet::Run() {
   }
   if (mirrors_ != nullptr) group_.Spawn("mirror pods", mirrors_->Run());
   group_.Spawn("housekeeping", Housekeep());
-  StartResources();
   LOG_INFO("Starting kubelet main sync loop");
   co_await group_.Join();
   co_return absl::CancelledError("stopped");
