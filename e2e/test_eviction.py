@@ -220,11 +220,11 @@ class EvictionTest(lib.ClusterTest):
         uid, container = before["metadata"]["uid"], before["status"]["containerStatuses"][0]["containerID"]
         volume = os.path.join(NODE, "kubelet", "pods", uid, "volumes", "kubernetes.io~empty-dir", "m")
         stranger = os.path.join(NODE, "podlogs", "default_nobody_0000-3")
-        os.makedirs(os.path.join(stranger, "c"), exist_ok=True)
         command = lib.command_of("kubelet-n1")
         lib.kill("controlplane")
         lib.kill("kubelet-n1")
         try:
+            os.makedirs(os.path.join(stranger, "c"))
             ctr("images", "import", os.path.join(lib.ROOT, "build", "images", "pause65535.tar"))
             self.assertIn(unused, ctr("images", "ls", "-q"))
             lib.start("kubelet-n1", command)
