@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 #include <set>
 
 #include "kubelet/runtime/env.h"
@@ -35,10 +38,30 @@ bool SameFile(int a, const std::string& b) {
   return one.st_dev == two.st_dev && one.st_ino == two.st_ino;
 }
 
+// Walks `relative`; an absolute link that leads back into the volume (as hosts have them: /opt/app/current ->
+// /opt/app/v7) counts for what it says there. Such a path is taken apart by names, and what comes of it is walked again
+// without following any link, so that one that was swapped in between leads nowhere. -1 and errno as openat2.
+int Walk(int volume_fd, const std::string& relative, uint64_t flags) {
+  const int fd = OpenAt2(volume_fd, relative.c_str(), flags, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
+  if (fd >= 0 || errno != EXDEV) return fd;
+  const std::string self = absl::StrCat("/proc/self/fd/", volume_fd);
+  const std::unique_ptr<char, decltype(&free)> base(realpath(self.c_str(), nullptr), free);
+  const std::unique_ptr<char, decltype(&free)> real(realpath(absl::StrCat(self, "/", relative).c_str(), nullptr), free);
+  if (real == nullptr && errno == ENOENT) return -1;
+  const std::string_view whole = real == nullptr || base == nullptr ? "" : real.get();
+  const size_t inside = base == nullptr ? 0 : strlen(base.get());
+  if (whole.empty() || !whole.starts_with(base.get()) || (whole.size() > inside && whole[inside] != '/')) {
+    errno = EXDEV;
+    return -1;
+  }
+  return OpenAt2(volume_fd, absl::StrCat(".", whole.substr(inside)).c_str(), flags,
+                 RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
 }  // namespace
 
 StatusOr<Fd> OpenBeneath(int volume_fd, const std::string& relative) {
-  Fd fd(OpenAt2(volume_fd, relative.c_str(), O_PATH, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));
+  Fd fd(Walk(volume_fd, relative, O_PATH));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("openat2 ", relative));
   // O_PATH of a link itself cannot come back: without O_NOFOLLOW the last component was followed.
   return fd;
@@ -53,7 +76,7 @@ Status MakeDirsBeneath(int volume_fd, const std::string& relative, mode_t mode) 
     const std::string name(part);
     const std::string next = done.empty() ? name : absl::StrCat(done, "/", name);
     // From the volume's root each time: a link in the middle may point elsewhere inside the volume.
-    Fd child(OpenAt2(volume_fd, next.c_str(), O_PATH | O_DIRECTORY, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS));
+    Fd child(Walk(volume_fd, next, O_PATH | O_DIRECTORY));
     if (!child.valid()) {
       if (errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("openat2 ", next));
       if (mkdirat(parent.get(), name.c_str(), mode & 07777) != 0 && errno != EEXIST) {

@@ -13,7 +13,8 @@
 namespace skiff::kubelet {
 
 // Opens `relative` beneath the directory `volume_fd` as an O_PATH descriptor. Symbolic links are followed as long as
-// they stay beneath. Errors: errno EXDEV when it would leave the volume.
+// they stay beneath, absolute ones too (read as the host reads them). Errors: errno EXDEV when it would leave the
+// volume.
 StatusOr<Fd> OpenBeneath(int volume_fd, const std::string& relative);
 
 // Makes the missing directories of `relative`, with exactly `mode`.

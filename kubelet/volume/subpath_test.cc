@@ -24,6 +24,21 @@ TEST(SubPathTest, LinksInsideTheVolumeAreFollowedOthersNot) {
   EXPECT_EQ(ErrnoOf(OpenBeneath(volume.get(), "up").status()), EXDEV);
   EXPECT_EQ(ErrnoOf(OpenBeneath(volume.get(), "absolute").status()), EXDEV);
   EXPECT_EQ(ErrnoOf(OpenBeneath(volume.get(), "../secret").status()), EXDEV);
+
+  // An absolute link, but one that stays inside. A volume whose name begins alike is another one.
+  ASSERT_TRUE(MakeDirs(dir / "volume2").ok());
+  ASSERT_EQ(symlink((dir / "vol/real").c_str(), (dir / "vol/current").c_str()), 0);
+  ASSERT_EQ(symlink((dir / "volume2").c_str(), (dir / "vol/other").c_str()), 0);
+  ASSERT_EQ(symlink((dir / "vol/current").c_str(), (dir / "vol/twice").c_str()), 0);
+  ASSERT_EQ(symlink(dir.path().c_str(), (dir / "vol/over").c_str()), 0);
+  EXPECT_TRUE(OpenBeneath(volume.get(), "current/f").ok());
+  EXPECT_TRUE(OpenBeneath(volume.get(), "twice").ok());
+  EXPECT_EQ(ErrnoOf(OpenBeneath(volume.get(), "other").status()), EXDEV);
+  EXPECT_EQ(ErrnoOf(OpenBeneath(volume.get(), "over/secret").status()), EXDEV);
+  EXPECT_TRUE(MakeDirsBeneath(volume.get(), "current/made", 0755).ok());
+  EXPECT_TRUE(Exists(dir / "vol/real/made"));
+  EXPECT_FALSE(MakeDirsBeneath(volume.get(), "other/made", 0755).ok());
+  EXPECT_FALSE(Exists(dir / "volume2/made"));
 }
 
 TEST(SubPathTest, MissingDirectoriesGetTheVolumesMode) {
