@@ -144,6 +144,33 @@ Pod LargerOf(const Pod& allocated, const Pod& actuated) {
   return out;
 }
 
+std::optional<Pod> RoomToStart(const Pod& allocated, const Pod& actuated, const PodState& state,
+                               const std::string& container) {
+  const core::Container *to = FindContainer(allocated, container), *from = FindContainer(actuated, container);
+  if (to == nullptr || from == nullptr || AmountsOf(allocated, *to) == AmountsOf(actuated, *from)) return std::nullopt;
+  Pod had = actuated;
+  auto take = [&](const auto& granted, auto* list) {
+    for (int i = 0; i < granted.size() && i < list->size(); ++i) {
+      if (Running(state, granted[i].name()) == nullptr) *list->Mutable(i)->mutable_resources() = granted[i].resources();
+    }
+  };
+  take(allocated.spec().initcontainers(), had.mutable_spec()->mutable_initcontainers());
+  take(allocated.spec().containers(), had.mutable_spec()->mutable_containers());
+  return LargerOf(allocated, had);
+}
+
+bool ResizesSwap(const Pod& wanted, const Pod& allocated,
+                 const std::function<bool(const Pod&, const core::Container&)>& swaps) {
+  auto some = [&](const auto& containers) {
+    return std::any_of(containers.begin(), containers.end(), [&](const core::Container& c) {
+      const core::Container* now = FindContainer(allocated, c.name());
+      return now != nullptr && Get(c.resources().requests(), "memory") != Get(now->resources().requests(), "memory") &&
+             !RestartsFor(*now, "memory") && (swaps(wanted, c) || swaps(allocated, *now));
+    });
+  };
+  return some(wanted.spec().containers()) || some(wanted.spec().initcontainers());
+}
+
 bool IncreasesRequests(const Pod& allocated, const Pod& wanted) {
   ResourceList before = PodRequests(allocated), now = PodRequests(wanted);
   return Get(now, "memory") > Get(before, "memory") || Get(now, "cpu") > Get(before, "cpu");

@@ -3,6 +3,8 @@
 #ifndef SKIFF_KUBELET_POD_RESIZE_H_
 #define SKIFF_KUBELET_POD_RESIZE_H_
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +35,15 @@ bool ResizeInProgress(const Pod& allocated, const Pod& actuated, const PodState&
 // What both pods need at the most: the pod's cgroup gets this before containers grow, and the final values after they
 // have shrunk.
 Pod LargerOf(const Pod& allocated, const Pod& actuated);
+
+// What the pod's cgroup must hold before a container starts that was granted another size while it did not run;
+// nullopt: it has the one before. Containers that do not run count with what they were granted.
+std::optional<Pod> RoomToStart(const Pod& allocated, const Pod& actuated, const PodState& state,
+                               const std::string& container);
+
+// Memory requests of a container that may swap would change in place: its part of the swap cannot.
+bool ResizesSwap(const Pod& wanted, const Pod& allocated,
+                 const std::function<bool(const Pod&, const core::Container&)>& swaps);
 
 // Whether cpu or memory requests grow.
 bool IncreasesRequests(const Pod& allocated, const Pod& wanted);

@@ -105,6 +105,34 @@ TEST(ResizeTest, ThePolicyMayAskForARestart) {
   EXPECT_TRUE(actions.empty());
 }
 
+// As of one in its back-off that was killed for lack of memory.
+TEST(ResizeTest, TheCgroupHasRoomBeforeAContainerOfAnotherSizeStarts) {
+  const Pod from = Sized({{"a", "1 1 64Mi 64Mi"}, {"b", "1 1 64Mi 64Mi"}, {"c", "1 1 64Mi 64Mi"}});
+  const Pod to = Sized({{"a", "1 1 96Mi 96Mi"}, {"b", "1 1 32Mi 32Mi"}, {"c", "1 1 32Mi 32Mi"}});
+  StateBuilder state;
+  state.Sandbox("s").Container("a", ContainerState::State::kExited).Container("b", kRunning);
+  EXPECT_FALSE(RoomToStart(from, from, state, "a"));
+  const auto room = RoomToStart(to, from, state, "a");
+  ASSERT_TRUE(room);
+  EXPECT_TRUE(api::Equal(room->spec().containers(0).resources(), Resources("1 1 96Mi 96Mi")));
+  EXPECT_TRUE(api::Equal(room->spec().containers(1).resources(), Resources("1 1 64Mi 64Mi"))) << "it runs";
+  EXPECT_TRUE(api::Equal(room->spec().containers(2).resources(), Resources("1 1 32Mi 32Mi")));
+}
+
+TEST(ResizeTest, MemoryOfContainersThatSwapIsNotResizedInPlace) {
+  const Pod from = Sized({{"a", "1 1 64Mi 96Mi"}});
+  Pod to = Sized({{"a", "1 1 80Mi 96Mi"}});
+  auto swaps = [](const Pod&, const core::Container&) { return true; };
+  EXPECT_TRUE(ResizesSwap(to, from, swaps));
+  EXPECT_FALSE(ResizesSwap(to, from, [](const Pod&, const core::Container&) { return false; }));
+  EXPECT_FALSE(ResizesSwap(Sized({{"a", "2 2 64Mi 128Mi"}}), from, swaps)) << "the request is what counts";
+  Pod restarting = from;
+  auto* policy = restarting.mutable_spec()->mutable_containers(0)->add_resizepolicy();
+  policy->set_resourcename("memory");
+  policy->set_restartpolicy("RestartContainer");
+  EXPECT_FALSE(ResizesSwap(to, restarting, swaps));
+}
+
 TEST(ResizeTest, LimitsOfThePodReachContainersWithoutOwnOnes) {
   Pod from = Sized({{"a", "1 - - -"}}), to = from;
   *from.mutable_spec()->mutable_resources() = Resources("1 2 64Mi 64Mi");

@@ -127,15 +127,16 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   return out;
 }
 
-// Swap that a container may take: with LimitedSwap as large a part of the node's as it asked for of its memory, for
-// Burstable pods; else none.
+bool MaySwap(const Pod& pod, const core::Container& container, const NodeSettings& node) {
+  return node.limited_swap && node.swap_controller && node.cgroup_v2 && !IsCritical(pod) &&
+         QosClass(pod) == "Burstable" &&
+         Get(container.resources().requests(), "memory") != Get(container.resources().limits(), "memory");
+}
+
+// Swap that a container may take: as large a part of the node's as it asked for of its memory.
 int64_t SwapLimitOf(const Pod& pod, const core::Container& container, const NodeSettings& node) {
   const int64_t request = Get(container.resources().requests(), "memory").Value();
-  const int64_t limit = Get(container.resources().limits(), "memory").Value();
-  if (!node.limited_swap || IsCritical(pod) || QosClass(pod) != "Burstable" || request == limit ||
-      node.memory_capacity <= 0 || request > node.memory_capacity) {
-    return 0;
-  }
+  if (!MaySwap(pod, container, node) || node.memory_capacity <= 0 || request > node.memory_capacity) return 0;
   return static_cast<int64_t>(static_cast<double>(request) / static_cast<double>(node.memory_capacity) *
                               static_cast<double>(node.swap_capacity));
 }

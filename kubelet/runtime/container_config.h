@@ -71,6 +71,8 @@ Status CheckNonRoot(const Pod& pod, const core::Container& container, const Imag
 // An empty Localhost profile is an error, never unconfined.
 StatusOr<cri_v1::SecurityProfile> SeccompProfile(const Pod& pod, const core::Container& container,
                                                  const NodeSettings& node);
+// LimitedSwap holds for it: containers of Burstable pods whose memory may grow.
+bool MaySwap(const Pod& pod, const core::Container& container, const NodeSettings& node);
 cri_v1::LinuxContainerResources ContainerResources(const Pod& pod, const core::Container& container,
                                                    const NodeSettings& node);
 cri_v1::NamespaceOption Namespaces(const Pod& pod, const cri_v1::UserNamespace& users);
