@@ -360,13 +360,14 @@ struct FakeApiServer::Impl {
                                              "latest version and try again")));
         co_return;
       }
-      // A status write changes nothing else but annotations; another write does not touch the status.
+      // A status write changes nothing else but annotations and labels; another write does not touch the status.
       const auto* field = object->GetDescriptor()->FindFieldByName("status");
       if (field != nullptr) {
         std::shared_ptr<Message> merged(current->New());
         merged->CopyFrom(*current);
         if (sub == "status") {
           *MutableMetadataOf(merged.get())->mutable_annotations() = metadata->annotations();
+          *MutableMetadataOf(merged.get())->mutable_labels() = metadata->labels();
           merged->GetReflection()
               ->MutableMessage(merged.get(), field)
               ->CopyFrom(object->GetReflection()->GetMessage(*object, field));

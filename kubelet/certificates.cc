@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -122,15 +123,14 @@ RotationOptions ClientRotation(std::string dir, const std::string& node_name) {
   return out;
 }
 
-RotationOptions ServerRotation(std::string dir, const std::string& node_name, std::vector<std::string> dns_names,
-                               std::vector<std::string> ips) {
+RotationOptions ServerRotation(std::string dir, const std::string& node_name,
+                               std::function<void(CertificateRequest*)> names) {
   RotationOptions out = ClientRotation(std::move(dir), node_name);
   out.name = "kubelet-server";
   out.signer = "kubernetes.io/kubelet-serving";
   out.subject.client_auth = false;
   out.subject.server_auth = true;
-  out.subject.dns_names = std::move(dns_names);
-  out.subject.ip_addresses = std::move(ips);
+  out.names = std::move(names);
   return out;
 }
 
@@ -175,16 +175,42 @@ Status CertificateRotator::Store(const std::string& cert_pem, const std::string&
   return absl::OkStatus();
 }
 
+CertificateRequest CertificateRotator::Wanted() const {
+  CertificateRequest out = options_.subject;
+  if (options_.names) options_.names(&out);
+  return out;
+}
+
+bool CertificateRotator::LacksNames() const {
+  if (!options_.names) return false;
+  const CertificateRequest wanted = Wanted();
+  // Whoever signs may leave some out: asking over and over would not help.
+  if (asked_ && asked_->dns_names == wanted.dns_names && asked_->ip_addresses == wanted.ip_addresses) return false;
+  const auto info = ReadPair(current_path());
+  if (!info.ok()) return false;
+  auto all_in = [](const std::vector<std::string>& names, const std::vector<std::string>& have) {
+    return std::all_of(names.begin(), names.end(),
+                       [&](const auto& name) { return std::find(have.begin(), have.end(), name) != have.end(); });
+  };
+  return !wanted.ip_addresses.empty() &&
+         !(all_in(wanted.dns_names, info->dns_names) && all_in(wanted.ip_addresses, info->ip_addresses));
+}
+
 Task<Status> CertificateRotator::Renew() {
+  const CertificateRequest subject = Wanted();
+  if (options_.names && subject.ip_addresses.empty()) {
+    co_return FailedPrecondition("the node has no address yet that a serving certificate could be for");
+  }
+  asked_ = subject;
   CO_ASSIGN_OR_RETURN(const std::string key, GenerateKey(false));
-  CO_ASSIGN_OR_RETURN(const std::string csr, MakeCsr(options_.subject, key));
+  CO_ASSIGN_OR_RETURN(const std::string csr, MakeCsr(subject, key));
   json request = {{"kind", "CertificateSigningRequest"},
                   {"apiVersion", "certificates.k8s.io/v1"},
                   {"metadata", {{"generateName", "csr-"}}},
                   {"spec",
                    {{"request", Base64Encode(csr)},
                     {"signerName", options_.signer},
-                    {"usages", {"digital signature", options_.subject.server_auth ? "server auth" : "client auth"}}}}};
+                    {"usages", {"digital signature", subject.server_auth ? "server auth" : "client auth"}}}}};
   CO_ASSIGN_OR_RETURN(const json made, co_await Call(rest_, "POST", kRequests, request.dump()),
                       "cannot create certificate signing request");
   const std::string name = made.contains("metadata") ? Text(made["metadata"], "name") : "";
@@ -219,9 +245,10 @@ Task<void> CertificateRotator::Run() {
     const SteadyTime due = clock_.Steady() + left;
     const WallTime due_wall = clock_.Now() + std::chrono::duration_cast<WallTime::duration>(left);
     bool replaced = false;  // by somebody else
-    while (!replaced && clock_.Steady() < due && clock_.Now() < due_wall) {
-      // Woken often enough for a clock that is set.
-      const auto wait = std::min<std::chrono::nanoseconds>(due - clock_.Steady(), std::chrono::minutes(10));
+    while (!replaced && !LacksNames() && clock_.Steady() < due && clock_.Now() < due_wall) {
+      // Woken often enough for a clock that is set, and for an address that is new.
+      const auto often = options_.names ? std::chrono::nanoseconds(seconds(10)) : std::chrono::minutes(10);
+      const auto wait = std::min<std::chrono::nanoseconds>(due - clock_.Steady(), often);
       if (absl::IsCancelled(co_await clock_.Sleep(wait))) co_return;
       replaced = RenewalTime() != renewal;
     }

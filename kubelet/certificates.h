@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,14 +25,17 @@ struct RotationOptions {
   std::string dir, name;  // "kubelet-client" or "kubelet-server"
   std::string signer;     // kubernetes.io/kube-apiserver-client-kubelet or kubernetes.io/kubelet-serving
   CertificateRequest subject;
+  // The names of the moment, where they may change: dns_names and ip_addresses in place of `subject`'s. A certificate
+  // that lacks some is replaced; without any address nothing is asked for yet.
+  std::function<void(CertificateRequest*)> names;
   std::chrono::nanoseconds poll = std::chrono::seconds(2);       // how often an open request is looked at
   std::chrono::nanoseconds patience = std::chrono::minutes(15);  // after which another one is made
 };
 
 // A node's two kinds.
 RotationOptions ClientRotation(std::string dir, const std::string& node_name);
-RotationOptions ServerRotation(std::string dir, const std::string& node_name, std::vector<std::string> dns_names,
-                               std::vector<std::string> ips);
+RotationOptions ServerRotation(std::string dir, const std::string& node_name,
+                               std::function<void(CertificateRequest*)> names);
 
 class CertificateRotator {
  public:
@@ -53,6 +57,9 @@ class CertificateRotator {
 
  private:
   Status Store(const std::string& cert_pem, const std::string& key_pem);
+  CertificateRequest Wanted() const;
+  // The names have become others than those asked for last, and the certificate does not have them.
+  bool LacksNames() const;
   // Until the certificate in use is renewed; 0 or less: now.
   std::chrono::nanoseconds LeftOfLife(bool just_issued) const;
 
@@ -60,6 +67,7 @@ class CertificateRotator {
   Clock& clock_;
   RotationOptions options_;
   double jitter_;
+  std::optional<CertificateRequest> asked_;
 };
 
 // Whether the kubeconfig can be used as it is: it is there, and a client certificate that it names has not expired.

@@ -62,6 +62,13 @@ std::string SignRequest(const KeyPair& ca, const std::string& csr_pem, WallTime 
   return pem;
 }
 
+std::function<void(CertificateRequest*)> Names(std::string dns, std::vector<std::string> ips) {
+  return [=](CertificateRequest* request) {
+    request->dns_names = {dns};
+    request->ip_addresses = ips;
+  };
+}
+
 struct CertificatesTest : testing::Test {
   TempDir dir;
   asio::io_context loop;
@@ -114,7 +121,7 @@ struct CertificatesTest : testing::Test {
 };
 
 TEST_F(CertificatesTest, AServingCertificateIsAskedForAndStored) {
-  CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", {"host1"}, {"10.0.0.1", "fd00::1"}));
+  CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", Names("host1", {"10.0.0.1", "fd00::1"})));
   EXPECT_FALSE(rotator.Usable());
   EXPECT_LT(rotator.RenewalTime(), clock.Now());
   const Status renewed = RunTask(loop, rotator.Renew());
@@ -178,10 +185,45 @@ TEST_F(CertificatesTest, HandshakesFailUntilThereIsACertificate) {
   auto config = AwaitedServerConfig(dir / "kubelet-server-current.pem", "", {.least_minor_version = 3});
   const auto none = config->Context();
   ASSERT_NE(none, nullptr);
-  CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", {"host1"}, {}));
+  CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", Names("host1", {"10.0.0.1"})));
   ASSERT_TRUE(RunTask(loop, rotator.Renew()).ok());
   EXPECT_NE(config->Context(), none);
   EXPECT_EQ(SSL_CTX_get_min_proto_version(config->Context().get()), TLS1_3_VERSION);
+}
+
+// A cloud provider that says what the addresses are, or a host that gets others: the certificate follows.
+TEST_F(CertificatesTest, ServingCertificatesFollowTheNodesAddresses) {
+  FakeClock ours;
+  signing = &ours;
+  polls_before = 0;
+  std::vector<std::string> ips;
+  CertificateRotator rotator(rest, ours, ServerRotation(dir.path(), "n1", [&](CertificateRequest* request) {
+                               request->dns_names = {"host1"};
+                               request->ip_addresses = ips;
+                             }));
+  TaskGroup group(loop.get_executor());
+  group.Spawn("rotate", rotator.Run());
+  auto until = [&](const std::function<bool()>& met) {
+    return client::RunUntil(loop, [&] {
+      if (met()) return true;
+      if (ours.sleepers() > 0) ours.Advance(1s, loop);
+      return false;
+    });
+  };
+  auto certified = [&] {
+    const auto pem = ReadFile(rotator.current_path());
+    return pem.ok() ? ReadCertificate(*pem)->ip_addresses : std::vector<std::string>();
+  };
+  const SteadyTime later = ours.Steady() + 60s;
+  ASSERT_TRUE(until([&] { return ours.Steady() >= later; }));
+  EXPECT_TRUE(requests.empty()) << "there is no address yet";
+  ips = {"10.0.0.1"};
+  ASSERT_TRUE(until([&] { return certified() == ips; }));
+  ips = {"10.0.0.2", "fd00::2"};
+  ASSERT_TRUE(until([&] { return certified() == ips; }));
+  EXPECT_EQ(requests.size(), 2u);
+  group.Cancel();
+  ASSERT_TRUE(until([&] { return group.size() == 0; }));
 }
 
 // Reliability row clock-jump: a clock that was set back lets no certificate run out, one that was set forward renews
@@ -195,7 +237,7 @@ TEST_F(CertificatesTest, clock_jump) {
       requests.clear();
       TempDir place;
       RotationOptions options =
-          serving ? ServerRotation(place.path(), "n1", {"h"}, {}) : ClientRotation(place.path(), "n1");
+          serving ? ServerRotation(place.path(), "n1", Names("h", {"10.0.0.1"})) : ClientRotation(place.path(), "n1");
       CertificateRotator rotator(rest, ours, options);
       TaskGroup group(loop.get_executor());
       const auto cancel = group.Spawn("rotate", rotator.Run());

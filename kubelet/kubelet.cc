@@ -144,6 +144,8 @@ Task<Status> Kubelet::Start() {
   }
   agent_ = std::make_unique<NodeAgent>(executor_, heartbeats_, *runtime_, clock_, *events_, config_, std::move(facts),
                                        std::move(resources));
+  agent_->SetAddresses([given = agent_->facts().given_ips, name = node_name_] { return NodeIps(given, name); });
+  co_await agent_->FindAddresses();
   agent_->AddHealthCheck([this]() -> std::string {
     auto since = clock_.Steady() - cache_->last_relist();
     if (cache_->synced() && since < std::chrono::minutes(3)) return "";
@@ -200,7 +202,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     const std::string& name = pod.spec().runtimeclassname();
     if (name.empty()) return "";
     auto found = runtime_classes_ != nullptr ? runtime_classes_->Get(name) : nullptr;
-    if (found == nullptr) return NotFound("RuntimeClass \"", name, "\" not found");
+    if (found == nullptr) return NotFound("runtimeclass.node.k8s.io \"", name, "\" not found");
     return found->handler();
   };
   auto recursive_read_only = [this, handler_of](const Pod& pod) {
@@ -238,7 +240,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.dns.cluster_dns = config_.cluster_dns;
   options.dns.cluster_domain = config_.cluster_domain;
   options.dns.resolv_conf = config_.resolv_conf;
-  options.dns.node_ips = facts.ips;
+  for (const Ip& ip : facts.given_ips) options.dns.node_ips.push_back(ip.to_string());
   options.cgroups = cgroups_->names();
   options.cgroups_per_qos = config_.cgroups_per_qos;
   options.cgroup_root = config_.cgroup_root;
@@ -250,7 +252,8 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   hooks.env_facts = [this] {
     EnvFacts out;
     out.node_name = node_name_;
-    out.host_ips = agent_->facts().ips;
+    out.host_ips = agent_->HostIps();
+    out.prefer_v6 = PrefersV6(agent_->facts());
     out.allocatable = agent_->resources().allocatable;
     return out;
   };
@@ -280,6 +283,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   worker_options.root_dir = config_.root_dir;
   worker_options.sync_frequency = config_.sync_frequency;
   worker_options.runtime_name = runtime_name;
+  worker_options.prefer_v6 = PrefersV6(facts);
   worker_options.dead_containers_per_container = config_.maximum_dead_containers_per_container;
   PodWorkersHooks worker_hooks;
   auto& preemptions =
@@ -294,12 +298,14 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     return result;
   };
   if (rest_ != nullptr) worker_hooks.refresh_node = [this] { return RefreshNode(); };
-  worker_hooks.resize_infeasible = [this](const Pod& wanted, const Pod& allocated) -> std::string {
+  worker_hooks.resize_infeasible = [this, node = options.node](const Pod& wanted, const Pod& allocated) -> std::string {
+    auto swaps = [&](const Pod& pod, const core::Container& container) { return MaySwap(pod, container, node); };
+    if (ResizesSwap(wanted, allocated, swaps)) return "In-place resize of containers with swap is not supported.";
     if (QosClass(wanted) != "Guaranteed" || config_.cpu_manager_policy != "static") return "";
     if (Get(PodRequests(wanted), "cpu") == Get(PodRequests(allocated), "cpu")) return "";
     return "Resize is infeasible for Guaranteed Pods alongside CPU Manager policy \"static\"";
   };
-  worker_hooks.host_ips = [this] { return agent_->facts().ips; };
+  worker_hooks.host_ips = [this] { return agent_->HostIps(); };
   worker_hooks.network_ready = [this] { return agent_->network_ready(); };
   worker_hooks.recursive_read_only = recursive_read_only;
   worker_hooks.pods_changed = [this] { UpdateBurstable(); };
@@ -334,7 +340,9 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   server.tls_limits = config_.tls_limits;
   if (config_.server_tls_bootstrap && rest_ != nullptr && config_.tls_cert_file.empty()) {
     server_rotator_ = std::make_unique<CertificateRotator>(
-        rest_, clock_, ServerRotation(config_.cert_dir, node_name_, {facts.hostname}, facts.ips));
+        rest_, clock_, ServerRotation(config_.cert_dir, node_name_, [this](CertificateRequest* request) {
+          ServingNames(agent_->node().status(), request);
+        }));
     server.tls = AwaitedServerConfig(server_rotator_->current_path(), config_.client_ca_file, config_.tls_limits);
   }
   if (config_.rotate_certificates && rest_ != nullptr) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "api/codec.h"
@@ -27,6 +29,14 @@ bool Differ(const core::NodeStatus& a, const core::NodeStatus& b) {
     s->clear_images();
   }
   return !api::Equal(x, y);
+}
+
+// Whether a watch has shown a later version of the same node than the answer to a write.
+bool IsLater(const core::Node& seen, const core::Node& answered) {
+  uint64_t a = 0, b = 0;
+  return seen.metadata().uid() == answered.metadata().uid() &&
+         absl::SimpleAtoi(seen.metadata().resourceversion(), &a) &&
+         absl::SimpleAtoi(answered.metadata().resourceversion(), &b) && a > b;
 }
 
 bool IsDefaultLabel(std::string_view key) {
@@ -168,7 +178,24 @@ void NodeAgent::Gone(const core::Node& last) {
   node_.mutable_metadata()->clear_resourceversion();
 }
 
+Task<void> NodeAgent::FindAddresses() {
+  if (!find_ips_) co_return;
+  auto found = co_await RunBlockingFor(find_ips_);
+  if (!found.ok()) {  // the status keeps those it has
+    if (!absl::IsCancelled(found.status())) {
+      LOG_ERROR(found.status(), "Failed to set some node status fields", {"node", facts_.name});
+    }
+    facts_.ips.clear();
+    co_return;
+  }
+  facts_.ips = *std::move(found);
+  if (node_.status().addresses().empty()) {
+    *node_.mutable_status()->mutable_addresses() = MakeNode(config_, facts_, resources_).status().addresses();
+  }
+}
+
 Task<NodeAgent::Images> NodeAgent::Observe() {
+  co_await FindAddresses();
   co_await CheckRuntime();
   co_return co_await runtime_.ListImages({}, {.timeout = seconds(30)});
 }
@@ -198,7 +225,7 @@ core::NodeStatus NodeAgent::Fresh(const core::NodeStatus& before, const Images& 
   core::NodeStatus status = before;
   SetResources(resources_, &status);
   const bool theirs = HasExternalCloudProvider(config_) && before.addresses_size() > 0;
-  if (!theirs) *status.mutable_addresses() = made.status().addresses();
+  if (!theirs && made.status().addresses_size() > 0) *status.mutable_addresses() = made.status().addresses();
   *status.mutable_daemonendpoints() = made.status().daemonendpoints();
   *status.mutable_nodeinfo() = made.status().nodeinfo();
   SetRuntimeFeatures(runtime_status_, &status);
@@ -236,6 +263,27 @@ void NodeAgent::ReportTransitions(const core::NodeStatus& before, const core::No
   }
 }
 
+// What the machine is cannot be changed by a label.
+bool NodeAgent::RestoreLabels(core::Node* node) const {
+  bool changed = false;
+  auto& labels = *node->mutable_metadata()->mutable_labels();
+  for (const auto& [key, value] :
+       {std::pair<const char*, std::string_view>("kubernetes.io/os", "linux"),
+        std::pair<const char*, std::string_view>("kubernetes.io/arch", facts_.architecture)}) {
+    if (std::string& label = labels[key]; label != value) {
+      label = value;
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+void NodeAgent::ReportCordon(const core::Node& node) {
+  if (std::exchange(cordoned_, node.spec().unschedulable()) == node.spec().unschedulable()) return;
+  const char* reason = cordoned_ ? "NodeNotSchedulable" : "NodeSchedulable";
+  events_.Record(Reference(), client::kNormal, reason, absl::StrCat("Node ", facts_.name, " status is now: ", reason));
+}
+
 Task<Status> NodeAgent::Register() {
   core::Node wanted = MakeNode(config_, facts_, resources_);
   const Images images = co_await Observe();
@@ -249,7 +297,10 @@ Task<Status> NodeAgent::Register() {
     registered_ = known_ = true;
     co_return absl::OkStatus();
   }
-  if (!client::IsAlreadyExists(created.status())) co_return created.status();
+  // Who may not make nodes may have been given one.
+  if (!client::IsAlreadyExists(created.status()) && !absl::IsPermissionDenied(created.status())) {
+    co_return created.status();
+  }
   CO_ASSIGN_OR_RETURN(core::Node existing, co_await rest_->Get<core::Node>("", facts_.name));
   LOG_INFO("Node was previously registered", {"node", facts_.name});
   // What the machine says of itself is put right; labels of others stay, and so do those that --node-labels gave once:
@@ -304,7 +355,9 @@ Task<Status> NodeAgent::Update(bool force) {
     // at any time, and what they wrote since makes the write a conflict.
     const core::NodeStatus before = update.status();
     *update.mutable_status() = Fresh(before, images);
-    const bool changed = Differ(before, update.status());
+    const bool relabelled = RestoreLabels(&update);
+    const bool changed = Differ(before, update.status()) || relabelled;
+    ReportCordon(update);
     const bool due = clock_.Steady() - last_report_ >= config_.node_status_report_frequency + report_delay_;
     if (!force && !due && !changed) {
       node_ = std::move(update);
@@ -313,11 +366,12 @@ Task<Status> NodeAgent::Update(bool force) {
     }
     auto answer = co_await rest_->UpdateStatus(std::move(update));
     if (answer.ok()) {
-      node_ = *std::move(answer);
+      const core::NodeStatus written = answer->status();
+      if (!IsLater(node_, *answer)) node_ = *std::move(answer);
       known_ = true;
       last_report_ = clock_.Steady();
       report_delay_ = changed ? Spread(config_.node_status_report_frequency) : std::chrono::nanoseconds(0);
-      ReportTransitions(before, node_.status());
+      ReportTransitions(before, written);
       co_return absl::OkStatus();
     }
     if (client::IsNotFound(answer.status())) Gone(node_);

@@ -28,6 +28,11 @@ class NodeAgent {
   // Where the pressure conditions come from.
   void SetPressure(std::function<NodePressure()> pressure) { pressure_ = std::move(pressure); }
 
+  // Finds the node's addresses; on the blocking pool, before each status. Without, they stay what the facts say.
+  void SetAddresses(std::function<StatusOr<std::vector<std::string>>()> find) { find_ips_ = std::move(find); }
+  // Once, before pods are told of them.
+  Task<void> FindAddresses();
+
   // Asks the runtime once; before any pod is looked at.
   Task<void> CheckRuntime();
   Task<void> Run();  // until cancelled
@@ -43,6 +48,8 @@ class NodeAgent {
   void Seen(const core::Node& node);  // the API's version
   // Somebody deleted it. It is not made anew: that takes a restart, or somebody else.
   void Gone(const core::Node& last);
+  // What pods are told of this node: of the addresses in its status, others' included.
+  std::vector<std::string> HostIps() const { return kubelet::HostIps(node_.status()); }
   std::string uid() const { return node_.metadata().uid(); }
   // The runtime's handler ("": the default) makes what is mounted below a read-only volume read-only as well.
   bool RecursiveReadOnly(std::string_view handler) const;
@@ -52,7 +59,7 @@ class NodeAgent {
   Task<Status> Register();
   Task<Status> Update(bool force);
   using Images = StatusOr<::runtime::v1::ListImagesResponse>;  // an error: the status keeps what it has
-  // Asks the runtime what the status tells of it.
+  // Asks the machine and the runtime what the status tells of them.
   Task<Images> Observe();
   NodeHealth Health() const;
   std::string RuntimeSilence() const;  // why a runtime that does not answer makes the node not ready, or ""
@@ -61,6 +68,8 @@ class NodeAgent {
   // Tells the runtime the node's pod subnets when they are new: it makes its network configuration of them where it has
   // a template. Standalone they are the configuration's.
   Task<void> TellPodCidr();
+  bool RestoreLabels(core::Node* node) const;  // true if somebody had changed them
+  void ReportCordon(const core::Node& node);
   void ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after);
 
   asio::any_io_executor executor_;
@@ -73,12 +82,14 @@ class NodeAgent {
   NodeResources resources_;
   std::vector<std::function<std::string()>> checks_;
   std::function<NodePressure()> pressure_;
+  std::function<StatusOr<std::vector<std::string>>()> find_ips_;
   core::Node node_;
   bool known_ = false;  // node_ is as the API has it, our status in it
   ::runtime::v1::StatusResponse runtime_status_;
   std::string pod_cidr_;  // as the runtime knows it
   Status network_ready_ = absl::UnavailableError("network state unknown");
   bool runtime_ready_ = false;
+  bool cordoned_ = false;                // as events have told
   bool registered_ = false;              // once by this process, whatever became of it
   std::optional<SteadyTime> last_good_;  // when a check last found the runtime ready
   std::string runtime_problem_;          // what a runtime that answers says of itself

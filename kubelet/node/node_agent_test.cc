@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +67,7 @@ class NodeAgentTest : public testing::Test {
     client::RunUntil(loop_, [this] { return group_.size() == 0; });
   }
   void Start(std::shared_ptr<client::Rest> rest) {
+    facts_.given_ips = *ParseNodeIp(config_.node_ip);
     agent_ = std::make_unique<NodeAgent>(loop_.get_executor(), std::move(rest), slow_, clock_, events_, config_, facts_,
                                          *ComputeNodeResources(config_, facts_));
     group_.Spawn("node", agent_->Run());
@@ -174,6 +176,64 @@ TEST_F(NodeAgentTest, ResourcesOfOthersStayInTheStatus) {
   EXPECT_EQ(Text(node.status().capacity(), "hugepages-2Mi"), "0");
   EXPECT_EQ(Text(node.status().capacity(), "hugepages-32Mi"), "none") << "the machine has none of that size";
   EXPECT_EQ(Text(node.status().allocatable(), "hugepages-32Mi"), "none");
+}
+
+TEST_F(NodeAgentTest, AddressesAreLookedForWithEachStatus) {
+  std::atomic<int> asked = 0, address = 1;
+  Start(server_.NewRest(clock_));
+  agent_->SetAddresses([&]() -> StatusOr<std::vector<std::string>> {
+    ++asked;
+    if (address == 0) return NotFound("can't get ip address of node n1");
+    return std::vector<std::string>{absl::StrCat("10.0.0.", address.load())};
+  });
+  auto is = [&](std::string_view text) {
+    return Stored().status().addresses_size() == 2 && Stored().status().addresses(0).address() == text;
+  };
+  ASSERT_TRUE(Until([&] { return is("10.0.0.1"); }));
+  address = 2;
+  ASSERT_TRUE(Until([&] { return is("10.0.0.2"); }));
+  EXPECT_TRUE(Until([&] { return agent_->HostIps() == std::vector<std::string>{"10.0.0.2"}; }));
+  address = 0;
+  const int before = asked;
+  ASSERT_TRUE(Until([&] { return asked > before + 2; }));
+  EXPECT_TRUE(is("10.0.0.2")) << "the last that was found stays";
+}
+
+TEST_F(NodeAgentTest, WhatTheMachineIsCannotBeRelabelled) {
+  facts_.architecture = "amd64";
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  core::Node node = Stored();
+  auto& labels = *node.mutable_metadata()->mutable_labels();
+  labels["kubernetes.io/os"] = "dummyOS";
+  labels.erase("kubernetes.io/arch");
+  labels["mine"] = "too";
+  server_.Put(node);
+  agent_->Seen(Stored());
+  ASSERT_TRUE(Until([&] { return Stored().metadata().labels().at("kubernetes.io/os") == "linux"; }));
+  EXPECT_EQ(Stored().metadata().labels().at("kubernetes.io/arch"), "amd64");
+  EXPECT_EQ(Stored().metadata().labels().at("mine"), "too");
+}
+
+TEST_F(NodeAgentTest, CordonsAreEvents) {
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  for (const bool cordoned : {true, false}) {
+    core::Node node = Stored();
+    node.mutable_spec()->set_unschedulable(cordoned);
+    server_.Put(node);
+    agent_->Seen(Stored());
+    ASSERT_TRUE(Until([&] { return Events(cordoned ? "NodeNotSchedulable" : "NodeSchedulable") == 1; }));
+  }
+}
+
+TEST_F(NodeAgentTest, WhoMayNotMakeNodesMayHaveOne) {
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  server_.Put(node);
+  server_.FailNext(1, 403);
+  Start(server_.NewRest(clock_));
+  EXPECT_TRUE(Until([&] { return Ready() == "True"; }));
 }
 
 void AddCondition(const char* type, const char* value, core::Node* node) {

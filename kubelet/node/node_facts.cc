@@ -1,11 +1,5 @@
 #include "kubelet/node/node_facts.h"
 
-#include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -24,6 +18,7 @@
 #include "api/codec.h"
 #include "api/time.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/program.h"
 
 namespace skiff::kubelet {
@@ -62,43 +57,6 @@ std::string OsImage() {
   return "Linux";
 }
 
-// The address that leaves towards anywhere: a route lookup, no packet is sent. Else the first interface's that is up.
-std::string DefaultIp() {
-  int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd >= 0) {
-    sockaddr_in to{};
-    to.sin_family = AF_INET;
-    to.sin_port = htons(53);
-    to.sin_addr.s_addr = htonl(0x08080808);
-    sockaddr_in me{};
-    socklen_t size = sizeof me;
-    bool found = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
-                 ::getsockname(fd, reinterpret_cast<sockaddr*>(&me), &size) == 0;
-    ::close(fd);
-    if (found) {
-      char text[INET_ADDRSTRLEN];
-      if (::inet_ntop(AF_INET, &me.sin_addr, text, sizeof text) != nullptr) return text;
-    }
-  }
-  std::string out;
-  ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return out;
-  for (ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
-    if (i->ifa_addr == nullptr || i->ifa_addr->sa_family != AF_INET || !(i->ifa_flags & IFF_UP) ||
-        (i->ifa_flags & IFF_LOOPBACK)) {
-      continue;
-    }
-    char text[INET_ADDRSTRLEN];
-    auto* address = reinterpret_cast<sockaddr_in*>(i->ifa_addr);
-    if (::inet_ntop(AF_INET, &address->sin_addr, text, sizeof text) != nullptr) {
-      out = text;
-      break;
-    }
-  }
-  ::freeifaddrs(list);
-  return out;
-}
-
 // A threshold such as "100Mi" or "10%" of `capacity`, as upstream rounds it (its percentages are 32-bit floats).
 int64_t Threshold(const std::string& text, int64_t capacity) {
   std::string_view number = text;
@@ -127,25 +85,17 @@ void EraseIf(ResourceList* list, Predicate drop) {
   }
 }
 
-std::vector<std::string> GivenIps(const Config& config) {
-  std::vector<std::string> out;
-  for (std::string_view ip : absl::StrSplit(config.node_ip, ',', absl::SkipEmpty())) {
-    out.emplace_back(absl::StripAsciiWhitespace(ip));
-  }
-  return out;
-}
-
-bool IsUnspecified(std::string_view ip) { return ip == "0.0.0.0" || ip == "::"; }
-
 // What an external cloud provider needs to know and do before anything runs here: it takes the taint away, and chooses
 // the node's addresses with the ones that --node-ip names (none of them when it names a family alone).
-void AskCloudProvider(const Config& config, core::Node* node) {
+void AskCloudProvider(const NodeFacts& facts, core::Node* node) {
   auto* taint = node->mutable_spec()->add_taints();
   taint->set_key("node.cloudprovider.kubernetes.io/uninitialized");
   taint->set_value("true");
   taint->set_effect("NoSchedule");
-  std::vector<std::string> ips = GivenIps(config);
-  ips.erase(std::remove_if(ips.begin(), ips.end(), IsUnspecified), ips.end());
+  std::vector<std::string> ips;
+  for (const Ip& ip : facts.given_ips) {
+    if (!ip.is_unspecified()) ips.push_back(ip.to_string());
+  }
   if (!ips.empty()) (*node->mutable_metadata()->mutable_annotations())[kProvidedNodeIp] = absl::StrJoin(ips, ",");
 }
 
@@ -228,15 +178,10 @@ StatusOr<NodeFacts> ReadNodeFacts(const Config& config) {
   if (::statvfs(config.root_dir.c_str(), &disk) == 0) {
     f.disk_capacity = static_cast<int64_t>(disk.f_blocks) * static_cast<int64_t>(disk.f_frsize);
   }
-  for (const std::string& text : GivenIps(config)) {
-    in6_addr ignored;
-    if (::inet_pton(AF_INET, text.c_str(), &ignored) != 1 && ::inet_pton(AF_INET6, text.c_str(), &ignored) != 1) {
-      return InvalidArgument("bad --node-ip \"", config.node_ip, "\"");
-    }
-    if (!IsUnspecified(text)) f.ips.push_back(text);
-  }
-  if (f.ips.empty()) {
-    if (std::string ip = DefaultIp(); !ip.empty()) f.ips.push_back(ip);
+  std::vector<std::string> ignored;
+  ASSIGN_OR_RETURN(f.given_ips, ParseNodeIp(config.node_ip, &ignored));
+  if (!ignored.empty()) {
+    LOG_WARNING("Could not parse some node IP(s), ignoring them", {"IPs", absl::StrJoin(ignored, ",")});
   }
   return f;
 }
@@ -313,7 +258,7 @@ core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResource
       }
     }
   }
-  if (HasExternalCloudProvider(config)) AskCloudProvider(config, &node);
+  if (HasExternalCloudProvider(config)) AskCloudProvider(f, &node);
   auto* status = node.mutable_status();
   SetResources(resources, status);
   auto address = [&](const char* type, const std::string& value) {
@@ -322,10 +267,11 @@ core::Node MakeNode(const Config& config, const NodeFacts& f, const NodeResource
     a->set_address(value);
   };
   // An address that was only guessed could be one that the provider does not know.
-  if (!HasExternalCloudProvider(config) || !GivenIps(config).empty()) {
+  const bool wait = HasExternalCloudProvider(config) && f.given_ips.empty();
+  if (!wait) {
     for (const std::string& ip : f.ips) address("InternalIP", ip);
   }
-  address("Hostname", f.hostname);
+  if (wait || !f.ips.empty()) address("Hostname", f.hostname);
   status->mutable_daemonendpoints()->mutable_kubeletendpoint()->set_port(static_cast<int32_t>(config.port));
   auto* info = status->mutable_nodeinfo();
   info->set_machineid(f.machine_id);

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "kubelet/config.h"
+#include "kubelet/node/node_addresses.h"
 #include "kubelet/resources/pod_resources.h"
 #include "runtime/v1/api.pb.h"
 
@@ -18,7 +19,8 @@ namespace skiff::kubelet {
 
 struct NodeFacts {
   std::string name, hostname;
-  std::vector<std::string> ips;
+  std::vector<Ip> given_ips;     // --node-ip
+  std::vector<std::string> ips;  // as last chosen (node_addresses.h); none yet, or none found
   std::string machine_id, system_uuid, boot_id, kernel_version, os_image, architecture;
   int cpus = 0;
   int64_t memory = 0, swap = 0;               // bytes
@@ -27,7 +29,10 @@ struct NodeFacts {
   std::string runtime_name, runtime_version;
 };
 
-// The node's name is the override, else the host's name in lower case.
+// Of two addresses of a pod the one to name first; v4 where --node-ip says nothing.
+inline bool PrefersV6(const NodeFacts& facts) { return !facts.given_ips.empty() && facts.given_ips.front().is_v6(); }
+
+// All but the addresses. The node's name is the override, else the host's name in lower case.
 StatusOr<NodeFacts> ReadNodeFacts(const Config& config);
 
 struct NodeResources {

@@ -256,6 +256,7 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   in.terminal = terminal;
   in.reasons = &w.reasons;
   if (hooks_.host_ips) in.host_ips = hooks_.host_ips();
+  in.prefer_v6 = options_.prefer_v6;
   in.runtime_name = options_.runtime_name;
   in.recursive_read_only = hooks_.recursive_read_only && hooks_.recursive_read_only(pod);
   in.cgroup_limits = [this](const Pod& p) { return cgroups_.ReadPod(p); };

@@ -46,6 +46,7 @@ struct PodWorkersOptions {
   std::string root_dir;
   std::chrono::nanoseconds sync_frequency = std::chrono::minutes(1);
   std::string runtime_name = "containerd";
+  bool prefer_v6 = false;  // the node's family
   int dead_containers_per_container = 1;
 };
 

@@ -8,6 +8,7 @@
 #include "api/time.h"
 #include "google/protobuf/io/coded_stream.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "kubelet/node/node_addresses.h"
 #include "kubelet/pod/actions.h"
 #include "kubelet/resources/pod_resources.h"
 
@@ -402,8 +403,8 @@ core::PodStatus GenerateStatus(const StatusInputs& in) {
   const core::PodStatus& old = *in.old_status;
   core::PodStatus s;
   if (pod.metadata().generation() != 0) s.set_observedgeneration(pod.metadata().generation());
-  for (const std::string& ip : in.state->ips) s.add_podips()->set_ip(ip);
-  if (!in.state->ips.empty()) s.set_podip(in.state->ips.front());
+  for (const std::string& ip : SortPodIps(in.state->ips, in.prefer_v6)) s.add_podips()->set_ip(ip);
+  if (s.podips_size() > 0) s.set_podip(s.podips(0).ip());
   s.set_qosclass(std::string(QosClass(pod)));
 
   ConvertAll(in, pod.spec().containers(), old.containerstatuses(), ContainerKind::kMain, s.mutable_containerstatuses());

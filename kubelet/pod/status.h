@@ -34,8 +34,9 @@ struct StatusInputs {
   std::vector<core::PodCondition> resize;          // conditions of a resize, to come first
   const core::PodCondition* disruption = nullptr;  // .. with this condition (DisruptionTarget)
   std::vector<std::string> host_ips;
-  std::string runtime_name = "containerd";                      // the scheme of container ids
-  bool recursive_read_only = false;                             // the runtime supports it
+  bool prefer_v6 = false;                   // the node's family: of the pod's addresses the one to name first
+  std::string runtime_name = "containerd";  // the scheme of container ids
+  bool recursive_read_only = false;         // the runtime supports it
   std::function<PodCgroupLimits(const Pod&)> cgroup_limits;     // empty: not known
   std::function<void(const Pod&, core::PodStatus*)> set_ready;  // fills ready and started (the prober)
 };

@@ -33,6 +33,7 @@ std::vector<std::shared_ptr<const core::Service>> VisibleServices(
 struct EnvFacts {
   std::string node_name, pod_ip;
   std::vector<std::string> pod_ips, host_ips;
+  bool prefer_v6 = false;    // the node's family
   ResourceList allocatable;  // of the node: for limits that are not set
   std::string empty_dirs;    // where the pod's emptyDirs are, by their names: for fileKeyRef
 };
