@@ -10,6 +10,23 @@ namespace skiff::kubelet {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+namespace {
+
+// Of a pod that ends; at least one second, so that preStop hooks and the order of containers count whatever was asked.
+int64_t EffectiveGrace(const Pod& pod, std::optional<int64_t> asked) {
+  int64_t grace = 0;
+  if (asked) {
+    grace = *asked;
+  } else if (pod.metadata().has_deletiongraceperiodseconds()) {
+    grace = pod.metadata().deletiongraceperiodseconds();
+  } else if (pod.spec().has_terminationgraceperiodseconds()) {
+    grace = pod.spec().terminationgraceperiodseconds();
+  }
+  return std::max<int64_t>(grace, 1);
+}
+
+}  // namespace
+
 Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
   PodPtr pod = Allocated(w->pod);
   auto before = co_await cache_.Refresh(w->uid);
@@ -20,7 +37,7 @@ Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
   PodStatePtr state = *std::move(before);
   if (!w->unknown && !w->rejected) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
   probes_.StopLivenessAndStartup(w->uid);
-  Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, w->grace));
+  Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, EffectiveGrace(*pod, w->grace)));
   if (!killed.ok()) {
     if (!absl::IsCancelled(killed)) {
       events_.Record(*pod, client::kWarning, "FailedKillPod", absl::StrCat("error killing pod: ", killed.message()));

@@ -1,4 +1,4 @@
-// Growing delays by key: 10 s, doubled at every use, up to a limit, forgotten after twice the limit without trouble.
+// Growing delays by key: 10 s, doubled at every use, up to a limit, forgotten after a time without trouble.
 // Upstream's rules for crash loops and image pulls. Loop only.
 #ifndef SKIFF_KUBELET_RUNTIME_BACKOFF_H_
 #define SKIFF_KUBELET_RUNTIME_BACKOFF_H_
@@ -16,7 +16,9 @@ namespace skiff::kubelet {
 class Backoff {
  public:
   using Nanos = std::chrono::nanoseconds;
-  Backoff(Clock& clock, Nanos first, Nanos longest) : clock_(clock), first_(first), longest_(longest) {}
+  // `memory` 0: twice the longest delay.
+  Backoff(Clock& clock, Nanos first, Nanos longest, Nanos memory = Nanos(0))
+      : clock_(clock), first_(first), longest_(longest), memory_(memory.count() > 0 ? memory : 2 * longest) {}
 
   // How much of the delay is left, counted from `event` (a container's end, as the wall clock had it); 0: go ahead.
   // Once an event was seen its age grows by the steady clock: a jump of the wall clock neither shortens nor prolongs a
@@ -30,13 +32,13 @@ class Backoff {
       e.event = event;
       e.event_steady = InSteadyTime(event);
     }
-    if (e.event_steady - e.updated > 2 * longest_) return Nanos(0);
+    if (e.event_steady - e.updated > memory_) return Nanos(0);
     return std::max(Nanos(0), std::chrono::duration_cast<Nanos>(e.event_steady + e.delay - clock_.Steady()));
   }
   // The same, counted from the last Next.
   Nanos LeftSinceUpdate(const std::string& key) const {
     auto it = entries_.find(key);
-    if (it == entries_.end() || clock_.Steady() - it->second.updated > 2 * longest_) return Nanos(0);
+    if (it == entries_.end() || clock_.Steady() - it->second.updated > memory_) return Nanos(0);
     return std::max(Nanos(0),
                     std::chrono::duration_cast<Nanos>(it->second.updated + it->second.delay - clock_.Steady()));
   }
@@ -45,7 +47,7 @@ class Backoff {
     auto [it, added] = entries_.try_emplace(key);
     Entry& e = it->second;
     const SteadyTime event_steady = e.seen && e.event == event ? e.event_steady : InSteadyTime(event);
-    if (added || event_steady - e.updated > 2 * longest_) {
+    if (added || event_steady - e.updated > memory_) {
       e.delay = first_;
     } else {
       e.delay = std::min(2 * e.delay, longest_);
@@ -78,7 +80,7 @@ class Backoff {
     return clock_.Steady() - std::max(std::chrono::duration_cast<Nanos>(clock_.Now() - event), Nanos(0));
   }
   Clock& clock_;
-  Nanos first_, longest_;
+  Nanos first_, longest_, memory_;
   std::map<std::string, Entry, std::less<>> entries_;
 };
 

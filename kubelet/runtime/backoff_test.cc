@@ -31,6 +31,19 @@ TEST_F(BackoffTest, DoublesUpToTheLongestAndIsForgottenAfterTwiceThat) {
   EXPECT_EQ(Crash(), 10s);
 }
 
+// A short longest delay makes no container that runs a little longer than that a sound one.
+TEST_F(BackoffTest, TheMemoryMayBeLongerThanTheDelaysSay) {
+  Backoff brief(clock, 10s, 30s, 600s);
+  brief.Next("u/c", clock.Now());
+  for (auto expected : {20s, 30s, 30s}) {
+    clock.Advance(90s, loop);
+    brief.Next("u/c", clock.Now());
+    EXPECT_EQ(brief.Delay("u/c"), expected);
+  }
+  clock.Advance(601s, loop);
+  EXPECT_EQ(brief.LeftSince("u/c", clock.Now()), 0s);
+}
+
 TEST_F(BackoffTest, CountsFromTheContainersEnd) {
   Crash();
   clock.Advance(3s, loop);

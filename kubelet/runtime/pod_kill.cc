@@ -76,8 +76,7 @@ Task<Status> PodRuntime::KillContainer(PodPtr pod, std::string id, core::Contain
       if (absl::IsCancelled(waited)) co_return waited;
     }
   }
-  int64_t timeout = std::max<int64_t>(left(), 2);
-  if (grace_override && *grace_override == 0) timeout = 0;
+  const int64_t timeout = std::max<int64_t>(left(), 2);
   cri_v1::StopContainerRequest request;
   request.set_container_id(id);
   request.set_timeout(timeout);
@@ -151,14 +150,17 @@ Task<Status> PodRuntime::Kill(PodPtr pod, PodStatePtr state, std::optional<int64
   co_await group.Join();
   if (co_await IsCancelled()) co_return absl::CancelledError("kill was cancelled");
   CO_RETURN_IF_ERROR(outcome->first);
+  // Those that are not ready too: what died by itself has its network still.
   for (const auto& s : state->sandboxes) {
-    if (!s.ready) continue;
+    std::set<std::string>& stopped_before = stopped_sandboxes_[pod->metadata().uid()];
+    if (!s.ready && stopped_before.contains(s.id)) continue;
     cri_v1::StopPodSandboxRequest request;
     request.set_pod_sandbox_id(s.id);
     auto stopped = co_await runtime_.StopPodSandbox(std::move(request), {.timeout = options_.request_timeout});
     if (!stopped.ok() && !absl::IsNotFound(stopped.status())) {
       co_return Annotate(stopped.status(), "stop pod sandbox");
     }
+    stopped_sandboxes_[pod->metadata().uid()].insert(s.id);
   }
   co_return absl::OkStatus();
 }

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "api/codec.h"
 #include "base/files.h"
 #include "base/flags.h"
 #include "base/go_text.h"
 #include "base/log.h"
+#include "kubelet/node/node_addresses.h"
 #include "kubelet/runtime/labels.h"
 #include "kubelet/state/layout.h"
 #include "kubelet/volume/hosts_file.h"
@@ -20,7 +23,9 @@ namespace {
 using State = ContainerState::State;
 
 std::string BackoffKey(const Pod& pod, const core::Container& c) {
-  return absl::StrCat(pod.metadata().uid(), "/", c.name(), "/", HashContainer(c));
+  std::string key = absl::StrCat(pod.metadata().uid(), "/", c.name(), "/", HashContainer(c), "/");
+  api::AppendJson(c.resources(), nullptr, &key);  // of another size it may be another matter
+  return key;
 }
 
 // A fresh empty file that the container may write whatever its user.
@@ -40,6 +45,9 @@ StatusOr<std::string> MakeTerminationLog(const std::string& pod_dir, const std::
 
 // Many times what a start takes on a busy machine.
 constexpr std::chrono::milliseconds kLongestStart{5000};
+// A crash that comes later than this after the last start is the first one again, however short the longest back-off
+// is.
+constexpr std::chrono::minutes kCrashMemory{10};
 
 PodRuntime::PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, RuntimeCache& cache, Clock& clock,
                        ObjectSource& objects, VolumeManager& volumes, client::EventSink& events,
@@ -55,7 +63,7 @@ PodRuntime::PodRuntime(asio::any_io_executor executor, cri::Runtime& runtime, Ru
       hooks_(std::move(hooks)),
       images_(executor, runtime, clock, events, objects, options_.images),
       starts_(std::make_shared<StartQueue>(executor, options_.start_slots, kLongestStart)),
-      crashes_(clock, std::chrono::seconds(10), options_.longest_backoff) {}
+      crashes_(clock, std::chrono::seconds(10), options_.longest_backoff, kCrashMemory) {}
 
 std::pair<int64_t, std::string> PodRuntime::Age(const Pod& pod) const {
   return {pod.metadata().creationtimestamp().seconds(), PodKey(pod)};
@@ -78,6 +86,7 @@ void PodRuntime::HookFellBack(const Pod& pod, const std::string& text) {
 }
 
 void PodRuntime::Forget(const std::string& uid) {
+  stopped_sandboxes_.erase(uid);
   crashes_.Forget(uid + "/");
   images_.ForgetPod(uid);
 }
@@ -124,7 +133,8 @@ Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr po
   co_return SandboxConfig(*pod, in, options_.node);
 }
 
-Task<Status> PodRuntime::StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config) {
+Task<Status> PodRuntime::StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> interrupt, PodActions* actions,
+                                      cri_v1::PodSandboxConfig* config) {
   auto fail = [&](const Status& why, const std::string& text) {
     events_.Record(*pod, client::kWarning, "FailedCreatePodSandBox",
                    absl::StrCat("Failed to create pod sandbox: ", text));
@@ -146,6 +156,8 @@ Task<Status> PodRuntime::StartSandbox(PodPtr pod, PodActions* actions, cri_v1::P
   auto answer = co_await runtime_.RunPodSandbox(std::move(request), {.timeout = 2 * options_.request_timeout});
   slot.Release();
   if (absl::IsCancelled(answer.status())) co_return answer.status();
+  // Many networks refuse a pod that the API has no more: nothing to tell of one that is being ended.
+  if (!answer.ok() && interrupt->stopped()) co_return absl::CancelledError("pod is being ended");
   if (!answer.ok()) co_return fail(answer.status(), GrpcErrorText(answer.status()));
   actions->sandbox_id = answer->pod_sandbox_id();
   co_return absl::OkStatus();
@@ -174,7 +186,7 @@ Task<StatusOr<ContainerInputs>> PodRuntime::Inputs(PodPtr pod, core::Container c
   ContainerInputs in;
   in.restart_count = restarts;
   EnvFacts facts = hooks_.env_facts ? hooks_.env_facts() : EnvFacts();
-  if (IsHostNetwork(*pod) && ips.empty()) ips = facts.host_ips;
+  ips = IsHostNetwork(*pod) && ips.empty() ? facts.host_ips : SortPodIps(ips, facts.prefer_v6);
   facts.pod_ips = ips;
   facts.empty_dirs = PodDir(options_.root_dir, pod->metadata().uid()) + "/volumes/kubernetes.io~empty-dir";
   facts.pod_ip = ips.empty() ? "" : ips.front();
@@ -200,8 +212,9 @@ Task<StatusOr<ContainerInputs>> PodRuntime::Inputs(PodPtr pod, core::Container c
 }
 
 Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
-                                cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, std::string pid_target,
-                                std::shared_ptr<Interrupt> interrupt, SyncResult* result) {
+                                cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips,
+                                StatusOr<std::string> pid_target, std::shared_ptr<Interrupt> interrupt,
+                                SyncResult* result) {
   const std::string& name = container.name();
   client::ObjectReference about = ContainerReference(*pod, name);
   auto fail = [&](std::string_view reason, std::string message, Status status) {
@@ -247,6 +260,13 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     crashes_.Next(key, ended);
   }
 
+  for (const auto& mount : container.volumemounts()) {
+    const auto volume = result->image_volumes.find(mount.name());
+    if (volume == result->image_volumes.end() || volume->second.reason.empty()) continue;
+    events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", volume->second.reason));
+    co_return fail(volume->second.reason, volume->second.message, absl::UnavailableError(volume->second.reason));
+  }
+
   // A pull goes on when its pod is deleted, as upstream's: other pods may wait for the same image.
   auto image = co_await images_.Ensure(pod, container, sandbox, about);
   if (!image.reason.empty()) {
@@ -271,16 +291,20 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   } else {
     restarts = RestartCountFromLogs(JoinPath(sandbox.log_directory(), name));
   }
+  if (PodPtr had = restarts > 0 && hooks_.actuated ? hooks_.actuated(*pod) : nullptr; had != nullptr) {
+    if (const auto room = RoomToStart(*pod, *had, *state, name)) {
+      if (Status s = co_await ResizePodCgroup(*room, sandbox_id); !s.ok()) co_return report("CreateContainerError", s);
+    }
+  }
+  if (!pid_target.ok()) co_return report("CreateContainerConfigError", pid_target.status());
   auto inputs = co_await Inputs(pod, container, restarts, ips);
   if (!inputs.ok()) co_return report("CreateContainerConfigError", inputs.status());
   for (auto& mount : inputs->mounts) {
     if (mount.image.empty()) continue;
-    const ImagePuller::Result& volume = result->image_volumes[mount.volume];
-    if (!volume.reason.empty()) co_return report(volume.reason, absl::UnavailableError(volume.message));
-    mount.image = volume.image_ref;
+    mount.image = result->image_volumes[mount.volume].image_ref;
   }
   inputs->image_ref = image.image_ref;
-  inputs->pid_target = pid_target;
+  inputs->pid_target = *pid_target;
   inputs->users = sandbox.linux().security_context().namespace_options().userns_options();
   auto user = co_await UserOf(std::move(image));
   if (!user.ok()) co_return report("CreateContainerConfigError", user.status());
@@ -338,7 +362,9 @@ Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string 
     result->more = true;
   }
   if (!started.ok() && !co_await RunsAlready(id)) {
-    events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", started.status().message()));
+    // Each try has an id of its own: without it they are one event that is counted.
+    events_.Record(about, client::kWarning, "Failed",
+                   absl::StrCat("Error: ", absl::StrReplaceAll(started.status().message(), {{id, name}})));
     co_return fail("RunContainerError", started.status());
   }
   events_.Record(about, client::kNormal, "Started", "Container started");
@@ -448,7 +474,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
   result.made.sandbox = actions.sandbox_id;
   cri_v1::PodSandboxConfig config;
   if (actions.create_sandbox) {
-    Status s = co_await StartSandbox(pod, &actions, &config);
+    Status s = co_await StartSandbox(pod, interrupt, &actions, &config);
     if (!s.ok()) {
       stop(s);
       co_return result;
@@ -464,10 +490,11 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
       stop(fresh.status());
       co_return result;
     }
-    // Init containers that were removed above go on counting from where they were.
+    // Init containers that were removed above go on counting from where they were; one that was never started had not
+    // come to count.
     auto known = std::make_shared<PodState>(**fresh);
     for (const auto& c : state->containers) {
-      if (known->Find(c.name) == nullptr && c.state == State::kExited) known->containers.push_back(c);
+      if (known->Find(c.name) == nullptr && c.state != State::kCreated) known->containers.push_back(c);
     }
     state = known;
     ips = state->ips;
@@ -492,11 +519,10 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
   }
   for (int i : actions.ephemeral_to_start) {
     const auto& ephemeral = pod->spec().ephemeralcontainers(i);
-    std::string target;
-    if (!ephemeral.targetcontainername().empty()) {
-      const ContainerState* c = state->Find(ephemeral.targetcontainername());
-      if (c == nullptr) continue;  // tried again when it is there
-      target = c->id;
+    StatusOr<std::string> target = "";
+    if (const std::string& name = ephemeral.targetcontainername(); !name.empty()) {
+      const ContainerState* c = state->Find(name);
+      target = c != nullptr ? StatusOr<std::string>(c->id) : NotFound("unable to find target container ", name);
     }
     co_await StartOne(pod, AsContainer(ephemeral), state, actions.sandbox_id, config, ips, target, interrupt, &result);
   }

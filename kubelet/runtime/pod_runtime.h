@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -101,11 +102,12 @@ class PodRuntime {
   Task<Status> Resize(PodPtr pod, PodPtr actuated, std::string sandbox_id, ResizePlan plan);
   Task<Status> ResizePodCgroup(Pod to, std::string sandbox_id);
   Task<Status> CheckMemoryDecreases(const ResizePlan& plan);
-  Task<Status> StartSandbox(PodPtr pod, PodActions* actions, cri_v1::PodSandboxConfig* config);
+  Task<Status> StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> interrupt, PodActions* actions,
+                            cri_v1::PodSandboxConfig* config);
   Task<StatusOr<cri_v1::UserNamespace>> UsersOf(PodPtr pod);
   Task<StatusOr<cri_v1::PodSandboxConfig>> MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report);
   Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
-                      cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, std::string pid_target,
+                      cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, StatusOr<std::string> pid_target,
                       std::shared_ptr<Interrupt> interrupt, SyncResult* result);
   // Starts a container that was made, now or by a call whose answer never came.
   Task<bool> Begin(PodPtr pod, core::Container container, std::string id, std::string log_path, std::string pod_ip,
@@ -133,6 +135,7 @@ class PodRuntime {
   ImagePuller images_;
   std::shared_ptr<StartQueue> starts_;
   Backoff crashes_;
+  std::map<std::string, std::set<std::string>> stopped_sandboxes_;  // by pod, until it is gone
   std::optional<IdRange> pod_ids_;  // that pods may have; found out when the first one asks
 };
 

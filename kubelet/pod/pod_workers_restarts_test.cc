@@ -1,0 +1,107 @@
+// Sandboxes that died, ends in a hurry, and what is told of starts that fail.
+#include "kubelet/pod/pod_workers_testing.h"
+
+#include "absl/strings/str_format.h"
+
+namespace skiff::kubelet {
+namespace {
+
+// The id that the runtime gives next, where this was its last one.
+std::string NextContainer(const std::string& id) { return absl::StrFormat("c%063d", std::stoi(id.substr(1)) + 1); }
+
+// What died by itself has its network still: the runtime takes it down when it is told to stop it.
+TEST_F(PodWorkersTest, ADeadSandboxIsStoppedBeforeTheNextIsMade) {
+  Add(MakePod({"c"}));
+  runtime.failures["StopPodSandbox"] = {absl::InternalError("the network is busy")};
+  runtime.KillSandbox(runtime.sandboxes.begin()->first);
+  Relist();
+  EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 1u) << "not before the old one is down";
+  Advance(seconds(30));
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("RunPodSandbox") == 2; }));
+  EXPECT_EQ(runtime.CountCalls("StopPodSandbox"), 2u) << "until it was done, and not again";
+}
+
+TEST_F(PodWorkersTest, NoGraceIsOneSecondForTheHookAndTwoForTheProcess) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_lifecycle()->mutable_prestop()->mutable_exec()->add_command("bye");
+  Add(pod);
+  std::vector<std::string> said;
+  runtime.on_exec = [&](const cri_v1::ExecSyncRequest& request) {
+    said.push_back(request.cmd(0));
+    return cri_v1::ExecSyncResponse();
+  };
+  ASSERT_TRUE(workers->Evict("u-1", 0, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StopContainer c") == 1; }));
+  EXPECT_THAT(said, ElementsAre("bye"));
+  EXPECT_THAT(runtime.calls, Contains("StopContainer c 2"));
+}
+
+TEST_F(PodWorkersTest, AResizeEndsTheBackOff) {
+  Pod pod = MakePod({"c"});
+  auto memory = [](Pod* p, const char* value) {
+    auto* resources = p->mutable_spec()->mutable_containers(0)->mutable_resources();
+    (*resources->mutable_requests())["memory"] = api::Quantity::Of(value).ToProto();
+  };
+  memory(&pod, "64Mi");
+  Add(pod);
+  for (int i = 0; i < 2; ++i) {
+    runtime.Exit(runtime.ContainerNamed("c"), 137, "OOMKilled");
+    Relist();
+    Advance(milliseconds(1));
+  }
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 2u);
+  Advance(seconds(2));
+  ASSERT_EQ(statuses.Get("u-1")->containerstatuses(0).state().waiting().reason(), "CrashLoopBackOff");
+  Pod& stored = sink.pods["p"];
+  memory(&stored, "128Mi");
+  stored.mutable_metadata()->set_generation(stored.metadata().generation() + 1);
+  stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+  workers->Update(std::make_shared<const Pod>(stored));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 3; }));
+}
+
+// The sandbox alone died: its sidecar ran on, and is replaced as well.
+TEST_F(PodWorkersTest, ASidecarOfALostSandboxCountsOn) {
+  Pod pod = MakePod({"main"}, {"side"});
+  pod.mutable_spec()->mutable_initcontainers(0)->set_restartpolicy("Always");
+  Add(pod);
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 2u);
+  runtime.sandboxes.begin()->second.status.set_state(cri_v1::SANDBOX_NOTREADY);
+  Relist();
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 4; }));
+  EXPECT_EQ(runtime.containers.at(runtime.ContainerNamed("side")).config.metadata().attempt(), 1u);
+  EXPECT_EQ(statuses.Get("u-1")->initcontainerstatuses(0).restartcount(), 1);
+}
+
+// Each try has another id, and would be another event.
+TEST_F(PodWorkersTest, EventsOfFailedStartsNameTheContainerNotItsId) {
+  Pod pod = MakePod({"main"});
+  Add(pod);
+  const std::string id = runtime.ContainerNamed("main");
+  runtime.failures["StartContainer"] = {absl::UnknownError("mkdir /run/" + NextContainer(id) + "/rootfs: read-only")};
+  runtime.Exit(id, 1);
+  Relist();
+  EXPECT_THAT(Events(), Contains("Failed: Error: mkdir /run/main/rootfs: read-only"));
+  EXPECT_THAT(std::string(statuses.Get("u-1")->containerstatuses(0).state().waiting().message()),
+              HasSubstr("/run/" + NextContainer(id)));
+}
+
+TEST_F(PodWorkersTest, AnEphemeralContainerSaysThatItsTargetIsNotThere) {
+  Pod pod = MakePod({"c"}, {"i"});
+  auto* debug = pod.mutable_spec()->add_ephemeralcontainers();
+  debug->mutable_ephemeralcontainercommon()->set_name("debug");
+  debug->mutable_ephemeralcontainercommon()->set_image("img:latest");
+  debug->set_targetcontainername("c");
+  Add(pod);
+  EXPECT_THAT(Events(), Contains("Failed: Error: unable to find target container c"));
+  const auto& waiting = statuses.Get("u-1")->ephemeralcontainerstatuses(0).state().waiting();
+  EXPECT_EQ(waiting.reason(), "CreateContainerConfigError");
+  EXPECT_EQ(waiting.message(), "unable to find target container c");
+  runtime.Exit(runtime.ContainerNamed("i"), 0);
+  Relist();
+  Advance(seconds(30));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer debug") == 1; }));
+}
+
+}  // namespace
+}  // namespace skiff::kubelet
