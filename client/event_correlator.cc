@@ -106,7 +106,8 @@ void EventCorrelator::Written(const Event& event) {
 std::string EventCorrelator::PatchOf(const Event& event) {
   nlohmann::json patch = {{"count", event.count()}, {"message", event.message()}};
   patch["lastTimestamp"] = api::FormatTime(event.lasttimestamp());
-  return patch.dump();
+  // A message may be any bytes that a container printed.
+  return patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace skiff::client

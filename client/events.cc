@@ -7,6 +7,7 @@
 #include "api/codec.h"
 #include "api/time.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "client/event_correlator.h"
 #include "client/object.h"
 #include "client/rate_limit.h"
@@ -33,7 +34,7 @@ CoreEvent NewEvent(const ObjectReference& about, std::string_view type, std::str
   *event.mutable_involvedobject() = about;
   event.set_type(std::string(type));
   event.set_reason(std::string(reason));
-  event.set_message(std::move(message));
+  event.set_message(ToUtf8(std::move(message)));
   return event;
 }
 
@@ -74,6 +75,24 @@ struct EventRecorder::State {
   Wakeup ready;
   size_t dropped = 0;
   bool abandoned = false;
+
+  // Until it is written or given up. False: cancelled.
+  Task<bool> Deliver(CoreEvent event) {
+    const auto action = correlator.Correlate(&event);
+    if (action == EventCorrelator::Action::kSkip) co_return true;
+    for (int tries = 1; !co_await Send(event, action); ++tries) {
+      if (tries >= kMostTries) {
+        LOG_ERROR(Unavailable("retry limit exceeded"), "Unable to write event (retry limit exceeded!)",
+                  {"reason", event.reason()}, {"object", MakeKey(event)});
+        break;
+      }
+      // The first wait is anywhere within the usual one, so that not every client comes back together.
+      std::chrono::nanoseconds wait = kBetweenTries;
+      if (tries == 1) wait = std::chrono::nanoseconds(static_cast<int64_t>(wait.count() * RandomFraction()));
+      if (!(co_await rest->clock().Sleep(wait)).ok()) co_return false;
+    }
+    co_return true;
+  }
 
   // True when done with it, for better or worse.
   Task<bool> Send(CoreEvent event, EventCorrelator::Action action) {
@@ -132,7 +151,7 @@ void EventRecorder::RecordAnnotated(const ObjectReference& about, std::string_vi
     return;
   }
   CoreEvent event = NewEvent(about, type, reason, std::move(message), now);
-  event.mutable_metadata()->mutable_annotations()->insert(annotations.begin(), annotations.end());
+  for (const auto& [key, value] : annotations) (*event.mutable_metadata()->mutable_annotations())[key] = ToUtf8(value);
   event.mutable_source()->set_component(state_->component);
   if (!state_->host.empty()) event.mutable_source()->set_host(state_->host);
   *event.mutable_firsttimestamp() = api::ToTime(now);
@@ -151,18 +170,12 @@ Task<void> EventRecorder::RunState(std::shared_ptr<State> state) {
     while (!state->queue.empty()) {
       CoreEvent event = std::move(state->queue.front());
       state->queue.pop_front();
-      const auto action = state->correlator.Correlate(&event);
-      if (action == EventCorrelator::Action::kSkip) continue;
-      for (int tries = 1; !co_await state->Send(event, action); ++tries) {
-        if (tries >= kMostTries) {
-          LOG_ERROR(Unavailable("retry limit exceeded"), "Unable to write event (retry limit exceeded!)",
-                    {"reason", event.reason()}, {"object", State::MakeKey(event)});
-          break;
-        }
-        // The first wait is anywhere within the usual one, so that not every client comes back together.
-        std::chrono::nanoseconds wait = kBetweenTries;
-        if (tries == 1) wait = std::chrono::nanoseconds(static_cast<int64_t>(wait.count() * RandomFraction()));
-        if (!(co_await state->rest->clock().Sleep(wait)).ok()) co_return;
+      const std::string object = State::MakeKey(event), reason = event.reason();
+      // One event that cannot be dealt with must not keep all later ones from being written.
+      try {
+        if (!co_await state->Deliver(std::move(event))) co_return;
+      } catch (const std::exception& e) {
+        LOG_ERROR(Internal(e.what()), "Event lost", {"reason", reason}, {"object", object});
       }
     }
     state->queue.shrink_to_fit();
@@ -191,6 +204,14 @@ struct SeriesRecorder::State {
   Wakeup ready;
   bool abandoned = false;
 
+  // Until it is written or given up. False: cancelled.
+  Task<bool> Deliver(CoreEvent event) {
+    for (int tries = 1; !co_await Send(event) && tries < kMostTries; ++tries) {
+      if (!(co_await rest->clock().Sleep(Jitter(kBetweenTries, 0.25))).ok()) co_return false;
+    }
+    co_return true;
+  }
+
   Task<bool> Send(CoreEvent event) {
     Status status = absl::NotFoundError("");
     bool patched = false;
@@ -199,8 +220,10 @@ struct SeriesRecorder::State {
       nlohmann::json patch;
       patch["series"] = {{"count", event.series().count()},
                          {"lastObservedTime", api::FormatMicroTime(event.series().lastobservedtime())}};
-      status = (co_await rest->Patch<CoreEvent>(event.metadata().namespace_(), event.metadata().name(), patch.dump()))
-                   .status();
+      std::string text = patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      status =
+          (co_await rest->Patch<CoreEvent>(event.metadata().namespace_(), event.metadata().name(), std::move(text)))
+              .status();
     }
     if (!patched || IsNotFound(status)) status = (co_await rest->Create(event)).status();
     if (status.ok() || absl::IsCancelled(status)) co_return true;
@@ -278,10 +301,10 @@ Task<void> SeriesRecorder::RunState(std::shared_ptr<State> state) {
       const auto found = state->series.find(key);
       if (found == state->series.end()) continue;
       found->second.written = state->rest->clock().Steady();
-      const CoreEvent event = found->second.event;
-      for (int tries = 1; !co_await state->Send(event); ++tries) {
-        if (tries >= kMostTries) break;
-        if (!(co_await state->rest->clock().Sleep(Jitter(kBetweenTries, 0.25))).ok()) co_return;
+      try {
+        if (!co_await state->Deliver(found->second.event)) co_return;
+      } catch (const std::exception& e) {
+        LOG_ERROR(Internal(e.what()), "Event lost");
       }
     }
     // Idle without anything to look after: no timer runs.

@@ -73,6 +73,21 @@ TEST_F(EventsTest, CountsEqualEventsOnOneObject) {
   EXPECT_EQ(server_.CountRequests("PATCH"), 2u);
 }
 
+TEST_F(EventsTest, BytesThatAreNoTextAreReplacedAndTheNextEventsFollow) {
+  EventRecorder recorder(rest_, "kubelet", "n1");
+  group_.Spawn("events", recorder.Run());
+  recorder.RecordAnnotated(ReferenceTo(Pod("p")), kWarning, "Unhealthy", "probe failed: \xff", {{"a", "\xe2\x82"}});
+  recorder.Record(Pod("p"), kWarning, "Unhealthy", "probe failed: \xff");
+  recorder.Record(Pod("q"), kNormal, "Started", "Container started");
+  ASSERT_TRUE(RunUntil(loop_, [&] { return server_.List<core::Event>().size() == 2; }));
+  for (const auto& event : server_.List<core::Event>()) {
+    if (event->involvedobject().name() != "p") continue;
+    EXPECT_EQ(event->count(), 2);
+    EXPECT_EQ(event->message(), "probe failed: \xef\xbf\xbd");
+    EXPECT_EQ(event->metadata().annotations().at("a"), "\xef\xbf\xbd\xef\xbf\xbd");
+  }
+}
+
 TEST_F(EventsTest, MakesAnEventAgainThatExpired) {
   EventRecorder recorder(rest_, "kubelet", "n1");
   group_.Spawn("events", recorder.Run());

@@ -8,6 +8,13 @@ namespace skiff::cni {
 
 using nlohmann::ordered_json;
 
+namespace {
+
+// Paths and names come from outside and may not be UTF-8.
+std::string Print(const ordered_json& out) { return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace); }
+
+}  // namespace
+
 std::string AddResult(const Request& request, const Wire& wire, const std::vector<Ip>& addresses) {
   const std::string& version = request.config.cni_version;
   ordered_json out;
@@ -32,7 +39,7 @@ std::string AddResult(const Request& request, const Wire& wire, const std::vecto
     out["routes"].push_back({{"dst", ip.v6 ? "::/0" : "0.0.0.0/0"}, {"gw", ip.v6 ? kGateway6 : kGateway4}});
   }
   out["dns"] = ordered_json::object();
-  return out.dump();
+  return Print(out);
 }
 
 std::string LoopbackResult(const Request& request) {
@@ -47,14 +54,14 @@ std::string LoopbackResult(const Request& request) {
   ip["address"] = "127.0.0.1/8";
   out["ips"] = ordered_json::array({std::move(ip)});
   out["dns"] = ordered_json::object();
-  return out.dump();
+  return Print(out);
 }
 
 std::string VersionResult(const std::string& asked) {
   ordered_json out;
   out["cniVersion"] = asked.empty() ? kVersions[std::size(kVersions) - 1] : asked;
   out["supportedVersions"] = kVersions;
-  return out.dump();
+  return Print(out);
 }
 
 std::string ErrorResult(const Status& status, const std::string& cni_version) {
@@ -62,8 +69,7 @@ std::string ErrorResult(const Status& status, const std::string& cni_version) {
   out["cniVersion"] = cni_version.empty() ? kVersions[std::size(kVersions) - 1] : cni_version;
   out["code"] = static_cast<int>(CodeOf(status));
   out["msg"] = std::string(status.message());
-  // Paths and names come from outside and may not be UTF-8.
-  return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return Print(out);
 }
 
 }  // namespace skiff::cni

@@ -165,7 +165,7 @@ class DaemonSetController final : public Controller {
       *revision.mutable_metadata()->mutable_annotations() = set->metadata().annotations();
       revision.mutable_metadata()->mutable_annotations()->erase("kubectl.kubernetes.io/last-applied-configuration");
       *revision.mutable_metadata()->add_ownerreferences() = client::ControllerReference(*set);
-      revision.mutable_data()->set_raw(data.dump());
+      revision.mutable_data()->set_raw(data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
       revision.set_revision(most + 1);
       auto created = co_await context_.rest->Create(std::move(revision));
       if (!created.ok()) co_return created.status();

@@ -207,8 +207,10 @@ class GarbageCollector final : public Controller {
     json references = json::array();
     for (const std::string& owner : owners) references.push_back({{"$patch", "delete"}, {"uid", owner}});
     const json patch = {{"metadata", {{"uid", uid}, {"ownerReferences", references}}}};
+    // Owners' uids are whatever somebody wrote into the dependent.
+    std::string text = patch.dump(-1, ' ', false, json::error_handler_t::replace);
     const auto patched =
-        co_await RequestJson(context_.rest, "PATCH", path, "application/strategic-merge-patch+json", patch.dump());
+        co_await RequestJson(context_.rest, "PATCH", path, "application/strategic-merge-patch+json", std::move(text));
     co_return absl::IsNotFound(patched.status()) ? absl::OkStatus() : patched.status();
   }
 

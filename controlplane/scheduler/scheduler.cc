@@ -353,7 +353,8 @@ class Scheduler {
         was_false ? api::FormatTime(condition->lasttransitiontime()) : api::FormatTime(rest_->clock().Now());
     const nlohmann::json patch = {{"metadata", {{"uid", waiting.pod->metadata().uid()}}},
                                   {"status", {{"conditions", {changed}}}}};
-    group_.Spawn("pod condition", WriteCondition(waiting.pod, patch.dump()));
+    std::string text = patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    group_.Spawn("pod condition", WriteCondition(waiting.pod, std::move(text)));
   }
 
   Task<void> WriteCondition(PodPtr pod, std::string patch) {
