@@ -1,4 +1,4 @@
-// What containers are given, as tables: resolver settings, hostnames, image names and credentials, security contexts.
+// What containers are given, as tables: resolver settings, hostnames, security contexts.
 #include <unistd.h>
 
 #include "absl/strings/escaping.h"
@@ -77,15 +77,6 @@ TEST(Dns, Hostnames) {
   pod.mutable_spec()->set_hostname(std::string(60, 'a') + "---------");
   EXPECT_EQ(HostnameOf(pod, "cluster.local")->name, std::string(60, 'a'));
   EXPECT_FALSE(KernelHostname(pod, *HostnameOf(pod, "cluster.local")).ok());
-}
-
-TEST(Images, Names) {
-  EXPECT_EQ(*NormalizeImage("busybox"), "busybox:latest");
-  EXPECT_EQ(*NormalizeImage("reg:5000/a/b"), "reg:5000/a/b:latest");
-  EXPECT_EQ(*NormalizeImage("reg:5000/a/b:1"), "reg:5000/a/b:1");
-  EXPECT_EQ(*NormalizeImage("a@sha256:00"), "a@sha256:00");
-  for (const char* bad : {"", "Bad:Image:Name", "a b", "a:", "-a", "UPPER"})
-    EXPECT_FALSE(NormalizeImage(bad).ok()) << bad;
 }
 
 TEST(Images, ErrorsReadAsGrpcs) {

@@ -1,36 +1,19 @@
 #include "kubelet/runtime/image_puller.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "api/codec.h"
 #include "base/flags.h"
 #include "base/log.h"
+#include "kubelet/runtime/image_name.h"
 
 namespace skiff::kubelet {
 namespace {
 
 namespace cri_v1 = ::runtime::v1;
-
-bool IsAlnumLower(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-
-// One path component: lower-case letters and digits, with single separators inside.
-bool ValidComponent(std::string_view part) {
-  if (part.empty() || !IsAlnumLower(part.front()) || !IsAlnumLower(part.back())) return false;
-  return std::all_of(part.begin(), part.end(),
-                     [](char c) { return IsAlnumLower(c) || c == '.' || c == '_' || c == '-'; });
-}
-
-bool LooksLikeHost(std::string_view part) {
-  return part == "localhost" || part.find('.') != std::string_view::npos || part.find(':') != std::string_view::npos ||
-         std::any_of(part.begin(), part.end(), absl::ascii_isupper);
-}
 
 const char* const kGrpcCodes[] = {
     "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
@@ -44,44 +27,6 @@ std::string GrpcErrorText(const Status& status) {
   size_t code = static_cast<size_t>(status.code());
   return absl::StrCat("rpc error: code = ", code < std::size(kGrpcCodes) ? kGrpcCodes[code] : "Unknown",
                       " desc = ", status.message());
-}
-
-StatusOr<std::string> NormalizeImage(const std::string& name) {
-  std::string_view rest = name, digest, tag;
-  auto bad = [&](std::string_view why) { return InvalidArgument("couldn't parse image name \"", name, "\": ", why); };
-  if (rest.empty()) return bad("invalid reference format");
-  if (size_t at = rest.find('@'); at != std::string_view::npos) {
-    digest = rest.substr(at + 1);
-    rest = rest.substr(0, at);
-    if (digest.find(':') == std::string_view::npos) return bad("invalid reference format");
-  }
-  size_t slash = rest.rfind('/');
-  size_t colon = rest.rfind(':');
-  if (colon != std::string_view::npos && (slash == std::string_view::npos || colon > slash)) {
-    tag = rest.substr(colon + 1);
-    rest = rest.substr(0, colon);
-    if (tag.empty() || tag.size() > 128 || !std::all_of(tag.begin(), tag.end(), [](char c) {
-          return absl::ascii_isalnum(c) || c == '_' || c == '.' || c == '-';
-        })) {
-      return bad("invalid reference format");
-    }
-  }
-  std::string_view host, path = rest;
-  if (size_t first = rest.find('/'); first != std::string_view::npos && LooksLikeHost(rest.substr(0, first))) {
-    host = rest.substr(0, first);
-    path = rest.substr(first + 1);
-  }
-  if (std::any_of(path.begin(), path.end(), absl::ascii_isupper)) {
-    std::string shown =
-        host.empty() && path.find('/') == std::string_view::npos ? absl::StrCat("library/", path) : std::string(path);
-    if (size_t c = shown.find(':'); c != std::string::npos) shown.resize(c);
-    return bad(absl::StrCat("invalid reference format: repository name (", shown, ") must be lowercase"));
-  }
-  for (std::string_view part : absl::StrSplit(path, '/')) {
-    if (!ValidComponent(part)) return bad("invalid reference format");
-  }
-  if (tag.empty() && digest.empty()) return name + ":latest";
-  return name;
 }
 
 ImagePuller::ImagePuller(asio::any_io_executor executor, cri::Runtime& runtime, Clock& clock, client::EventSink& events,

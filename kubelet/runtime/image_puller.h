@@ -27,9 +27,6 @@
 
 namespace skiff::kubelet {
 
-// `name` as the runtime wants it: with a tag or digest. Error: what upstream says of a name that does not parse.
-StatusOr<std::string> NormalizeImage(const std::string& name);
-
 // gRPC's error as upstream's messages show it: "rpc error: code = NotFound desc = ...".
 std::string GrpcErrorText(const Status& status);
 
