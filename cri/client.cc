@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/strip.h"
 #include "base/grpc_channel.h"
+#include "cri/encode.h"
 
 namespace skiff::cri {
 namespace {
@@ -20,9 +21,10 @@ Task<StatusOr<std::string>> Encoded(std::shared_ptr<GrpcChannel> channel, std::s
 }
 
 template <typename Response>
-Task<StatusOr<Response>> Unary(std::shared_ptr<GrpcChannel> channel, std::string method, std::string request,
+Task<StatusOr<Response>> Unary(std::shared_ptr<GrpcChannel> channel, std::string method, StatusOr<std::string> request,
                                std::chrono::nanoseconds timeout) {
-  CO_ASSIGN_OR_RETURN(std::string answer, co_await Encoded(channel, method, std::move(request), timeout));
+  CO_RETURN_IF_ERROR(request.status());
+  CO_ASSIGN_OR_RETURN(std::string answer, co_await Encoded(channel, method, *std::move(request), timeout));
   Response response;
   if (!response.ParseFromString(answer)) co_return Internal(method, ": the answer is no ", Response().GetTypeName());
   co_return response;
@@ -33,10 +35,9 @@ class GrpcRuntime final : public Runtime {
   GrpcRuntime(std::shared_ptr<GrpcChannel> runtime, std::shared_ptr<GrpcChannel> images)
       : runtime_(std::move(runtime)), images_(std::move(images)) {}
 
-#define SKIFF_CRI_DEFINE(channel, service, name)                                                             \
-  Task<StatusOr<v1::name##Response>> name(v1::name##Request request, CallOptions options) override {         \
-    return Unary<v1::name##Response>(channel, "/runtime.v1." service "/" #name, request.SerializeAsString(), \
-                                     options.timeout);                                                       \
+#define SKIFF_CRI_DEFINE(channel, service, name)                                                                   \
+  Task<StatusOr<v1::name##Response>> name(v1::name##Request request, CallOptions options) override {               \
+    return Unary<v1::name##Response>(channel, "/runtime.v1." service "/" #name, Encode(request), options.timeout); \
   }
 #define SKIFF_CRI_DEFINE_RUNTIME(name) SKIFF_CRI_DEFINE(runtime_, "RuntimeService", name)
 #define SKIFF_CRI_DEFINE_IMAGE(name) SKIFF_CRI_DEFINE(images_, "ImageService", name)

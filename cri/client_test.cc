@@ -131,6 +131,13 @@ TEST_F(ClientTest, ErrorsKeepCodeAndMessage) {
   EXPECT_EQ(Get(runtime_->ListImages({})).status().code(), absl::StatusCode::kUnimplemented);
 }
 
+TEST_F(ClientTest, TextThatIsNoUtf8StaysHere) {
+  v1::StartContainerRequest request;
+  request.set_container_id("\xff");
+  EXPECT_EQ(Get(runtime_->StartContainer(request)).status(),
+            Internal("grpc: error while marshaling: string field contains invalid UTF-8: container_id"));
+}
+
 // kCancelled means that the caller was: loops end at it.
 TEST_F(ClientTest, ACancelledRuntimeIsUnavailable) {
   auto answer = Get(runtime_->UpdateRuntimeConfig({}));
