@@ -21,6 +21,8 @@ namespace {
 
 using Descriptor = asio::posix::stream_descriptor;
 
+constexpr std::chrono::milliseconds kLeaveAfter{200};  // a killed child that does not die
+
 struct Pipe {
   Fd read, write;
 };
@@ -133,6 +135,20 @@ Task<void> Collect(std::shared_ptr<Child> child, std::shared_ptr<Gathered> gathe
   if (--gathered->open == 0) gathered->done.cancel();
 }
 
+// Reaps a killed child. It may take as long as it likes: one in an uninterruptible wait (a dead mount) dies only once
+// the kernel lets it.
+Task<void> Bury(std::shared_ptr<Child> child, std::shared_ptr<asio::steady_timer> gone) {
+  siginfo_t info{};
+  for (;;) {
+    const auto [ec] = co_await child->exited.async_wait(Descriptor::wait_read, kAwait);
+    if (waitid(P_PID, static_cast<id_t>(child->pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) break;
+    if (ec && ec != asio::error::operation_aborted) break;  // aborted: by a limit that came to its end meanwhile
+  }
+  boost::system::error_code ignored;
+  child->exited.close(ignored);
+  gone->cancel();
+}
+
 int ExitCode(const siginfo_t& info) { return info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status; }
 
 }  // namespace
@@ -181,25 +197,31 @@ Task<StatusOr<CommandResult>> RunCommand(Command command) {
   }
   const auto [wait_ec] = co_await child->exited.async_wait(Descriptor::wait_read, kAwait);
   limit.cancel();
-  const bool cancelled = static_cast<bool>(wait_ec) && !child->timed_out;
-  if (wait_ec) child->Kill();
+  child->in.close(ec);
+  if (wait_ec) {
+    const bool timed_out = child->timed_out;
+    child->Kill();
+    child->out.close(ec);
+    child->err.close(ec);
+    // Mostly it is gone at once, and what it held with it.
+    auto gone = std::make_shared<asio::steady_timer>(executor, kLeaveAfter);
+    Spawn(executor, "killed subprocess", Bury(child, gone));
+    co_await gone->async_wait(kAwait);
+    if (!timed_out) co_return absl::CancelledError(absl::StrCat(name, ": context canceled"));
+    co_return absl::DeadlineExceededError(
+        absl::StrCat(name, ": timed out after ", std::chrono::duration<double>(command.timeout).count(), "s"));
+  }
   siginfo_t info{};
   while (waitid(P_PID, static_cast<id_t>(child->pid), &info, WEXITED) != 0 && errno == EINTR) {
   }
-  if (!wait_ec && gathered->open > 0) {
+  if (gathered->open > 0) {
     // The pipes may still hold output of the ended child; one that a grandchild keeps open gets a moment, no more.
     gathered->done.expires_after(std::chrono::milliseconds(200));
     co_await gathered->done.async_wait(kAwait);
   }
-  child->in.close(ec);
   child->out.close(ec);
   child->err.close(ec);
   child->exited.close(ec);
-  if (cancelled) co_return absl::CancelledError(absl::StrCat(name, ": context canceled"));
-  if (child->timed_out) {
-    co_return absl::DeadlineExceededError(
-        absl::StrCat(name, ": timed out after ", std::chrono::duration<double>(command.timeout).count(), "s"));
-  }
   gathered->result.exit_code = ExitCode(info);
   co_return std::move(gathered->result);
 }

@@ -25,7 +25,8 @@ struct CommandResult {
 };
 
 // An error only when the program could not be started (kNotFound), timed out (kDeadlineExceeded) or the caller was
-// cancelled (kCancelled). The child leads a process group of its own, with default signal handling.
+// cancelled (kCancelled). The child leads a process group of its own, with default signal handling. A killed child that
+// does not die, because the kernel holds it, is not waited for.
 Task<StatusOr<CommandResult>> RunCommand(Command command);
 
 }  // namespace skiff

@@ -3,9 +3,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <csignal>
+#include <cstring>
+#include <thread>
 
 #include "base/async_testing.h"
+#include "base/files.h"
 
 namespace skiff {
 namespace {
@@ -80,6 +89,71 @@ TEST(Subprocess, CancellationKills) {
     loop.run();
   }
   EXPECT_EQ(result.status().code(), absl::StatusCode::kCancelled);
+}
+
+// A mounted file system whose server takes each request and answers none but the first: whoever asks it for something
+// cannot even be killed until the connection is ended.
+class DeadMount {
+ public:
+  DeadMount() {
+    char name[] = "/tmp/skiff-dead-mount-XXXXXX";
+    path_ = mkdtemp(name);
+    fd_ = Fd(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    const std::string options = absl::StrCat("fd=", fd_.get(), ",rootmode=40000,user_id=0,group_id=0");
+    mounted_ = fd_.valid() && mount("skiff", path_.c_str(), "fuse", MS_NOSUID | MS_NODEV, options.c_str()) == 0;
+    if (mounted_) server_ = std::thread([this] { Serve(); });
+  }
+  ~DeadMount() {
+    End();
+    rmdir(path_.c_str());
+  }
+  void End() {
+    if (!mounted_) return;
+    umount2(path_.c_str(), MNT_FORCE);  // ends the connection: the server reads ENODEV
+    server_.join();
+    umount2(path_.c_str(), MNT_DETACH);
+    mounted_ = false;
+  }
+  bool mounted() const { return mounted_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  void Serve() {
+    std::array<char, FUSE_MIN_READ_BUFFER> request;
+    if (read(fd_.get(), request.data(), request.size()) <= 0) return;
+    fuse_in_header asked;
+    std::memcpy(&asked, request.data(), sizeof asked);
+    struct {
+      fuse_out_header header;
+      fuse_init_out init;
+    } answer{};
+    answer.header = {sizeof answer, 0, asked.unique};
+    answer.init.major = FUSE_KERNEL_VERSION;
+    answer.init.minor = FUSE_KERNEL_MINOR_VERSION;
+    if (write(fd_.get(), &answer, sizeof answer) < 0) return;
+    while (read(fd_.get(), request.data(), request.size()) > 0 || errno == EINTR || errno == ENOENT) {
+    }
+  }
+  std::string path_;
+  Fd fd_;
+  bool mounted_ = false;
+  std::thread server_;
+};
+
+TEST(Subprocess, AChildThatCannotBeKilledDoesNotHoldTheLoop) {
+  DeadMount mount;
+  if (!mount.mounted()) GTEST_SKIP() << "needs root and FUSE";
+  asio::io_context loop;
+  const auto start = std::chrono::steady_clock::now();
+  const auto result =
+      RunTask(loop, RunCommand({.argv = {"ls", mount.path()}, .timeout = std::chrono::milliseconds(500)}));
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), 0) << "it is still there";
+  mount.End();
+  loop.restart();
+  loop.run_for(std::chrono::seconds(20));
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "and reaped once it can end";
 }
 
 TEST(Subprocess, AChildThatLeavesTheOutputOpenDoesNotHoldUs) {
