@@ -20,6 +20,7 @@ constexpr uint64_t kBeneath = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO
 // Subdirectories deeper than this are moved to the top before they are emptied, so that a tree of any depth is removed
 // with a bounded number of open descriptors.
 constexpr int kRemoveDepth = 48;
+constexpr int kMostTempNames = 100;
 
 int OpenAt2(int dir, const char* path, int flags, mode_t mode, uint64_t resolve) {
   open_how how{};
@@ -206,17 +207,23 @@ StatusOr<std::string> Dir::Read(const std::string& relative, size_t limit) const
   return ReadAll(fd.get(), limit, JoinPath(path_, relative));
 }
 
-Status Dir::WriteAtomic(const std::string& relative, std::string_view data, mode_t mode) const {
+Status Dir::WriteAtomic(const std::string& relative, std::string_view data, mode_t mode, Durable durable) const {
   ASSIGN_OR_RETURN(const Split split, SplitPath(relative));
   const std::string name = JoinPath(path_, relative);
   const Fd parent(OpenAt2(fd_.get(), split.parent.c_str(), O_RDONLY | O_DIRECTORY, 0, kBeneath));
   if (!parent.valid()) return ErrnoStatus(errno, absl::StrCat("open ", JoinPath(path_, split.parent)));
-  const std::string temp = NextTempName(split.base);
-  Fd file(OpenAt2(parent.get(), temp.c_str(), O_WRONLY | O_CREAT | O_EXCL, mode, kBeneath));
+  std::string temp;
+  Fd file;
+  // A process that had our number and crashed may have left some: in a container it is always the same.
+  for (int i = 0; i < kMostTempNames && !file.valid() && (i == 0 || errno == EEXIST); ++i) {
+    temp = NextTempName(split.base);
+    file = Fd(OpenAt2(parent.get(), temp.c_str(), O_WRONLY | O_CREAT | O_EXCL, mode, kBeneath));
+  }
   if (!file.valid()) return ErrnoStatus(errno, absl::StrCat("create ", name));
   Status status = WriteAll(file.get(), data, name);
   if (status.ok() && fchmod(file.get(), mode) != 0) status = ErrnoStatus(errno, absl::StrCat("chmod ", name));
-  if (status.ok() && fsync(file.get()) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", name));
+  const bool sync = durable == Durable::kYes;
+  if (status.ok() && sync && fsync(file.get()) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", name));
   if (status.ok() && renameat(parent.get(), temp.c_str(), parent.get(), split.base.c_str()) != 0) {
     status = ErrnoStatus(errno, absl::StrCat("rename ", name));
   }
@@ -224,7 +231,9 @@ Status Dir::WriteAtomic(const std::string& relative, std::string_view data, mode
     unlinkat(parent.get(), temp.c_str(), 0);
     return status;
   }
-  if (fsync(parent.get()) != 0) return ErrnoStatus(errno, absl::StrCat("fsync ", JoinPath(path_, split.parent)));
+  if (sync && fsync(parent.get()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fsync ", JoinPath(path_, split.parent)));
+  }
   return absl::OkStatus();
 }
 
@@ -352,10 +361,10 @@ StatusOr<std::string> ReadFile(const std::string& path, size_t limit) {
   return ReadAll(fd.get(), limit, path);
 }
 
-Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode) {
+Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode, Durable durable) {
   ASSIGN_OR_RETURN(const Split split, SplitPath(path));
   ASSIGN_OR_RETURN(const Dir parent, Dir::Open(split.parent));
-  return parent.WriteAtomic(split.base, data, mode);
+  return parent.WriteAtomic(split.base, data, mode, durable);
 }
 
 Status MakeDirs(const std::string& path, mode_t mode) {

@@ -37,6 +37,10 @@ class Fd {
   int fd_ = -1;
 };
 
+// Whether a written file has reached the disk when the call returns. kNo: it costs no wait, and readers still see the
+// old or the new file, but a machine that crashes soon after may keep an empty one.
+enum class Durable { kYes, kNo };
+
 class Dir {
  public:
   static StatusOr<Dir> Open(const std::string& path);
@@ -48,7 +52,8 @@ class Dir {
   // fine.
   StatusOr<std::string> Read(const std::string& relative, size_t limit = 16 << 20) const;
   // write + fsync + rename + fsync of the directory: readers and crashes see the old or the new file, never a part.
-  Status WriteAtomic(const std::string& relative, std::string_view data, mode_t mode = 0644) const;
+  Status WriteAtomic(const std::string& relative, std::string_view data, mode_t mode = 0644,
+                     Durable durable = Durable::kYes) const;
   Status Write(const std::string& relative, std::string_view data) const;  // existing file, one write (cgroup files)
   Status MakeDirs(const std::string& relative, mode_t mode = 0755) const;
   Status RemoveAll(const std::string& relative) const;  // gone is fine; EBUSY at a mount; bounded descriptors
@@ -71,7 +76,8 @@ class Dir {
 
 // Plain-path forms for trusted paths (configuration, state directories).
 StatusOr<std::string> ReadFile(const std::string& path, size_t limit = 64 << 20);
-Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode = 0644);
+Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mode = 0644,
+                       Durable durable = Durable::kYes);
 Status MakeDirs(const std::string& path, mode_t mode = 0755);
 Status RemoveAll(const std::string& path);
 StatusOr<std::vector<std::string>> ListDir(const std::string& path);

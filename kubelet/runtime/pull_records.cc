@@ -33,7 +33,8 @@ bool IsRecordFile(std::string_view name) { return name.starts_with("sha256-") &&
 // disk.
 Status WriteRecord(const std::string& dir, const std::string& name, const json& content) {
   RETURN_IF_ERROR(MakeDirs(dir, 0700));
-  return WriteFileAtomic(JoinPath(dir, FileName(name)), content.dump() + "\n", 0600);
+  return WriteFileAtomic(JoinPath(dir, FileName(name)),
+                         content.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", 0600, Durable::kNo);
 }
 
 json HolderJson(const PulledWith::Holder& h, bool with_hash) {
