@@ -167,6 +167,20 @@ Status ReadConfigFile(const std::string& path, std::vector<std::string>* problem
   return absl::OkStatus();
 }
 
+// Our own environment and `more`, each name once: programs take the first of several.
+std::vector<std::string> EnvironmentWith(const std::vector<std::pair<std::string, std::string>>& more) {
+  std::map<std::string, std::string> merged;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const size_t equals = std::min(text.find('='), text.size());
+    merged.emplace(text.substr(0, equals), text.substr(equals));
+  }
+  for (const auto& [name, value] : more) merged[name] = absl::StrCat("=", value);
+  std::vector<std::string> out;
+  for (const auto& [name, rest] : merged) out.push_back(absl::StrCat(name, rest));
+  return out;
+}
+
 std::string RegistryOf(const std::string& image) { return image.substr(0, image.find('/')); }
 
 }  // namespace
@@ -287,23 +301,40 @@ Task<StatusOr<std::optional<CredentialPlugins::Account>>> CredentialPlugins::Acc
   co_return out;
 }
 
-Task<StatusOr<std::vector<std::array<std::string, 3>>>> CredentialPlugins::Ask(const CredentialProviderSpec& provider,
-                                                                               const std::string& image,
-                                                                               const Account& account) {
+Task<StatusOr<CredentialPlugins::Auth>> CredentialPlugins::Ask(const CredentialProviderSpec& provider,
+                                                               const std::string& image, const Account& account) {
   const SteadyTime now = clock_.Steady();
   for (const std::string& key : {image, RegistryOf(image), std::string("<global>")}) {
     auto found = cache_.find({provider.name, key, account.cache_key});
     if (found != cache_.end() && found->second.expires > now) co_return found->second.auth;
   }
+  const Key key = {provider.name, image, account.cache_key};
+  std::shared_ptr<Flight> flight = flights_[key].lock();
+  if (flight == nullptr) {
+    std::erase_if(flights_, [](const auto& entry) { return entry.second.expired(); });
+    flight = std::make_shared<Flight>();
+    flights_[key] = flight;
+  }
+  CO_ASSIGN_OR_RETURN(const AsyncLock::Guard turn, co_await flight->Lock());
+  if (!flight->answer) {
+    auto answer = co_await Execute(provider, image, account);
+    if (absl::IsCancelled(answer.status())) co_return answer.status();
+    flight->answer = std::move(answer);
+    flights_.erase(key);
+  }
+  co_return *flight->answer;
+}
+
+Task<StatusOr<CredentialPlugins::Auth>> CredentialPlugins::Execute(const CredentialProviderSpec& provider,
+                                                                   const std::string& image, const Account& account) {
   json request = {{"kind", "CredentialProviderRequest"}, {"apiVersion", provider.api_version}, {"image", image}};
   if (!account.token.empty()) request["serviceAccountToken"] = account.token;
   for (const auto& [key, value] : account.annotations) request["serviceAccountAnnotations"][key] = value;
   Command command;
   command.argv = {JoinPath(bin_dir_, provider.name)};
   command.argv.insert(command.argv.end(), provider.args.begin(), provider.args.end());
-  for (char** entry = environ; *entry != nullptr; ++entry) command.env.emplace_back(*entry);
-  for (const auto& [name, value] : provider.env) command.env.push_back(absl::StrCat(name, "=", value));
-  command.input = request.dump() + "\n";
+  command.env = EnvironmentWith(provider.env);
+  command.input = request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
   command.timeout = std::chrono::minutes(1);
   const std::string what =
       absl::StrCat("error execing credential provider plugin ", provider.name, " for image ", image);
@@ -326,6 +357,7 @@ Task<StatusOr<std::vector<std::array<std::string, 3>>>> CredentialPlugins::Ask(c
   const std::chrono::nanoseconds keep =
       std::min<std::chrono::nanoseconds>(answer.keep.value_or(provider.cache), std::chrono::hours(24 * 365));
   if (keep.count() > 0) {
+    const SteadyTime now = clock_.Steady();
     std::erase_if(cache_, [now](const auto& entry) { return entry.second.expires <= now; });
     if (cache_.size() >= kMostCached) cache_.clear();
     cache_[{provider.name, key, account.cache_key}] = {answer.auth, now + keep};
@@ -341,7 +373,7 @@ Task<void> CredentialPlugins::Provide(const std::string& image, const Pod& pod, 
     }
     auto account = co_await AccountFor(provider, pod);
     if (account.ok() && !account->has_value()) continue;
-    StatusOr<std::vector<std::array<std::string, 3>>> auth = std::vector<std::array<std::string, 3>>();
+    StatusOr<Auth> auth = Auth();
     if (account.ok()) {
       auth = co_await Ask(provider, image, **account);
     } else {

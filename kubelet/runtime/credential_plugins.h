@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/async.h"
+#include "base/async_lock.h"
 #include "base/clock.h"
 #include "base/subprocess.h"
 #include "kubelet/runtime/keyring.h"
@@ -63,14 +64,22 @@ class CredentialPlugins {
                                                            ObjectSource& objects, GetServiceAccount get_service_account,
                                                            Clock& clock);
 
-  // Adds what the providers for the image say. A provider that fails is logged and says nothing. `image` is the
-  // repository (RepositoryOf). The pod must outlive the call.
+  // Adds what the providers for the image say. A provider that fails is logged and says nothing. Calls for the same
+  // image and account share one run of a program. `image` is the repository (RepositoryOf). The pod must outlive the
+  // call.
   Task<void> Provide(const std::string& image, const Pod& pod, Keyring* keyring);
 
  private:
+  using Auth = std::vector<std::array<std::string, 3>>;  // location, user, password
+  using Key = std::vector<std::string>;                  // provider, what the answer is for, account
   struct Entry {
-    std::vector<std::array<std::string, 3>> auth;  // location, user, password
+    Auth auth;
     SteadyTime expires;
+  };
+  // A run of a program and those who wait for its end: they take turns, and the first that is not cancelled meanwhile
+  // leaves its answer for the others.
+  struct Flight : AsyncLock {
+    std::optional<StatusOr<Auth>> answer;
   };
   CredentialPlugins(std::vector<CredentialProviderSpec> providers, std::string bin_dir, ObjectSource& objects,
                     GetServiceAccount get_service_account, Clock& clock)
@@ -87,15 +96,17 @@ class CredentialPlugins {
   };
   // nullopt: this provider has nothing for such a pod.
   Task<StatusOr<std::optional<Account>>> AccountFor(const CredentialProviderSpec& provider, const Pod& pod);
-  Task<StatusOr<std::vector<std::array<std::string, 3>>>> Ask(const CredentialProviderSpec& provider,
-                                                              const std::string& image, const Account& account);
+  Task<StatusOr<Auth>> Ask(const CredentialProviderSpec& provider, const std::string& image, const Account& account);
+  Task<StatusOr<Auth>> Execute(const CredentialProviderSpec& provider, const std::string& image,
+                               const Account& account);
 
   std::vector<CredentialProviderSpec> providers_;
   std::string bin_dir_;
   ObjectSource& objects_;
   GetServiceAccount get_service_account_;
   Clock& clock_;
-  std::map<std::vector<std::string>, Entry> cache_;  // by provider, what the answer is for, and account
+  std::map<Key, Entry> cache_;
+  std::map<Key, std::weak_ptr<Flight>> flights_;
 };
 
 }  // namespace skiff::kubelet

@@ -254,6 +254,42 @@ TEST_F(PluginsTest, KeptHoweverLongTheAnswerAllows) {
   EXPECT_EQ(Runs(), 1u);
 }
 
+TEST_F(PluginsTest, OneRunForAllThatAskForAnImageAtOnce) {
+  const auto give = [](CredentialPlugins& plugins, const Pod& pod, std::vector<std::string>* users) -> Task<void> {
+    Keyring keyring;
+    co_await plugins.Provide("a.example/x", pod, &keyring);
+    for (const auto& credential : keyring.Lookup("a.example/x")) users->push_back(credential.username);
+  };
+  // An answer that must not be kept is shared all the same.
+  auto plugins = Make(kProviders, Script(R"("cacheKeyType":"Image","cacheDuration":"0s",)"
+                                         R"("auth":{"a.example":{"username":"u","password":"p"}})"));
+  ASSERT_TRUE(plugins.ok()) << plugins.status();
+  std::vector<std::string> users;
+  TaskGroup group(loop.get_executor());
+  for (int i = 0; i < 5; ++i) group.Spawn("ask", give(**plugins, pod, &users));
+  RunTask(loop, group.Join());
+  EXPECT_THAT(users, ElementsAre("u", "u", "u", "u", "u"));
+  EXPECT_EQ(Runs(), 1u);
+
+  users.clear();
+  const auto cancel = group.Spawn("ask", give(**plugins, pod, &users));
+  for (int i = 0; i < 2; ++i) group.Spawn("ask", give(**plugins, pod, &users));
+  loop.restart();
+  loop.poll();
+  cancel();
+  RunTask(loop, group.Join());
+  EXPECT_THAT(users, ElementsAre("u", "u")) << "whose run was cancelled leaves it to the next";
+  EXPECT_LE(Runs(), 3u);
+}
+
+TEST_F(PluginsTest, ConfiguredVariablesGoBeforeOurOwn) {
+  ::setenv("WHO", "the kubelet", 1);
+  auto plugins = Make(kProviders, Script(R"("cacheKeyType":"Image","auth":{})"));
+  Ask(**plugins, "a.example/x");
+  ::unsetenv("WHO");
+  EXPECT_EQ(*ReadFile(dir / "runs"), "say me\n");
+}
+
 TEST_F(PluginsTest, FailuresSayNothing) {
   auto plugins = Make(kProviders, "#!/bin/sh\necho no >&2\nexit 3\n");
   ASSERT_TRUE(plugins.ok());
