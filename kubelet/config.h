@@ -61,7 +61,7 @@ struct Config {
   int64_t port = 10250, read_only_port = 0, healthz_port = 10248, max_pods = 110, pods_per_core = 0,
           pod_pids_limit = -1;
   int64_t oom_score_adj = -999, node_status_max_images = 50, user_namespace_ids = 65536,
-          node_lease_duration_seconds = 40;
+          node_lease_duration_seconds = 40, max_open_files = 1000000;
   int64_t kube_api_qps = 50, kube_api_burst = 100, event_qps = 50, event_burst = 100, registry_qps = 5,
           registry_burst = 10;
   int64_t max_parallel_image_pulls = 0, container_log_max_files = 5;

@@ -171,6 +171,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("podsPerCore", &c->pods_per_core);
   read("podPidsLimit", &c->pod_pids_limit);
   read("oomScoreAdj", &c->oom_score_adj);
+  read("maxOpenFiles", &c->max_open_files);
   read("nodeStatusMaxImages", &c->node_status_max_images);
   read("userNamespaces.idsPerPod", &c->user_namespace_ids);
   read("nodeLeaseDurationSeconds", &c->node_lease_duration_seconds);

@@ -31,6 +31,7 @@ TEST(ConfigChecks, UpstreamsSentences) {
             "imageGCLowThresholdPercent (--image-gc-low-threshold) 85 must be less "
             "than imageGCHighThresholdPercent (--image-gc-high-threshold) 85"},
            {"imageMaximumGCAge: 1m\n", "imageMaximumGCAge 1m0s must be greater than imageMinimumGCAge 2m0s"},
+           {"maxOpenFiles: -1\n", "maxOpenFiles (--max-open-files) -1 must not be a negative number"},
            {"memorySwap: {swapBehavior: UnlimitedSwap}\n",
             "memorySwap.swapBehavior \"UnlimitedSwap\" must be one of: \"\", \"LimitedSwap\" or \"NoSwap\""},
            {"enforceNodeAllocatable: [pods, kube-reserved]\n",

@@ -10,6 +10,7 @@
 #include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/lock_file.h"
+#include "kubelet/own_limits.h"
 #include "kubelet/resources/kernel_tunables.h"
 #include "kubelet/server/flagz.h"
 #include "kubelet/state/layout.h"
@@ -71,6 +72,9 @@ Task<Status> RunKubelet(Config config) {
     CO_ASSIGN_OR_RETURN(lock, co_await AcquireLockFile(config.lock_file, Clock::Real()));
   }
   SetOwnOomScore(config.oom_score_adj);
+  if (Status s = SetMostOpenFiles(static_cast<uint64_t>(config.max_open_files)); !s.ok()) {
+    LOG_ERROR(s, "Failed to set rlimit on max file handles");
+  }
   for (const auto& dir : {config.root_dir, layout::Pods(config.root_dir), layout::Plugins(config.root_dir),
                           config.pod_logs_dir, config.container_logs_dir}) {
     CO_RETURN_IF_ERROR(MakeDirs(dir, dir == config.root_dir ? 0750 : 0755), "make directory");
