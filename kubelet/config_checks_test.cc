@@ -64,7 +64,6 @@ TEST(ConfigChecks, UpstreamsSentences) {
             "iptablesMasqueradeBit (--iptables-masquerade-bit) -1 must be between 0 and 31, inclusive"},
            {"kubeAPIBurst: -1\n", "kubeAPIBurst (--kube-api-burst) -1 must not be a negative number"},
            {"kubeAPIQPS: -1\n", "kubeAPIQPS (--kube-api-qps) -1 must not be a negative number"},
-           {"maxOpenFiles: -1\n", "maxOpenFiles (--max-open-files) -1 must not be a negative number"},
            {"maxPods: -1\n", "maxPods (--max-pods) -1 must not be a negative number"},
            {"oomScoreAdj: 1001\n", "oomScoreAdj (--oom-score-adj) 1001 must be between -1000 and 1000, inclusive"},
            {"podsPerCore: -1\n", "podsPerCore (--pods-per-core) -1 must not be a negative number"},

@@ -14,6 +14,7 @@
 #include "kubelet/resources/kernel_tunables.h"
 #include "kubelet/server/flagz.h"
 #include "kubelet/state/layout.h"
+#include "kubelet/vital.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -484,6 +485,8 @@ Task<void> Kubelet::Housekeep() {
   }
 }
 
+void Kubelet::SpawnVital(const std::string& name, Task<void> task) { group_.Spawn(name, Vital(name, std::move(task))); }
+
 Task<Status> Kubelet::Run() {
   // What the runtime has must be known before anything is decided.
   for (;;) {
@@ -492,28 +495,28 @@ Task<Status> Kubelet::Run() {
     LOG_ERROR(listed.status(), "Cannot list what the runtime has");
     CO_RETURN_IF_ERROR(co_await clock_.Sleep(seconds(1)));
   }
-  group_.Spawn("watch the runtime", watch_->Run());
-  group_.Spawn("statuses", statuses_->Run());
-  group_.Spawn("volumes", volumes_->Run());
-  group_.Spawn("allocations", allocations_->Run());
-  group_.Spawn("rotate logs", rotator_->Run());
-  if (client_rotator_) group_.Spawn("client certificate", client_rotator_->Run());
-  if (server_rotator_) group_.Spawn("serving certificate", server_rotator_->Run());
-  group_.Spawn("node", agent_->Run());
-  if (recorder_ != nullptr) group_.Spawn("events", recorder_->Run());
+  SpawnVital("watch the runtime", watch_->Run());
+  SpawnVital("statuses", statuses_->Run());
+  SpawnVital("volumes", volumes_->Run());
+  SpawnVital("allocations", allocations_->Run());
+  SpawnVital("rotate logs", rotator_->Run());
+  if (client_rotator_) SpawnVital("client certificate", client_rotator_->Run());
+  if (server_rotator_) SpawnVital("serving certificate", server_rotator_->Run());
+  SpawnVital("node", agent_->Run());
+  if (recorder_ != nullptr) SpawnVital("events", recorder_->Run());
   // Disks fill and memory runs out while the API server is away, too. What goes only with pods that nobody knows waits
   // for the sources (ContainerGcHooks::sources_ready).
   StartResources();
 
-  if (manifests_ != nullptr) group_.Spawn("manifests", manifests_->Run());
-  if (manifest_url_ != nullptr) group_.Spawn("manifest URL", manifest_url_->Run());
+  if (manifests_ != nullptr) SpawnVital("manifests", manifests_->Run());
+  if (manifest_url_ != nullptr) SpawnVital("manifest URL", manifest_url_->Run());
 
   if (rest_ != nullptr) {
     client::NodeLeaseOptions lease;
     lease.node_name = node_name_;
     lease.duration = seconds(config_.node_lease_duration_seconds);
     lease.node_uid = [this] { return agent_->uid(); };
-    group_.Spawn("lease", client::RunNodeLease(heartbeats_, lease));
+    SpawnVital("lease", client::RunNodeLease(heartbeats_, lease));
 
     nodes_ = std::make_shared<client::Informer<core::Node>>(
         rest_, client::InformerOptions{.field_selector = "metadata.name=" + node_name_});
@@ -555,10 +558,10 @@ Task<Status> Kubelet::Run() {
                                workers_->Remove(pod->metadata().uid());
                              }
                            }});
-    group_.Spawn("watch nodes", nodes_->Run());
-    group_.Spawn("watch services", services_->Run());
-    group_.Spawn("watch runtime classes", runtime_classes_->Run());
-    group_.Spawn("watch pods", pods_->Run());
+    SpawnVital("watch nodes", nodes_->Run());
+    SpawnVital("watch services", services_->Run());
+    SpawnVital("watch runtime classes", runtime_classes_->Run());
+    SpawnVital("watch pods", pods_->Run());
     // Service variables are part of a container's environment: none starts before they are known.
     std::vector<client::InformerBase*> all = {nodes_.get(), services_.get(), pods_.get()};
     CO_RETURN_IF_ERROR(co_await client::WaitForSync(all));
@@ -574,8 +577,8 @@ Task<Status> Kubelet::Run() {
       if (!IsMirror(*pod)) workers_->Update(pod);
     }
   }
-  if (mirrors_ != nullptr) group_.Spawn("mirror pods", mirrors_->Run());
-  group_.Spawn("housekeeping", Housekeep());
+  if (mirrors_ != nullptr) SpawnVital("mirror pods", mirrors_->Run());
+  SpawnVital("housekeeping", Housekeep());
   LOG_INFO("Starting kubelet main sync loop");
   co_await group_.Join();
   co_return absl::CancelledError("stopped");

@@ -124,6 +124,8 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::chrono::steady_clock::time_point LastSync() override { return watch_->last_pass(); }
 
  private:
+  // For the tasks without which it is no kubelet (vital.h).
+  void SpawnVital(const std::string& name, Task<void> task);
   void MakeParts(const std::string& runtime_name);
   void RegisterMetrics();
   void ConfigureImages(ImagePullerOptions* options);

@@ -169,10 +169,10 @@ Status Kubelet::MakeResources() {
 }
 
 void Kubelet::StartResources() {
-  group_.Spawn("evictions", eviction_->Run());
-  group_.Spawn("container garbage", CollectContainers());
-  group_.Spawn("image garbage", image_gc_->Run());
-  group_.Spawn("system OOMs", ReportOoms());
+  SpawnVital("evictions", eviction_->Run());
+  SpawnVital("container garbage", CollectContainers());
+  SpawnVital("image garbage", image_gc_->Run());
+  SpawnVital("system OOMs", ReportOoms());
 }
 
 Task<void> Kubelet::ReportOoms() {
