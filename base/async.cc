@@ -14,8 +14,8 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 
+#include "base/blocking_pool.h"
 #include "base/blocking_testing.h"
 #include "base/log.h"
 
@@ -226,11 +226,11 @@ namespace {
 
 std::optional<asio::any_io_executor> g_blocking;  // a test's
 
-// The pool is started on first use and never joined: work that hangs must not keep the program from ending.
-asio::any_io_executor BlockingExecutor() {
-  if (g_blocking) return *g_blocking;
-  static auto* const pool = new asio::thread_pool(2);
-  return pool->get_executor();
+// The pool is started on first use and never ended: work that hangs must not keep the program from ending.
+void PostBlocking(absl::AnyInvocable<void()> work) {
+  if (g_blocking) return asio::post(*g_blocking, std::move(work));
+  static auto* const pool = new BlockingPool({});
+  pool->Post(std::move(work));
 }
 
 Status RunCaught(const std::function<Status()>& work) {
@@ -251,8 +251,8 @@ struct InitiateBlocking {
     // Tracked: the loop does not run dry meanwhile.
     auto loop = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
     auto posting = std::make_shared<std::mutex>();
-    asio::post(BlockingExecutor(), [loop = std::move(loop), posting = std::move(posting), work = std::move(work),
-                                    handler = std::forward<Handler>(handler)]() mutable {
+    PostBlocking([loop = std::move(loop), posting = std::move(posting), work = std::move(work),
+                  handler = std::forward<Handler>(handler)]() mutable {
       Status status = RunCaught(work);
       work = nullptr;  // what it captured dies here, as documented: before the caller goes on
       const std::lock_guard lock(*posting);

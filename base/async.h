@@ -105,8 +105,9 @@ class Wakeup {
   std::shared_ptr<State> state_;
 };
 
-// Runs blocking work on the process's small thread pool and comes back to the loop with its result. The function must
-// not touch loop state. Cancellation does not interrupt work that has begun; the caller waits for it.
+// Runs blocking work on the process's small thread pool (blocking_pool.h), where what hangs holds up the rest for a
+// quarter of a second, and comes back to the loop with its result. The function must not touch loop state. Cancellation
+// does not interrupt work that has begun; the caller waits for it.
 Task<Status> RunBlocking(std::function<Status()> work);
 template <typename T>
 Task<StatusOr<T>> RunBlockingFor(std::function<StatusOr<T>()> work) {

@@ -276,6 +276,30 @@ Task<StatusOr<std::string>> BlockFor() {
   co_return result;
 }
 
+Task<Status> Quick() {
+  std::function<Status()> work = [] { return absl::OkStatus(); };
+  return WithTimeout(std::chrono::seconds(30), "quick work", RunBlocking(std::move(work)));
+}
+
+// A dead mount, a silent name server: the process's other work goes on.
+TEST(RunBlockingTest, WorkThatHangsHoldsUpNoOther) {
+  asio::io_context loop;
+  const auto go = std::make_shared<std::atomic<bool>>(false);
+  Status out[3];
+  TaskGroup group(loop.get_executor());
+  for (Status& status : out) group.Spawn("b", BlockInto(go, &status));
+  // Were it held up, the answer could not come before the others' end.
+  std::thread release([go] {
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    *go = true;
+  });
+  EXPECT_TRUE(RunTask(loop, Quick()).ok());
+  EXPECT_FALSE(*go);
+  *go = true;
+  RunTask(loop, group.Join());
+  release.detach();
+}
+
 TEST(RunBlockingTest, ReturnsValuesOnTheLoop) {
   asio::io_context loop;
   EXPECT_EQ(*RunTask(loop, BlockFor()), "other");
