@@ -9,8 +9,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
+#include <map>
 #include <vector>
+
+#include <boost/asio/execution/context.hpp>
+#include <boost/asio/query.hpp>
 
 namespace skiff::http {
 namespace {
@@ -22,29 +27,42 @@ struct Address {
   socklen_t size = 0;
 };
 
-// An answer of the system's resolver, shared with the one that waits for it: that one may leave early.
+// An answer of the system's resolver, shared with all that wait for it: each may leave early.
 struct Lookup {
-  explicit Lookup(const asio::any_io_executor& executor) : done(executor) {}
   Status status;
-  std::vector<Address> addresses;
+  std::vector<Address> addresses;  // without a port
   bool finished = false;
-  Wakeup done;
+  std::vector<std::shared_ptr<Wakeup>> waiting;
 };
 
-Status LookUp(const std::string& host, const std::string& port, std::vector<Address>* out) {
+// A loop's look-ups under way. Whoever asks for the same name meanwhile waits for the same answer: a resolver that is
+// silent holds one thread a name, however often a probe asks.
+class Lookups final : public asio::execution_context::service {
+ public:
+  static inline asio::execution_context::id id;
+  explicit Lookups(asio::execution_context& context) : service(context) {}
+
+  std::shared_ptr<Lookup> Join(const asio::any_io_executor& executor, const std::string& host);
+
+ private:
+  void shutdown() override { by_host_.clear(); }
+  Task<void> Run(std::shared_ptr<Lookup> lookup, std::string host);
+
+  std::map<std::string, std::shared_ptr<Lookup>> by_host_;
+};
+
+Status LookUp(const std::string& host, std::vector<Address>* out) {
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_ADDRCONFIG;
   addrinfo* found = nullptr;
-  int err = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+  int err = getaddrinfo(host.c_str(), nullptr, &hints, &found);
   if (err == EAI_NONAME || err == EAI_BADFLAGS) {  // a host without any configured address still has its loopback
     hints.ai_flags = 0;
-    err = getaddrinfo(host.c_str(), port.c_str(), &hints, &found);
+    err = getaddrinfo(host.c_str(), nullptr, &hints, &found);
   }
   if (err != 0) {
-    const char* why = err == EAI_NONAME || err == EAI_NODATA ? "no such host"
-                      : err == EAI_SERVICE                   ? "unknown port"
-                                                             : gai_strerror(err);
+    const char* why = err == EAI_NONAME || err == EAI_NODATA ? "no such host" : gai_strerror(err);
     return Unavailable("dial tcp: lookup ", host, ": ", why);
   }
   for (const addrinfo* info = found; info != nullptr; info = info->ai_next) {
@@ -57,34 +75,64 @@ Status LookUp(const std::string& host, const std::string& port, std::vector<Addr
   return absl::OkStatus();
 }
 
-Task<void> RunLookup(std::shared_ptr<Lookup> lookup, std::string host, std::string port) {
+std::shared_ptr<Lookup> Lookups::Join(const asio::any_io_executor& executor, const std::string& host) {
+  std::shared_ptr<Lookup>& lookup = by_host_[host];
+  if (lookup) return lookup;
+  lookup = std::make_shared<Lookup>();
+  const std::shared_ptr<Lookup> out = lookup;
+  Spawn(executor, "lookup", Run(out, host));
+  return out;
+}
+
+Task<void> Lookups::Run(std::shared_ptr<Lookup> lookup, std::string host) {
   auto addresses = std::make_shared<std::vector<Address>>();
-  std::function<Status()> work = [host, port, addresses] { return LookUp(host, port, addresses.get()); };
+  std::function<Status()> work = [host, addresses] { return LookUp(host, addresses.get()); };
   lookup->status = co_await RunBlocking(std::move(work));
   lookup->addresses = std::move(*addresses);
   lookup->finished = true;
-  lookup->done.Notify();
+  by_host_.erase(host);
+  for (const auto& waiter : lookup->waiting) waiter->Notify();
 }
 
-bool ParseNumeric(const Authority& authority, Address* out) {
-  uint32_t port = 0;
-  if (!absl::SimpleAtoi(authority.port, &port) || port > 65535) return false;
+void SetPort(uint16_t port, Address* address) {
+  // In the same place in both.
+  static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_port));
+  reinterpret_cast<sockaddr_in&>(address->storage).sin_port = htons(port);
+}
+
+bool ParseNumeric(const std::string& host, Address* out) {
   auto& v4 = reinterpret_cast<sockaddr_in&>(out->storage);
   auto& v6 = reinterpret_cast<sockaddr_in6&>(out->storage);
-  if (inet_pton(AF_INET, authority.host.c_str(), &v4.sin_addr) == 1) {
+  if (inet_pton(AF_INET, host.c_str(), &v4.sin_addr) == 1) {
     v4.sin_family = AF_INET;
-    v4.sin_port = htons(static_cast<uint16_t>(port));
     out->size = sizeof v4;
     return true;
   }
   *out = Address{};
-  if (inet_pton(AF_INET6, authority.host.c_str(), &v6.sin6_addr) == 1) {
+  if (inet_pton(AF_INET6, host.c_str(), &v6.sin6_addr) == 1) {
     v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(static_cast<uint16_t>(port));
     out->size = sizeof v6;
     return true;
   }
   return false;
+}
+
+Task<StatusOr<std::vector<Address>>> AddressesOf(asio::any_io_executor executor, std::string host, SteadyTime end) {
+  const auto lookup = asio::use_service<Lookups>(asio::query(executor, asio::execution::context)).Join(executor, host);
+  const auto turn = std::make_shared<Wakeup>(executor);
+  lookup->waiting.push_back(turn);
+  Status status;
+  while (!lookup->finished && status.ok()) {
+    const auto left = std::max<std::chrono::nanoseconds>(end - std::chrono::steady_clock::now(), {});
+    status = co_await turn->WaitFor(left);
+  }
+  std::erase(lookup->waiting, turn);
+  if (absl::IsDeadlineExceeded(status)) {
+    co_return absl::DeadlineExceededError(absl::StrCat("dial tcp: lookup ", host, ": i/o timeout"));
+  }
+  CO_RETURN_IF_ERROR(status);
+  CO_RETURN_IF_ERROR(lookup->status);
+  co_return lookup->addresses;
 }
 
 Task<StatusOr<std::vector<Address>>> Resolve(asio::any_io_executor executor, Authority authority, SteadyTime end) {
@@ -99,19 +147,18 @@ Task<StatusOr<std::vector<Address>>> Resolve(asio::any_io_executor executor, Aut
     address.size = sizeof local;
     co_return std::vector<Address>{address};
   }
-  if (ParseNumeric(authority, &address)) co_return std::vector<Address>{address};
-  const auto lookup = std::make_shared<Lookup>(executor);
-  Spawn(executor, "lookup", RunLookup(lookup, authority.host, authority.port));
-  while (!lookup->finished) {
-    const auto left = std::max<std::chrono::nanoseconds>(end - std::chrono::steady_clock::now(), {});
-    const Status status = co_await lookup->done.WaitFor(left);
-    if (absl::IsDeadlineExceeded(status)) {
-      co_return absl::DeadlineExceededError(absl::StrCat("dial tcp: lookup ", authority.host, ": i/o timeout"));
-    }
-    CO_RETURN_IF_ERROR(status);
+  uint32_t port = 0;
+  if (!absl::SimpleAtoi(authority.port, &port) || port > 65535) {
+    co_return Unavailable("dial tcp: lookup ", authority.host, ": unknown port");
   }
-  CO_RETURN_IF_ERROR(lookup->status);
-  co_return lookup->addresses;
+  std::vector<Address> addresses;
+  if (ParseNumeric(authority.host, &address)) {
+    addresses.push_back(address);
+  } else {
+    CO_ASSIGN_OR_RETURN(addresses, co_await AddressesOf(executor, authority.host, end));
+  }
+  for (Address& one : addresses) SetPort(static_cast<uint16_t>(port), &one);
+  co_return addresses;
 }
 
 std::string NameOf(const Address& address) {
@@ -231,6 +278,12 @@ Task<StatusOr<std::shared_ptr<Transport>>> Dial(asio::any_io_executor executor, 
     if (limit->expired() || absl::IsCancelled(transport.status())) co_return transport.status();
   }
   co_return first;
+}
+
+Task<StatusOr<int>> DialSocket(asio::any_io_executor executor, Authority authority, SteadyTime end) {
+  const auto limit = std::make_shared<TimeLimit>(executor);
+  CO_ASSIGN_OR_RETURN(const auto transport, co_await Dial(executor, std::move(authority), end, limit));
+  co_return transport->Release();
 }
 
 }  // namespace skiff::http

@@ -1,4 +1,4 @@
-// Connections to a named or numbered address, and the time limits of a request. Internal to base.
+// Connections to a named or numbered address, and the time limits of a request. Internal to base but for DialSocket.
 #ifndef SKIFF_BASE_HTTP_DIAL_H_
 #define SKIFF_BASE_HTTP_DIAL_H_
 
@@ -43,6 +43,10 @@ class TimeLimit : public std::enable_shared_from_this<TimeLimit> {
 Task<StatusOr<std::shared_ptr<Transport>>> Dial(asio::any_io_executor executor, Authority authority,
                                                 std::chrono::steady_clock::time_point end,
                                                 std::shared_ptr<TimeLimit> limit);
+
+// The same for what speaks no HTTP: a non-blocking socket.
+Task<StatusOr<int>> DialSocket(asio::any_io_executor executor, Authority authority,
+                               std::chrono::steady_clock::time_point end);
 
 }  // namespace skiff::http
 

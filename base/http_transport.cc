@@ -540,6 +540,11 @@ void Transport::CloseWithReset() {
   Close();
 }
 
+int Transport::Release() {
+  closed_ = true;
+  return descriptor_.release();
+}
+
 namespace {
 
 class TransportStream final : public Stream {

@@ -76,6 +76,8 @@ class Transport : public std::enable_shared_from_this<Transport> {
   void Close();
   // Close that leaves no TIME_WAIT behind.
   void CloseWithReset();
+  // Gives the socket away, as it is; the transport is closed then.
+  int Release();
   bool closed() const { return closed_; }
   int fd() { return descriptor_.native_handle(); }
   ssl_st* ssl() { return ssl_; }
