@@ -70,7 +70,6 @@ struct Client::Impl : public std::enable_shared_from_this<Client::Impl> {
   Task<StatusOr<Answer>> Start(const ClientRequest& request, std::shared_ptr<TimeLimit> limit);
   // *heard: something of an answer came.
   Task<StatusOr<std::unique_ptr<Parser>>> Exchange(Link& link, const ClientRequest& request, bool* heard, bool* sent);
-  Status Explain(Status status, const TimeLimit& limit, bool in_body) const;
 
   asio::any_io_executor executor;
   Authority authority;
@@ -220,20 +219,25 @@ Task<StatusOr<Answer>> Client::Impl::Start(const ClientRequest& request, std::sh
   co_return Internal("unreachable");
 }
 
-Status Client::Impl::Explain(Status status, const TimeLimit& limit, bool in_body) const {
+namespace {
+
+// A request's error, in Go's words where its own time-out made it.
+Status Explain(Status status, const TimeLimit& limit, bool in_body) {
   if (status.ok() || !limit.expired()) return status;
   return absl::DeadlineExceededError(
       in_body ? "context deadline exceeded (Client.Timeout or context cancellation while reading body)"
               : "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
 }
 
-namespace {
-
 class ClientBody final : public BodyReader {
  public:
   using Release = std::function<void(std::unique_ptr<Link>, bool reusable)>;
-  ClientBody(Answer answer, Release release)
-      : link_(std::move(answer.link)), parser_(std::move(answer.parser)), release_(std::move(release)) {
+  // `limit`, if any, ends reads that take too long.
+  ClientBody(Answer answer, Release release, std::shared_ptr<TimeLimit> limit = nullptr)
+      : link_(std::move(answer.link)),
+        parser_(std::move(answer.parser)),
+        release_(std::move(release)),
+        limit_(std::move(limit)) {
     if (parser_->done()) Settle(true);
   }
   ~ClientBody() override { Settle(false); }
@@ -264,18 +268,21 @@ class ClientBody final : public BodyReader {
 
  private:
   Status Fail(Status status) {
+    if (limit_) status = Explain(std::move(status), *limit_, true);
     if (absl::IsCancelled(status)) return status;  // nothing is lost; a later read may go on
     failed_ = status;
     Settle(false);
     return status;
   }
   void Settle(bool whole) {
+    if (limit_ && link_) limit_->Stop();
     if (link_) release_(std::move(link_), whole && parser_->keep_alive());
   }
 
   std::unique_ptr<Link> link_;  // null once the end was reached
   std::unique_ptr<Parser> parser_;
   Release release_;
+  std::shared_ptr<TimeLimit> limit_;
   Status failed_;
 };
 
@@ -331,7 +338,7 @@ Task<StatusOr<ClientResponse>> Client::Do(ClientRequest request) {
   const auto impl = impl_;
   const auto limit = LimitOf(impl->executor, request.timeout);
   auto answer = co_await impl->Start(request, limit);
-  if (!answer.ok()) co_return impl->Explain(answer.status(), *limit, false);
+  if (!answer.ok()) co_return Explain(answer.status(), *limit, false);
   ClientBody body(*std::move(answer), [impl](std::unique_ptr<Link> link, bool reusable) {
     reusable ? impl->GiveBack(std::move(link)) : impl->Finish(std::move(link));
   });
@@ -339,7 +346,7 @@ Task<StatusOr<ClientResponse>> Client::Do(ClientRequest request) {
   response.status = body.status();
   auto text = co_await ReadRest(body, impl->options.max_body_bytes);
   limit->Stop();
-  if (!text.ok()) co_return impl->Explain(text.status(), *limit, true);
+  if (!text.ok()) co_return Explain(text.status(), *limit, true);
   response.body = *std::move(text);
   response.headers = body.TakeHeaders();
   co_return response;
@@ -349,18 +356,21 @@ Task<StatusOr<std::unique_ptr<BodyReader>>> Client::Open(ClientRequest request) 
   const auto impl = impl_;
   const auto limit = LimitOf(impl->executor, request.timeout);
   auto answer = co_await impl->Start(request, limit);
-  limit->Stop();
-  if (!answer.ok()) co_return impl->Explain(answer.status(), *limit, false);
-  co_return std::make_unique<ClientBody>(*std::move(answer), [impl](std::unique_ptr<Link> link, bool reusable) {
-    reusable ? impl->GiveBack(std::move(link)) : impl->Finish(std::move(link));
-  });
+  if (!answer.ok() || !request.limit_body) limit->Stop();
+  if (!answer.ok()) co_return Explain(answer.status(), *limit, false);
+  co_return std::make_unique<ClientBody>(
+      *std::move(answer),
+      [impl](std::unique_ptr<Link> link, bool reusable) {
+        reusable ? impl->GiveBack(std::move(link)) : impl->Finish(std::move(link));
+      },
+      request.limit_body ? limit : nullptr);
 }
 
 Task<StatusOr<UpgradeResult>> Client::Upgrade(ClientRequest request) {
   const auto impl = impl_;
   const auto limit = LimitOf(impl->executor, request.timeout);
   auto answer = co_await impl->Start(request, limit);
-  if (!answer.ok()) co_return impl->Explain(answer.status(), *limit, false);
+  if (!answer.ok()) co_return Explain(answer.status(), *limit, false);
   UpgradeResult result;
   result.status = answer->parser->head.status;
   if (result.status == 101) {
@@ -374,7 +384,7 @@ Task<StatusOr<UpgradeResult>> Client::Upgrade(ClientRequest request) {
   });
   auto text = co_await ReadRest(body, kRefusalLimit);
   limit->Stop();
-  if (!text.ok()) co_return impl->Explain(text.status(), *limit, true);
+  if (!text.ok()) co_return Explain(text.status(), *limit, true);
   result.body = *std::move(text);
   result.headers = body.TakeHeaders();
   co_return result;

@@ -19,6 +19,7 @@ struct ClientRequest {
   Headers headers;           // Host, Content-Length, Connection are set by the client unless given
   std::string body;
   std::chrono::nanoseconds timeout{0};  // until the whole answer (Do) or its head (Open, Upgrade) is there; 0: none
+  bool limit_body = false;              // Open: until the whole answer is there as well
 };
 
 struct ClientResponse {
@@ -33,7 +34,8 @@ class BodyReader {
   virtual ~BodyReader() = default;
   virtual int status() const = 0;
   virtual const Headers& headers() const = 0;
-  // As it arrives; 0 at the end. kUnavailable if the connection breaks before. Destroying the reader while a read is
+  // As it arrives; 0 at the end. kUnavailable if the connection breaks before, kDeadlineExceeded when a time-out that
+  // covers the body (ClientRequest::limit_body) has passed. Destroying the reader while a read is
   // under way is not allowed: cancel the reading coroutine and let it end.
   virtual Task<StatusOr<size_t>> Read(std::span<char> buffer) = 0;
   // Reads the rest, at most `limit` bytes (kResourceExhausted beyond).

@@ -41,11 +41,16 @@ std::string EncodeTarget(std::string_view text) {
   return out;
 }
 
+bool IsAbsolute(std::string_view location) {
+  const size_t scheme = location.find("://");
+  return scheme != std::string_view::npos && location.find('/') == scheme + 1;
+}
+
 // The place a redirect names, from `base`. nullopt for what is no http URL.
 std::optional<Url> Resolve(const Url& base, std::string_view location) {
   Url out = base;
-  const size_t scheme = location.find("://");
-  if (scheme != std::string_view::npos && location.find('/') == scheme + 1) {
+  if (IsAbsolute(location)) {
+    const size_t scheme = location.find("://");
     out.scheme = absl::AsciiStrToLower(location.substr(0, scheme));
     location.remove_prefix(scheme + 1);
     out.port = 0;
@@ -108,32 +113,33 @@ Status GetError(const Url& url, const Status& status) {
   return Status(status.code(), absl::StrCat("Get ", GoQuote(url.Text()), ": ", text));
 }
 
-// One request; the location of a redirect that is to be followed in `location`.
-Task<StatusOr<HttpGetResult>> GetOnce(Url url, http::Headers headers, std::chrono::nanoseconds timeout,
-                                      std::string* location) {
+// One request. `host` is what the Host header says, "" for the URL's own.
+Task<StatusOr<std::unique_ptr<http::BodyReader>>> GetOnce(Url url, std::string host, http::Headers headers,
+                                                          std::chrono::nanoseconds timeout) {
   http::ClientOptions options;
   options.keep_alive = false;
   options.reset_on_close = true;
   options.connect_timeout = timeout;
-  options.max_body_bytes = kBodyLimit;
   http::Client client(co_await asio::this_coro::executor, url.Authority(), url.scheme == "https" ? ProbeTls() : nullptr,
                       options);
   http::ClientRequest request;
   request.target = url.target;
   request.headers = std::move(headers);
+  if (!host.empty()) request.headers.Set("Host", host);
   request.timeout = timeout;
-  const auto start = std::chrono::steady_clock::now();
+  request.limit_body = true;
   auto answer = co_await client.Open(std::move(request));
   if (!answer.ok()) co_return GetError(url, answer.status());
+  co_return answer;
+}
+
+Task<HttpGetResult> ReadResult(std::unique_ptr<http::BodyReader> answer) {
   HttpGetResult result;
-  result.status = (*answer)->status();
-  *location = std::string((*answer)->headers().Get("Location"));
+  result.status = answer->status();
   char buffer[4096];
   while (result.body.size() < kBodyLimit) {
-    const auto left = timeout - (std::chrono::steady_clock::now() - start);
-    if (left <= std::chrono::nanoseconds(0)) break;
-    auto got = co_await (*answer)->Read(buffer);
-    if (!got.ok() && absl::IsCancelled(got.status())) co_return got.status();
+    const auto got = co_await answer->Read(buffer);
+    result.body_error = got.status();
     if (!got.ok() || *got == 0) break;
     result.body.append(buffer, std::min(*got, kBodyLimit - result.body.size()));
   }
@@ -152,8 +158,13 @@ Task<StatusOr<HttpGetResult>> HttpGet(core::HTTPGetAction action, core::Containe
   url.target = EncodeTarget(action.path());
 
   http::Headers headers;
-  bool agent = false, accept = false;
+  std::string host;
+  bool has_host = false, agent = false, accept = false;
   for (const auto& header : action.httpheaders()) {
+    if (absl::EqualsIgnoreCase(header.name(), "Host")) {
+      if (!std::exchange(has_host, true)) host = header.value();
+      continue;
+    }
     if (absl::EqualsIgnoreCase(header.name(), "User-Agent")) agent = true;
     if (absl::EqualsIgnoreCase(header.name(), "Accept")) {
       accept = true;
@@ -168,17 +179,22 @@ Task<StatusOr<HttpGetResult>> HttpGet(core::HTTPGetAction action, core::Containe
   const std::string first_host = url.host;
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   for (int hop = 0;; ++hop) {
-    std::string location;
     const auto left =
         std::max<std::chrono::nanoseconds>(deadline - std::chrono::steady_clock::now(), std::chrono::milliseconds(1));
-    CO_ASSIGN_OR_RETURN(HttpGetResult result, co_await GetOnce(url, headers, left, &location));
-    if (!IsRedirect(result.status) || location.empty()) co_return result;
-    const auto next = Resolve(url, location);
+    CO_ASSIGN_OR_RETURN(auto answer, co_await GetOnce(url, host, headers, left));
+    const std::string location(answer->headers().Get("Location"));
+    const bool redirect = IsRedirect(answer->status()) && !location.empty();
+    const auto next = redirect ? Resolve(url, location) : std::nullopt;
     // A redirect to elsewhere is not followed: the probe is about this pod.
-    if (!next || next->host != first_host) co_return result;
+    if (!next || next->host != first_host) {
+      HttpGetResult result = co_await ReadResult(std::move(answer));
+      if (absl::IsCancelled(result.body_error)) co_return result.body_error;
+      co_return result;
+    }
     if (hop + 1 >= kMaxRedirects) co_return Unavailable("Get ", GoQuote(next->target), ": stopped after 10 redirects");
+    // As Go: what the caller named goes along with a redirect that names no other place.
+    if (IsAbsolute(location) || host == url.Authority()) host.clear();
     url = *next;
-    headers.Remove("Host");
   }
 }
 
@@ -189,6 +205,9 @@ Task<ProbeOutcome> ProbeHttp(core::HTTPGetAction action, core::Container contain
     co_return ProbeOutcome{ProbeOutcome::kError, std::string(result.status().message())};
   }
   if (!result.ok()) co_return ProbeOutcome{ProbeOutcome::kFailure, std::string(result.status().message())};
+  if (!result->body_error.ok()) {
+    co_return ProbeOutcome{ProbeOutcome::kError, std::string(result->body_error.message()), "failure"};
+  }
   if (result->status >= 200 && result->status < 300) {
     co_return ProbeOutcome{ProbeOutcome::kSuccess, std::move(result->body)};
   }

@@ -1,14 +1,12 @@
 #include "kubelet/probe/probe_action.h"
 
-#include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <boost/asio/ip/tcp.hpp>
 
 #include "api/int_or_string.h"
 #include "base/flags.h"
 #include "base/go_text.h"
+#include "base/http_dial.h"
 #include "kubelet/runtime/env.h"
 
 namespace skiff::kubelet {
@@ -18,12 +16,13 @@ namespace core = k8s::io::api::core::v1;
 
 constexpr size_t kOutputLimit = 10 << 10;
 
-// $(NAME) by the container's plain environment values; what is not there stays as it is.
+// $(NAME) by the container's environment as the pod names it, where what comes from elsewhere has no value; a name that
+// is not there stays as it is.
 std::string ExpandStatic(std::string_view text, const core::Container& container) {
   return Expand(text, [&](std::string_view name) {
     const std::string* found = nullptr;
     for (const auto& env : container.env()) {
-      if (env.name() == name && !env.has_valuefrom()) found = &env.value();
+      if (env.name() == name) found = &env.value();
     }
     return found;
   });
@@ -50,14 +49,6 @@ std::string_view GoCodeName(absl::StatusCode code) {
     default: return "Unknown";
   }
 }
-
-// The time limit of a dial: when it is up the socket is closed under the pending connect.
-struct DialLimit {
-  explicit DialLimit(const asio::any_io_executor& executor) : socket(executor), timer(executor) {}
-  asio::ip::tcp::socket socket;
-  asio::steady_timer timer;
-  bool expired = false;
-};
 
 }  // namespace
 
@@ -88,53 +79,13 @@ StatusOr<int> ResolvePort(const k8s::io::apimachinery::pkg::util::intstr::IntOrS
 }
 
 Task<StatusOr<int>> DialReset(std::string host, int port, std::chrono::nanoseconds timeout) {
-  const auto executor = co_await asio::this_coro::executor;
-  const std::string what = absl::StrCat("dial tcp ", JoinHostPort(host, port));
-  boost::system::error_code ec;
-  asio::ip::address address = asio::ip::make_address(host, ec);
-  if (ec) {
-    std::function<StatusOr<std::string>()> look_up = [&host]() -> StatusOr<std::string> {
-      addrinfo hints{}, *found = nullptr;
-      hints.ai_socktype = SOCK_STREAM;
-      char text[NI_MAXHOST];
-      if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) {
-        return Unavailable("dial tcp: lookup ", host, ": no such host");
-      }
-      const int err = getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), nullptr, 0, NI_NUMERICHOST);
-      freeaddrinfo(found);
-      if (err != 0) return Unavailable("dial tcp: lookup ", host, ": no such host");
-      return std::string(text);
-    };
-    CO_ASSIGN_OR_RETURN(const std::string number, co_await RunBlockingFor<std::string>(std::move(look_up)));
-    address = asio::ip::make_address(number, ec);
-    if (ec) co_return Unavailable("dial tcp: lookup ", host, ": no such host");
-  }
-  const auto limit = std::make_shared<DialLimit>(executor);
-  limit->timer.expires_after(timeout);
-  limit->timer.async_wait([weak = std::weak_ptr<DialLimit>(limit)](const boost::system::error_code& error) {
-    const auto self = weak.lock();
-    if (error || self == nullptr) return;
-    self->expired = true;
-    boost::system::error_code ignored;
-    self->socket.close(ignored);
-  });
-  const asio::ip::tcp::endpoint endpoint(address, static_cast<uint16_t>(port));
-  auto [error] = co_await limit->socket.async_connect(endpoint, kAwait);
-  limit->timer.cancel();
-  if (limit->expired) co_return absl::DeadlineExceededError(absl::StrCat(what, ": i/o timeout"));
-  if (error == asio::error::operation_aborted) co_return absl::CancelledError(what);
-  if (error == asio::error::connection_refused) {
-    co_return absl::UnavailableError(absl::StrCat(what, ": connect: connection refused"));
-  }
-  if (error) {
-    std::string text = error.message();
-    if (!text.empty()) text[0] = static_cast<char>(tolower(text[0]));
-    co_return absl::UnavailableError(absl::StrCat(what, ": connect: ", text));
-  }
+  http::Authority authority;
+  authority.host = std::move(host);
+  authority.port = absl::StrCat(port);
+  CO_ASSIGN_OR_RETURN(const int fd, co_await http::DialSocket(co_await asio::this_coro::executor, std::move(authority),
+                                                              std::chrono::steady_clock::now() + timeout));
   const linger reset{1, 0};
-  setsockopt(limit->socket.native_handle(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-  const int fd = limit->socket.release(ec);
-  if (ec) co_return Outcome(ec, what);
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
   co_return fd;
 }
 

@@ -16,6 +16,7 @@ namespace skiff::kubelet {
 struct ProbeOutcome {
   enum Kind { kSuccess, kWarning, kFailure, kError } kind = kSuccess;
   std::string text;
+  std::string_view state = "unknown";  // of an error: the state that the event names
 };
 
 // The port of a probe or hook: a number, or the name of one of the container's ports. Errors:
@@ -25,11 +26,12 @@ StatusOr<int> ResolvePort(const k8s::io::apimachinery::pkg::util::intstr::IntOrS
 
 struct HttpGetResult {
   int status = 0;
-  std::string body;  // the first 10 KiB
+  std::string body;   // the first 10 KiB
+  Status body_error;  // what kept it from being read so far
 };
-// GETs what the action says, following redirects on the same host. `purpose` makes the User-Agent ("probe" gives
-// kube-probe/1.36, "lifecycle" kube-lifecycle/1.36). Errors in Go's words: `Get "http://...": dial tcp ...`.
-// kInvalidArgument: the port does not resolve.
+// GETs what the action says, following redirects on the same host; the time-out covers the body. `purpose` makes the
+// User-Agent ("probe" gives kube-probe/1.36, "lifecycle" kube-lifecycle/1.36). Errors in Go's words: `Get "http://...":
+// dial tcp ...`. kInvalidArgument: the port does not resolve.
 Task<StatusOr<HttpGetResult>> HttpGet(k8s::io::api::core::v1::HTTPGetAction action,
                                       k8s::io::api::core::v1::Container container, std::string pod_ip,
                                       std::string purpose, std::chrono::nanoseconds timeout);

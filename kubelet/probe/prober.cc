@@ -252,8 +252,8 @@ Task<bool> ProbeManager::Impl::Probe(std::shared_ptr<Worker> worker) {
   ProbeResult result = ProbeResult::kSuccess;
   switch (outcome.kind) {
     case ProbeOutcome::kError:
-      report("Unhealthy",
-             absl::StrCat(NameOf(worker->kind), " probe errored and resulted in unknown state: ", outcome.text));
+      report("Unhealthy", absl::StrCat(NameOf(worker->kind), " probe errored and resulted in ", outcome.state,
+                                       " state: ", outcome.text));
       co_return true;
     case ProbeOutcome::kFailure:
       report("Unhealthy", absl::StrCat(NameOf(worker->kind), " probe failed: ", outcome.text));

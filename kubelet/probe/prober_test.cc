@@ -8,6 +8,7 @@
 
 #include "api/codec.h"
 #include "base/async_testing.h"
+#include "base/blocking_testing.h"
 #include "base/http_server.h"
 #include "base/tls.h"
 #include "kubelet/probe/probe_action.h"
@@ -193,6 +194,16 @@ TEST_F(ProberTest, ErrorsTimeoutsAndEndingPods) {
   EXPECT_EQ(host.execs, before + 3);
 }
 
+TEST_F(ProberTest, CommandsAreExpandedByWhatThePodSays) {
+  const auto pod = PodWith(R"json(
+      "env":[{"name":"A","value":"a"},{"name":"B","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}],
+      "livenessProbe":{"exec":{"command":["$(A)","<$(B)>","$(C)","$$(A)"]},"periodSeconds":1})json");
+  host.Start("containerd://1");
+  manager.AddPod(pod);
+  Run(0s);
+  EXPECT_EQ(host.last_command, (std::vector<std::string>{"a", "<>", "$(C)", "$(A)"}));
+}
+
 // Its start failed, or waits: the same container may be started yet.
 TEST_F(ProberTest, AContainerThatWasMadeAndNotStartedHasNotFailed) {
   const auto pod = PodWith(R"("livenessProbe":{"exec":{"command":["x"]},"periodSeconds":1})");
@@ -306,6 +317,24 @@ Task<void> Answer(http::Exchange& exchange) {
     status = 302;
     headers.Set("Location", "/loop");
   }
+  if (path == "/local-absolute" || path == "/local-port") {
+    status = 302;
+    const std::string here = absl::StrCat("//127.0.0.1:", exchange.request().query.Get("port"), "/ok");
+    headers.Set("Location", path == "/local-port" ? here : absl::StrCat("http:", here));
+  }
+  if (path == "/local-local-absolute") {
+    status = 302;
+    headers.Set("Location", absl::StrCat("/local-absolute?port=", exchange.request().query.Get("port")));
+  }
+  if (path == "/stalls" || path == "/breaks" || path == "/long" || path == "/stalls-away") {
+    headers.Set("Content-Length", "100000");
+    if (path == "/stalls-away") headers.Set("Location", "http://192.0.2.1/");
+    const auto stream = co_await exchange.Upgrade(path == "/stalls-away" ? 302 : 200, headers);
+    if (!stream.ok()) co_return;
+    (co_await (*stream)->Write(path == "/long" ? std::string(20 << 10, 'x') : "some")).IgnoreError();
+    if (path != "/breaks") (co_await SleepFor(5s)).IgnoreError();
+    co_return;
+  }
   if (path == "/slow") {
     (co_await SleepFor(5s)).IgnoreError();
   }
@@ -314,14 +343,34 @@ Task<void> Answer(http::Exchange& exchange) {
   (co_await exchange.Respond(status, headers, std::move(body))).IgnoreError();
 }
 
+TEST_F(ProberTest, AnAnswerThatBreaksCountsForNothing) {
+  http::Server server(loop.get_executor(), Answer);
+  const auto pod = PodWith(absl::StrCat(R"("readinessProbe":{"httpGet":{"path":"/breaks","port":)",
+                                        *server.Listen("127.0.0.1:0"), R"(},"periodSeconds":1,"failureThreshold":1})"));
+  host.Start("containerd://1");
+  manager.AddPod(pod);
+  Run(0s);
+  for (int i = 0; i < 500 && host.events.empty(); ++i) loop.run_for(10ms);
+  ASSERT_EQ(host.events.size(), 1u);
+  EXPECT_EQ(host.events[0],
+            "c Warning Unhealthy: Readiness probe errored and resulted in failure state: unexpected EOF");
+  EXPECT_FALSE(absl::StrContains(registry.Expose(), "prober_probe_total{"));
+}
+
 struct ActionTest : testing::Test {
   asio::io_context loop;
   http::Server server{loop.get_executor(), Answer};
   uint16_t port = *server.Listen("127.0.0.1:0");
   core::Container container;
 
-  ProbeOutcome Http(std::string path, std::chrono::nanoseconds timeout = 1s, std::string scheme = "") {
+  ProbeOutcome Http(std::string path, std::chrono::nanoseconds timeout = 1s, std::string scheme = "",
+                    std::string host_header = "") {
     core::HTTPGetAction action;
+    if (!host_header.empty()) {
+      auto* header = action.add_httpheaders();
+      header->set_name("host");
+      header->set_value(host_header);
+    }
     action.set_path(path);
     action.mutable_port()->set_intval(port);
     action.set_scheme(scheme);
@@ -364,6 +413,45 @@ TEST_F(ActionTest, HttpErrorsInGosWords) {
                                           ": connect: connection refused"));
 }
 
+TEST_F(ActionTest, HttpRedirectsKeepTheHostUnlessTheyNameOne) {
+  const std::string own = absl::StrCat("kube-probe/1.36 127.0.0.1:", port), given = "kube-probe/1.36 example.org";
+  const std::string query = absl::StrCat("?port=", port);
+  EXPECT_EQ(Http("/ok", 1s, "", "example.org").text, given);
+  EXPECT_EQ(Http("/local", 1s, "", "example.org").text, given);
+  EXPECT_EQ(Http("/local-port" + query, 1s, "", "example.org").text, given) << "relative: it has no scheme";
+  EXPECT_EQ(Http("/local-absolute" + query, 1s, "", "example.org").text, own);
+  EXPECT_EQ(Http("/local-local-absolute" + query, 1s, "", "example.org").text, own);
+}
+
+TEST_F(ActionTest, HttpBodiesAreBoundedByTheTimeOutAndMustNotBreak) {
+  const auto began = std::chrono::steady_clock::now();
+  for (const char* path : {"/stalls", "/stalls-away"}) {
+    const auto stalled = Http(path, 100ms);
+    EXPECT_EQ(stalled.kind, ProbeOutcome::kError) << path;
+    EXPECT_EQ(stalled.state, "failure");
+    EXPECT_EQ(stalled.text, "context deadline exceeded (Client.Timeout or context cancellation while reading body)");
+  }
+  const auto broken = Http("/breaks");
+  EXPECT_EQ(broken.kind, ProbeOutcome::kError);
+  EXPECT_EQ(broken.state, "failure");
+  EXPECT_EQ(broken.text, "unexpected EOF");
+  const auto cut = Http("/long");
+  EXPECT_EQ(cut.kind, ProbeOutcome::kSuccess) << "10 KiB of a body are enough";
+  EXPECT_EQ(cut.text, std::string(10 << 10, 'x'));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 4s);
+}
+
+TEST_F(ActionTest, AHooksAnswerMayBreak) {
+  core::HTTPGetAction action;
+  action.set_path("/breaks");
+  action.mutable_port()->set_intval(port);
+  const auto got = RunTask(loop, HttpGet(action, container, "127.0.0.1", "lifecycle", 1s));
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->status, 200);
+  EXPECT_EQ(got->body, "some");
+  EXPECT_FALSE(got->body_error.ok());
+}
+
 TEST_F(ActionTest, NamedPorts) {
   auto* named = container.add_ports();
   named->set_name("web");
@@ -384,6 +472,26 @@ TEST_F(ActionTest, TcpRefused) {
   const auto outcome = RunTask(loop, ProbeTcp(action, container, "127.0.0.1", 1s));
   EXPECT_EQ(outcome.kind, ProbeOutcome::kFailure);
   EXPECT_EQ(outcome.text, absl::StrCat("dial tcp 127.0.0.1:", action.port().intval(), ": connect: connection refused"));
+}
+
+// Listens on 127.0.0.1 only, which may be one of several addresses of the name.
+TEST_F(ActionTest, TcpByName) {
+  core::TCPSocketAction action;
+  action.set_host("localhost");
+  action.mutable_port()->set_intval(port);
+  const auto outcome = RunTask(loop, ProbeTcp(action, container, "192.0.2.1", 5s));
+  EXPECT_EQ(outcome.kind, ProbeOutcome::kSuccess) << outcome.text;
+}
+
+TEST_F(ActionTest, TcpWaitsForASilentNameServerNoLongerThanItsTimeOut) {
+  asio::io_context nobody;
+  const BlockingOn silent(nobody.get_executor());
+  core::TCPSocketAction action;
+  action.set_host("a.invalid");
+  action.mutable_port()->set_intval(port);
+  const auto outcome = RunTask(loop, ProbeTcp(action, container, "127.0.0.1", 50ms));
+  EXPECT_EQ(outcome.kind, ProbeOutcome::kFailure);
+  EXPECT_EQ(outcome.text, "dial tcp: lookup a.invalid: i/o timeout");
 }
 
 TEST_F(ActionTest, GrpcToNobodyAndToHttp) {
