@@ -98,8 +98,9 @@ Task<StatusOr<ProbeHost::ExecResult>> Kubelet::ExecSync(std::string container_id
   request.set_container_id(BareId(std::move(container_id)));
   for (auto& word : command) request.add_cmd(std::move(word));
   request.set_timeout(std::chrono::ceil<std::chrono::seconds>(timeout).count());
+  // The runtime's own limit comes first, and then it has to clean up.
   auto answer = co_await runtime_->ExecSync(
-      std::move(request), {.timeout = timeout.count() > 0 ? timeout + std::chrono::seconds(1) : timeout});
+      std::move(request), {.timeout = timeout.count() > 0 ? timeout + config_.runtime_request_timeout : timeout});
   if (!answer.ok()) co_return answer.status();
   ExecResult out;
   out.exit_code = answer->exit_code();
