@@ -208,6 +208,26 @@ TEST_F(PodWorkersTest, EvictionGivesAPodThatIsBeingEndedNoMoreTime) {
   EXPECT_THAT(runtime.calls, Contains("StopContainer c 10"));
 }
 
+TEST_F(PodWorkersTest, ASleepThatIsLongerThanTheGracePeriodIsNoFailure) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_lifecycle()->mutable_prestop()->mutable_sleep()->set_seconds(60);
+  Add(std::move(pod));
+  DeleteFromApi(30);
+  Advance(seconds(31));
+  EXPECT_THAT(runtime.calls, Contains("StopContainer c 2"));
+  EXPECT_THAT(Events(), ::testing::Not(Contains(HasSubstr("FailedPreStopHook"))));
+}
+
+TEST_F(PodWorkersTest, APreStopHookThatTheRuntimeRefusesIsAFailure) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_lifecycle()->mutable_prestop()->mutable_exec()->add_command("x");
+  Add(std::move(pod));
+  runtime.failures["ExecSync"] = {absl::NotFoundError("no x")};
+  DeleteFromApi(30);
+  Advance(seconds(1));
+  EXPECT_THAT(Events(), Contains("FailedPreStopHook: PreStopHook failed"));
+}
+
 // A start of the kubelet: a pod that was bound meanwhile comes together with those of before.
 TEST_F(PodWorkersTest, APodIsAdmittedBesideThoseOfAnEarlierLife) {
   auto named = [](const char* uid, const char* phase) {

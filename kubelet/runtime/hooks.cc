@@ -55,7 +55,7 @@ Task<Status> RunHook(cri::Runtime& runtime, Clock& clock, HookTarget target, cor
     std::string command = absl::StrJoin(handler.exec().command(), " ");
     std::string error =
         answer.ok() ? absl::StrCat("command '", command, "' exited with ", answer->exit_code(), ": ", answer->stderr())
-                    : std::string(answer.status().message());
+                    : RpcErrorText(answer.status());
     std::string output = answer.ok() ? answer->stdout() + answer->stderr() : "";
     if (output.size() > 4096) output.resize(4096);
     co_return Internal("Exec lifecycle hook ([", command, "])", where, error, ", message: ", Quoted(output));

@@ -65,7 +65,10 @@ Task<Status> PodRuntime::KillContainer(PodPtr pod, std::string id, core::Contain
     if (absl::IsCancelled(hook)) co_return hook;
     if (!hook.ok()) {
       LOG_ERROR(hook, "PreStop hook failed", {"pod", PodKey(*pod)}, {"container", container.name()});
-      events_.Record(about, client::kWarning, "FailedPreStopHook", "PreStopHook failed");
+      // What runs in the container fails with its end. A sleep that is too long does not.
+      if (!container.lifecycle().prestop().has_sleep()) {
+        events_.Record(about, client::kWarning, "FailedPreStopHook", "PreStopHook failed");
+      }
     }
   }
   if (ordering != nullptr && !ordering->Turn(container.name())) {
