@@ -1,6 +1,7 @@
-// Who may use the kubelet's HTTPS port: client certificates, bearer tokens through TokenReview, anonymous if allowed;
-// then SubjectAccessReview for the verb and node subresource, or AlwaysAllow. Answers are cached. Loop only.
-// Upstream: kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz.
+// Who may use the kubelet's HTTPS port: client certificates, bearer tokens through TokenReview (in the header, or among
+// a WebSocket's protocols), anonymous if allowed; without TokenReview nobody looks at tokens. Then SubjectAccessReview
+// for the verb and node subresource, or AlwaysAllow. Answers are cached. Loop only. Upstream:
+// kubernetes.io/docs/reference/access-authn-authz/kubelet-authn-authz.
 #ifndef SKIFF_KUBELET_SERVER_AUTH_H_
 #define SKIFF_KUBELET_SERVER_AUTH_H_
 
@@ -74,6 +75,9 @@ class Authenticator {
   std::map<std::string, CachedUser> users_;  // by SHA-256 of the token
   std::map<std::string, CachedAccess> accesses_;
 };
+
+// Takes a bearer token out of the protocols that a WebSocket offers.
+void RemoveProtocolToken(http::Headers* headers);
 
 // The verb and the subresources (asked in order, one grant is enough) for a request: GET is get whatever it upgrades
 // to, POST create, PUT update, PATCH patch, DELETE delete. exec, attach, run and portForward over GET need what POST

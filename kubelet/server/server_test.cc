@@ -306,6 +306,58 @@ TEST_F(ServerTest, verb_mapping_OfRequests) {
   }
 }
 
+TEST_F(ServerTest, TokensAmongAWebSocketsProtocols) {
+  const auto ask = [&](std::vector<std::string> protocols, bool websocket = true) {
+    http::Headers headers{{"Connection", "Upgrade"}, {"Upgrade", websocket ? "websocket" : "SPDY/3.1"}};
+    for (const std::string& protocol : protocols) headers.Add("Sec-WebSocket-Protocol", protocol);
+    return Ask(*stranger, "GET", "/exec/golden/lg/b?command=id&output=1", headers).status;
+  };
+  const std::string prefix = "base64url.bearer.authorization.k8s.io.", good = prefix + "Z29vZA", bad = prefix + "YmFk";
+  EXPECT_EQ(ask({"v4.channel.k8s.io, " + good}), 403);
+  EXPECT_EQ(ask({good, "v4.channel.k8s.io"}), 403);
+  EXPECT_EQ(reviewer.asked, std::vector<std::string>(1, "system:serviceaccount:golden:default create proxy"))
+      << "cached, then";
+  EXPECT_EQ(ask({"v4.channel.k8s.io," + bad}), 401);
+  EXPECT_EQ(ask({good}), 401) << "none is left to answer with";
+  EXPECT_EQ(ask({good, good, "v4.channel.k8s.io"}), 401);
+  EXPECT_EQ(ask({prefix + "!", "v4.channel.k8s.io"}), 401);
+  EXPECT_EQ(ask({good, "v4.channel.k8s.io"}, false), 401);
+
+  http::Headers headers{{"Sec-WebSocket-Protocol", "v5.channel.k8s.io, " + good}, {"X", good}};
+  headers.Add("sec-websocket-protocol", "v4.channel.k8s.io");
+  RemoveProtocolToken(&headers);
+  EXPECT_EQ(headers.All("Sec-WebSocket-Protocol"),
+            std::vector<std::string_view>{"v5.channel.k8s.io,v4.channel.k8s.io"});
+  EXPECT_EQ(headers.Get("X"), good);
+}
+
+// Without TokenReview a token says nothing, as upstream: who brings one is as anonymous as others.
+TEST_F(ServerTest, TokensThatNobodyReviews) {
+  for (const bool anonymous : {false, true}) {
+    KubeletServerOptions options;
+    options.root_dir = dir.path();
+    options.address = "127.0.0.1";
+    options.port = 0;
+    options.healthz_port = -1;
+    options.client_ca_file = dir / "ca.crt";
+    options.auth.anonymous = anonymous;
+    options.auth.webhook_authentication = false;
+    server = std::make_unique<KubeletServer>(loop.get_executor(), options, host, &reviewer, clock);
+    ASSERT_TRUE(server->Start().ok());
+    stranger = Connect({});
+    client = Connect(admin);
+    reviewer.asked.clear();
+    EXPECT_EQ(Ask(*stranger, "GET", "/pods", {{"Authorization", "Bearer good"}}).status, anonymous ? 403 : 401);
+    EXPECT_EQ(Ask(*stranger, "GET", "/pods").status, anonymous ? 403 : 401);
+    EXPECT_EQ(reviewer.asked.empty(), !anonymous);
+    if (anonymous) {
+      EXPECT_EQ(reviewer.asked.front(), "system:anonymous get pods");
+    }
+    EXPECT_EQ(Ask(*client, "GET", "/pods", {{"Authorization", "Bearer good"}}).status, 200);
+    EXPECT_EQ(reviewer.token_reviews, 0);
+  }
+}
+
 // Another spelling of a path is sent to the usual one, before anybody is asked.
 TEST_F(ServerTest, verb_mapping_OfOtherSpellings) {
   for (auto [path, location] :
