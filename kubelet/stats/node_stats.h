@@ -82,6 +82,8 @@ class NodeStats {
  private:
   struct State;
   explicit NodeStats(std::shared_ptr<State> state);
+  template <typename T>
+  static Task<StatusOr<T>> InTurn(std::shared_ptr<State> state, std::function<StatusOr<T>(State&)> read);
   std::shared_ptr<State> state_;  // shared with the work on the pool
 };
 

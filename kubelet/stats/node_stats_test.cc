@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_split.h"
 #include "base/async_testing.h"
+#include "base/blocking_testing.h"
 #include "cadvisor/fake_tree.h"
 #include "kubelet/stats/stats.h"
 
@@ -98,6 +99,30 @@ class NodeStatsTest : public testing::Test {
   std::unique_ptr<NodeStats> stats_;
   NodeSource source_;
 };
+
+Task<void> SummaryInto(NodeStats& stats, NodeSource source, bool* ok) {
+  *ok = (co_await stats.Summary(std::move(source), true)).ok();
+}
+
+// One that walks large volumes holds one thread of the pool, however many ask meanwhile.
+TEST_F(NodeStatsTest, RequestsWaitForEachOtherOnTheLoop) {
+  asio::io_context loop, pool;
+  const BlockingOn own(pool.get_executor());
+  bool ok[3] = {};
+  TaskGroup group(loop.get_executor());
+  for (bool& one : ok) group.Spawn("summary", SummaryInto(*stats_, source_, &one));
+  for (size_t left = 3; left > 0; --left) {
+    loop.restart();
+    loop.poll();
+    EXPECT_EQ(group.size(), left);
+    pool.restart();
+    EXPECT_EQ(pool.poll(), 1u);
+  }
+  loop.restart();
+  loop.poll();
+  EXPECT_EQ(group.size(), 0u);
+  EXPECT_TRUE(ok[0] && ok[1] && ok[2]);
+}
 
 // What evictions go by. security.md: etc-hosts-disk: the pod's /etc/hosts counts.
 TEST_F(NodeStatsTest, etc_hosts_disk_UseOfNodeAndPod) {
