@@ -28,6 +28,10 @@ std::string BackoffKey(const Pod& pod, const core::Container& c) {
   return key;
 }
 
+bool UsesClaims(const Pod& pod) {
+  return pod.spec().resourceclaims_size() > 0 || pod.status().has_extendedresourceclaimstatus();
+}
+
 // A fresh empty file that the container may write whatever its user.
 StatusOr<std::string> MakeTerminationLog(const std::string& pod_dir, const std::string& container) {
   std::string dir = layout::Container(pod_dir, container);
@@ -473,6 +477,14 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
 
   result.made.sandbox = actions.sandbox_id;
   cri_v1::PodSandboxConfig config;
+  if (actions.create_sandbox && UsesClaims(*pod)) {
+    // Without its devices it would run, and do something else.
+    const Status why = FailedPrecondition("this kubelet has no drivers of dynamic resources");
+    events_.Record(*pod, client::kWarning, "FailedPrepareDynamicResources",
+                   absl::StrCat("Failed to prepare dynamic resources: ", why.message()));
+    stop(why);
+    co_return result;
+  }
   if (actions.create_sandbox) {
     Status s = co_await StartSandbox(pod, interrupt, &actions, &config);
     if (!s.ok()) {
