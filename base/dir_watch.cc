@@ -9,7 +9,8 @@
 
 namespace skiff {
 
-Task<Status> WatchDirectory(std::string path, std::shared_ptr<Wakeup> changed) {
+Task<Status> WatchDirectory(std::string path, std::shared_ptr<Wakeup> changed,
+                            std::function<void(const std::string& name)> removed) {
   constexpr uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_ATTRIB |
                                IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
   Fd inotify(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
@@ -34,6 +35,7 @@ Task<Status> WatchDirectory(std::string path, std::shared_ptr<Wakeup> changed) {
       for (const char* at = buffer; at < buffer + n;) {
         const auto* event = reinterpret_cast<const inotify_event*>(at);
         gone = gone || (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_UNMOUNT)) != 0;
+        if (removed && event->len > 0 && (event->mask & (IN_DELETE | IN_MOVED_FROM)) != 0) removed(event->name);
         at += sizeof(inotify_event) + event->len;
       }
     }

@@ -442,6 +442,7 @@ void Kubelet::MakeSources() {
     const auto& node = agent_->node().metadata();
     return node.has_deletiontimestamp() ? std::string() : node.uid();
   };
+  mirrors.waits = [this](const Pod& pod) { return workers_->MustWait(pod); };
   mirrors.ending = [this](const std::string& ns, const std::string& name) { return workers_->StaticEnding(ns, name); };
   mirrors.complete = [this] { return sources_ready_ && pod_config_->SeenAll(); };
   mirrors_ = std::make_unique<MirrorPods>(executor_, node_name_, *sink_, clock_, std::move(mirrors));

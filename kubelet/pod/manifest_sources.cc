@@ -29,9 +29,12 @@ Task<void> Tick(Clock& clock, std::chrono::nanoseconds interval, std::shared_ptr
   }
 }
 
-Task<void> Watch(Clock& clock, std::string path, std::shared_ptr<Wakeup> wakeup) {
+Task<void> Watch(Clock& clock, std::string path, std::shared_ptr<Wakeup> wakeup,
+                 std::function<void(const std::string& file)> removed) {
   for (;;) {
-    Status ended = co_await WatchDirectory(WatchedDirectory(path), wakeup);
+    const std::string dir = WatchedDirectory(path);
+    Status ended = co_await WatchDirectory(dir, wakeup,
+                                           [&dir, &removed](const std::string& name) { removed(JoinPath(dir, name)); });
     if (absl::IsCancelled(ended)) co_return;
     VLOG(4, "The watch of the manifests ended", {"path", path}, {"err", ended});
     if (!(co_await clock.Sleep(std::chrono::seconds(1))).ok()) co_return;
@@ -102,6 +105,15 @@ void ManifestDirectory::Read(bool all) {
     return;
   }
   pods_ = std::move(found);
+  HandOver();
+}
+
+// One that is back before anybody looks has ended all the same, and begins again.
+void ManifestDirectory::Removed(const std::string& file) {
+  if (pods_.erase(file) > 0) HandOver();
+}
+
+void ManifestDirectory::HandOver() {
   std::map<std::string, const Pod*> by_name;
   for (const auto& [file, pod] : pods_) by_name[PodKey(pod)] = &pod;
   std::vector<Pod> pods;
@@ -115,7 +127,7 @@ Task<void> ManifestDirectory::Run() {
   auto due = std::make_shared<bool>(true);
   TaskGroup group(executor);
   group.Spawn("look at the manifests", Tick(clock_, interval_, wakeup, due));
-  group.Spawn("watch the manifests", Watch(clock_, path_, wakeup));
+  group.Spawn("watch the manifests", Watch(clock_, path_, wakeup, [this](const std::string& file) { Removed(file); }));
   LOG_INFO("Adding static pod path", {"path", path_});
   for (;;) {
     Read(std::exchange(*due, false));

@@ -30,6 +30,8 @@ class ManifestDirectory {
   Task<void> Run();  // until cancelled
 
  private:
+  void Removed(const std::string& file);
+  void HandOver();
   bool ReadOne(const std::string& file, bool all, std::map<std::string, Pod>* found);
 
   std::string path_, node_name_;

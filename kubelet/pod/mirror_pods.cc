@@ -18,6 +18,7 @@ Task<bool> MirrorPods::Pass() {
   bool done = true;
   auto remove = [](const Status& s) { return s.ok() || absl::IsNotFound(s) || absl::IsAborted(s); };
   for (const PodPtr& pod : hooks_.static_pods()) {
+    if (hooks_.waits && hooks_.waits(*pod)) continue;
     const std::string ns = pod->metadata().namespace_(), name = pod->metadata().name();
     PodPtr mirror = hooks_.in_api(ns, name);
     if (mirror != nullptr && IsMirrorOf(*mirror, *pod) && !mirror->metadata().has_deletiontimestamp()) continue;

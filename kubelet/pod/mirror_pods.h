@@ -30,6 +30,8 @@ struct MirrorHooks {
   std::function<std::string()> node_uid;
   // A static pod of that name has not ended yet.
   std::function<bool(const std::string& ns, const std::string& name)> ending;
+  // The pod waits for another of its name to end, whose mirror is still to be seen. May be empty.
+  std::function<bool(const Pod& pod)> waits;
   // All sources have been seen, so that a mirror pod without a static pod is left over.
   std::function<bool()> complete;
 };

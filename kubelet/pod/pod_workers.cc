@@ -177,7 +177,9 @@ std::vector<PodPtr> PodWorkers::Active() const {
     const bool holds =
         w->admitted || w->terminate ||
         (allocations_ != nullptr && allocations_->Knows(uid) && !IsTerminalPhase(w->pod->status().phase()));
-    if (holds && !w->rejected && !w->stopped && !w->unknown) out.push_back(Allocated(w->pod));
+    // Over since an earlier life; what is left to do for it, such as a network that will not go, takes nothing.
+    const bool over = w->looked && IsTerminalPhase(w->pod->status().phase()) && !cache_.Get(uid)->AnyRunning();
+    if (holds && !over && !w->rejected && !w->stopped && !w->unknown) out.push_back(Allocated(w->pod));
   }
   return out;
 }
@@ -261,7 +263,8 @@ core::PodStatus PodWorkers::Generate(const Worker& w, const Pod& pod, const PodS
   in.recursive_read_only = hooks_.recursive_read_only && hooks_.recursive_read_only(pod);
   in.cgroup_limits = [this](const Pod& p) { return cgroups_.ReadPod(p); };
   in.set_ready = [this](const Pod& p, core::PodStatus* s) { probes_.UpdateStatus(p, s); };
-  if (!w.failed.reason.empty()) in.failure = &w.failed;
+  // Once an evicted pod has ended, how its containers did says what it is; the reason stays if it failed.
+  if (!w.failed.reason.empty() && !(w.evicted && terminal)) in.failure = &w.failed;
   in.failure_last = w.evicted && !terminal;
   if (w.disruption) in.disruption = &*w.disruption;
   PodPtr actual = allocations_ == nullptr ? nullptr : allocations_->Actuated(pod);
@@ -365,7 +368,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
 
   if (!w->admitted) {
     // What runs already was admitted in an earlier life.
-    const bool ran = !state->containers.empty() || IsTerminalPhase(pod->status().phase());
+    const bool ran = (!state->containers.empty() && !w->returned) || IsTerminalPhase(pod->status().phase());
     AdmissionResult admission;
     if (!ran && hooks_.admit) admission = hooks_.admit(*Allocated(pod), HeldByOthers(w->uid));
     if (hooks_.refresh_node && admission.rejection && admission.rejection->reason == "NodeAffinity") {
@@ -573,7 +576,7 @@ Task<Status> Guarded(PodPtr pod, Task<Status> step) {
 }  // namespace
 
 Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
-  while (!HasTurn(*w)) {
+  while (MustWait(*w->pod)) {
     if (w->gone) {  // never began
       Drop(w);
       co_return;
@@ -647,7 +650,8 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     if (co_await IsCancelled()) co_return;
   }
   w->errors = 0;
-  for (;;) {
+  // A manifest that was put back: the pod begins again with its containers' counts and logs.
+  while (w->again == nullptr) {
     Status s = co_await Guarded(w->pod, EraseOnce(w));
     if (co_await IsCancelled()) co_return;
     if (s.ok()) break;

@@ -94,6 +94,8 @@ class PodWorkers {
   bool Terminating(const std::string& uid) const;
   // A static pod of that name has not ended yet (or waits for one that has not).
   bool StaticEnding(const std::string& ns, const std::string& name) const;
+  // .. and this static pod, of the same name, begins only then.
+  bool MustWait(const Pod& pod) const;
   // Every pod's uid that still has something on this node.
   std::set<std::string> Known() const;
   size_t size() const { return workers_.size(); }
@@ -143,7 +145,6 @@ class PodWorkers {
   Task<void> Preempt(std::vector<PodPtr> pods);
   core::PodStatus Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal);
   Status Prepare(const Pod& pod);
-  bool HasTurn(const Worker& w) const;
   void EndTurn(const Worker& w);
   void Drop(const std::shared_ptr<Worker>& w);
   bool Overdue(Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const;

@@ -88,9 +88,9 @@ Task<Status> PodWorkers::EndLateArrivals(std::shared_ptr<Worker> w) {
 }
 
 // A static pod waits until the one before it that had its name has ended: an edited manifest makes another pod.
-bool PodWorkers::HasTurn(const Worker& w) const {
-  auto it = static_turns_.find(PodKey(*w.pod));
-  return it == static_turns_.end() || it->second.empty() || it->second.front() == w.uid;
+bool PodWorkers::MustWait(const Pod& pod) const {
+  auto it = static_turns_.find(PodKey(pod));
+  return it != static_turns_.end() && !it->second.empty() && it->second.front() != pod.metadata().uid();
 }
 
 void PodWorkers::EndTurn(const Worker& w) {
@@ -115,7 +115,10 @@ void PodWorkers::Drop(const std::shared_ptr<Worker>& w) {
   auto it = workers_.find(w->uid);
   if (it != workers_.end() && it->second == w) workers_.erase(it);
   if (hooks_.pod_ended) hooks_.pod_ended();
-  if (w->again != nullptr) Update(std::exchange(w->again, nullptr));
+  if (PodPtr again = std::exchange(w->again, nullptr)) {
+    Update(std::move(again));
+    if (it = workers_.find(w->uid); it != workers_.end()) it->second->returned = true;
+  }
 }
 
 // Ends pods to make room, and waits until they have ended, or well over their grace periods.

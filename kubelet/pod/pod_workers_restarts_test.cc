@@ -103,5 +103,83 @@ TEST_F(PodWorkersTest, AnEphemeralContainerSaysThatItsTargetIsNotThere) {
   EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer debug") == 1; }));
 }
 
+// kubectl's stand-in for a restart of a static pod: its file moved away and back.
+TEST_F(PodWorkersTest, AManifestThatIsPutBackCountsOn) {
+  Pod pod = MakePod({"c"});
+  (*pod.mutable_metadata()->mutable_annotations())[kSourceAnnotation] = "file";
+  const auto ptr = std::make_shared<const Pod>(pod);
+  workers->Update(ptr);
+  Settle();
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  workers->Remove("u-1");
+  workers->Update(ptr);
+  reject = std::nullopt;
+  beside.clear();
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 2; }));
+  EXPECT_EQ(runtime.CountCalls("RemoveContainer"), 0u);
+  ASSERT_TRUE(Until([&] {
+    const auto* status = statuses.Get("u-1");
+    return status != nullptr && status->containerstatuses_size() == 1 &&
+           status->containerstatuses(0).state().has_running();
+  }));
+  EXPECT_EQ(statuses.Get("u-1")->containerstatuses(0).restartcount(), 1);
+  EXPECT_TRUE(statuses.Get("u-1")->containerstatuses(0).laststate().has_terminated());
+}
+
+TEST_F(PodWorkersTest, AnEvictedPodWhoseContainersEndWellHasSucceeded) {
+  for (const int code : {0, 1}) {
+    SCOPED_TRACE(code);
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(absl::StrCat("p", code));
+    pod.mutable_metadata()->set_uid(absl::StrCat("u", code));
+    Add(pod);
+    runtime.exit_code_on_stop = code;
+    core::PodCondition disruption;
+    disruption.set_type("DisruptionTarget");
+    disruption.set_status("True");
+    ASSERT_TRUE(workers->Evict(absl::StrCat("u", code), 1, {"Preempting", "for a critical pod"}, disruption));
+    const core::PodStatus& status = sink.pods[absl::StrCat("p", code)].status();
+    ASSERT_TRUE(Until([&] { return IsTerminalPhase(status.phase()); }));
+    EXPECT_EQ(status.phase(), code == 0 ? "Succeeded" : "Failed");
+    EXPECT_EQ(status.reason(), code == 0 ? "" : "Preempting");
+    EXPECT_NE(FindCondition(status, "DisruptionTarget"), nullptr);
+  }
+}
+
+// A restart of the kubelet with Jobs' pods that ended long ago.
+TEST_F(PodWorkersTest, APodThatIsOverHoldsNothingWhileItsSandboxWillNotGo) {
+  Pod old = MakePod({"c"});
+  old.mutable_status()->set_phase("Succeeded");
+  for (int i = 0; i < 100; ++i) runtime.failures["StopPodSandbox"].push_back(absl::InternalError("network away"));
+  Add(MakePod({"c"}));
+  runtime.Exit(runtime.ContainerNamed("c"), 0);
+  workers = nullptr;
+  PodWorkersHooks hooks;
+  hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& active) {
+    for (const PodPtr& p : active) beside[pod.metadata().uid()].insert(p->metadata().uid());
+    return AdmissionResult();
+  };
+  workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
+                                         cgroups, events, PodWorkersOptions{.root_dir = root}, std::move(hooks));
+  Relist();
+  Add(old);
+  Pod other = MakePod({"d"});
+  other.mutable_metadata()->set_name("q");
+  other.mutable_metadata()->set_uid("u-2");
+  Add(other);
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StartContainer d") == 1; }));
+  EXPECT_THAT(beside["u-2"], IsEmpty());
+}
+
+TEST_F(PodWorkersTest, ClaimsOfDevicesAreNotPassedOver) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->add_resourceclaims()->set_name("gpu");
+  Add(pod);
+  EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 0u);
+  EXPECT_THAT(Events(), Contains(HasSubstr("FailedPrepareDynamicResources: Failed to prepare dynamic resources: ")));
+  DeleteFromApi(0);
+  EXPECT_TRUE(Until([&] { return sink.deleted.size() == 1; }));
+}
+
 }  // namespace
 }  // namespace skiff::kubelet

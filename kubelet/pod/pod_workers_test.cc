@@ -99,6 +99,7 @@ TEST_F(PodWorkersTest, ARestartedKubeletTouchesNothing) {
 }
 
 TEST_F(PodWorkersTest, EvictedPodsFailOnceNothingRunsAnyMore) {
+  runtime.exit_code_on_stop = 143;
   Add(MakePod({"c"}));
   core::PodCondition disruption;
   disruption.set_type("DisruptionTarget");
@@ -647,6 +648,7 @@ TEST_F(PodWorkersTest, RoomOfAShrinkingPodIsFreeWhenItsContainersHaveShrunk) {
   EXPECT_EQ(pending("low"), "used: 400");
 
   // A pod that is over waits for nothing more.
+  runtime.exit_code_on_stop = 143;
   ASSERT_TRUE(workers->Evict("low", 1, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
   ASSERT_TRUE(Until([&] { return statuses.Get("low")->phase() == "Failed"; }));
   EXPECT_EQ(pending("low"), "");
