@@ -3,9 +3,11 @@
 #include <unistd.h>
 
 #include "base/files.h"
+#include "base/flags.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/program.h"
+#include "base/sd_notify.h"
 #include "client/request_metrics.h"
 #include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
@@ -13,6 +15,7 @@
 #include "kubelet/own_limits.h"
 #include "kubelet/resources/kernel_tunables.h"
 #include "kubelet/server/flagz.h"
+#include "kubelet/server/pages.h"
 #include "kubelet/state/layout.h"
 #include "kubelet/vital.h"
 
@@ -30,7 +33,19 @@ void SetOwnOomScore(int64_t score) {
 
 Task<Status> StartAndRun(Kubelet& kubelet) {
   CO_RETURN_IF_ERROR(co_await kubelet.Start());
+  if (auto told = SdNotify("READY=1"); !told.ok()) LOG_ERROR(told.status(), "Cannot tell systemd of the start");
   co_return co_await kubelet.Run();
+}
+
+// How often systemd wants to hear from us; 0: never.
+StatusOr<std::chrono::nanoseconds> WatchdogInterval() {
+  ASSIGN_OR_RETURN(const auto timeout, SdWatchdogTimeout(), "configure watchdog");
+  if (timeout.count() == 0) {
+    LOG_INFO("Systemd watchdog is not enabled");
+    return std::chrono::nanoseconds(0);
+  }
+  if (timeout <= seconds(1)) return InvalidArgument("configure watchdog timeout too small: ", FormatDuration(timeout));
+  return timeout / 2;
 }
 
 // Runs the kubelet until it ends or, where the file's name is given, until somebody else wants that file.
@@ -68,6 +83,7 @@ Task<Status> RunKubelet(Config config) {
   LOG_INFO("Kubelet version", {"kubeletVersion", kKubernetesVersion});
   if (config.exit_on_lock_contention && config.lock_file.empty())
     co_return InvalidArgument("cannot exit on lock file contention: no lock file specified");
+  CO_ASSIGN_OR_RETURN(const auto watchdog, WatchdogInterval(), "create health checker");
   Fd lock;  // held while the kubelet runs
   if (!config.lock_file.empty()) {
     CO_ASSIGN_OR_RETURN(lock, co_await AcquireLockFile(config.lock_file, Clock::Real()));
@@ -82,10 +98,20 @@ Task<Status> RunKubelet(Config config) {
   }
   std::string contended = config.exit_on_lock_contention ? config.lock_file : "";
   auto kubelet = std::make_shared<Kubelet>(executor, std::move(config));
+  if (watchdog.count() > 0) kubelet->FeedWatchdog(watchdog);
   Status status = co_await RunWhileUncontended(*kubelet, std::move(contended));
   co_await ClearCancellation();
   co_await kubelet->Stop();
   co_return status;
+}
+
+void Kubelet::FeedWatchdog(std::chrono::nanoseconds interval) {
+  LOG_INFO("Starting systemd watchdog with interval", {"interval", FormatDuration(interval)});
+  auto unhealthy = [this]() -> std::string {
+    if (watch_ == nullptr || SyncLoopAlive(config_.sync_frequency, *this, clock_)) return "";
+    return "checker syncloop failed: sync Loop took longer than expected";
+  };
+  group_.Spawn("watchdog", FeedSdWatchdog(interval, unhealthy, clock_));
 }
 
 Task<Status> Kubelet::Start() {

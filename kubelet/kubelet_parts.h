@@ -85,6 +85,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Kubelet(asio::any_io_executor executor, Config config)
       : executor_(executor), config_(std::move(config)), clock_(Clock::Real()), group_(executor) {}
 
+  void FeedWatchdog(std::chrono::nanoseconds interval);  // systemd's; until Stop
   Task<Status> Start();
   Task<Status> Run();
   Task<void> Stop();

@@ -30,17 +30,17 @@ int64_t StartTime() {
 }
 [[maybe_unused]] const int64_t kStartedAtLoad = StartTime();
 
-bool SyncLoopAlive(const KubeletServerOptions& options, ServerHost& host, Clock& clock) {
-  const auto patience = std::max<std::chrono::nanoseconds>(options.sync_frequency * 2, 5min);
+}  // namespace
+
+bool SyncLoopAlive(std::chrono::nanoseconds sync_frequency, ServerHost& host, Clock& clock) {
+  const auto patience = std::max<std::chrono::nanoseconds>(sync_frequency * 2, 5min);
   return clock.Steady() - host.LastSync() <= patience;
 }
-
-}  // namespace
 
 Task<void> ServeHealthz(http::Exchange& exchange, const std::string& check, const KubeletServerOptions& options,
                         ServerHost& host, Clock& clock) {
   const http::Request& request = exchange.request();
-  const bool alive = SyncLoopAlive(options, host, clock);
+  const bool alive = SyncLoopAlive(options.sync_frequency, host, clock);
   if (!check.empty()) {
     if (check == "syncloop" && !alive) {
       co_return co_await AnswerError(exchange, 500, "internal server error: sync Loop took longer than expected");

@@ -2,6 +2,7 @@
 #ifndef SKIFF_KUBELET_SERVER_PAGES_H_
 #define SKIFF_KUBELET_SERVER_PAGES_H_
 
+#include <chrono>
 #include <string>
 
 #include "base/clock.h"
@@ -11,6 +12,8 @@
 
 namespace skiff::kubelet {
 
+// The loop that looks at the runtime went round within two sync periods, or five minutes where those are less.
+bool SyncLoopAlive(std::chrono::nanoseconds sync_frequency, ServerHost& host, Clock& clock);
 // `check` is "" for all, or one of ping, log, syncloop, device-plugin.
 Task<void> ServeHealthz(http::Exchange& exchange, const std::string& check, const KubeletServerOptions& options,
                         ServerHost& host, Clock& clock);
