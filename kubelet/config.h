@@ -102,7 +102,8 @@ Status ApplyConfig(const nlohmann::json& document, Config* config);
 // The runtime's word on the cgroup driver, which goes before the configured one; /configz shows it.
 void SetCgroupDriver(std::string driver, Config* config);
 
-// Defaults as the file has them; `without_file` uses those of a kubelet started without --config.
+// Defaults as the file has them; `without_file` uses those of a kubelet started without --config, which has no eviction
+// thresholds.
 nlohmann::json DefaultConfig(bool without_file);
 
 }  // namespace skiff::kubelet

@@ -261,14 +261,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   }
   RETURN_IF_ERROR(CheckReserved(c->kube_reserved), "failed to run Kubelet");
   RETURN_IF_ERROR(CheckReserved(c->system_reserved), "failed to run Kubelet");
-  bool merge_eviction = false;
-  read("mergeDefaultEvictionSettings", &merge_eviction);
-  if (merge_eviction) {
-    const json defaults = DefaultConfig(false);
-    std::map<std::string, std::string> all;
-    Reader{defaults}("evictionHard", &all);
-    c->eviction_hard.insert(all.begin(), all.end());
-  }
+  RETURN_IF_ERROR(CheckQosReserved(c->qos_reserved), "failed to run Kubelet");
   c->json = Shown(document).dump();
   return absl::OkStatus();
 }

@@ -206,6 +206,21 @@ Status CheckReserved(const std::map<std::string, std::string>& amounts) {
   return absl::OkStatus();
 }
 
+Status CheckQosReserved(const std::map<std::string, std::string>& percentages) {
+  for (const auto& [name, text] : percentages) {
+    if (name != "memory") return InvalidArgument("cannot reserve ", GoQuote(name), " resource");
+    const std::string what = absl::StrCat("failed to parse percentage ", GoQuote(text), " for \"memory\" resource: ");
+    const size_t end = text.find_last_not_of('%');
+    int64_t percent = 0;
+    if (!absl::EndsWith(text, "%")) return InvalidArgument(what, "percentage expected, got '", text, "'");
+    if (end == std::string::npos || !absl::SimpleAtoi(text.substr(0, end + 1), &percent)) {
+      return InvalidArgument(what, "invalid number in percentage '", text, "'");
+    }
+    if (percent < 0 || percent > 100) return InvalidArgument(what, "percentage must be between 0 and 100");
+  }
+  return absl::OkStatus();
+}
+
 std::vector<std::string> LoggingProblems(const json& document, const Config& c) {
   Check check{document, c, {}};
   Problems out;

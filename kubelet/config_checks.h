@@ -38,6 +38,8 @@ std::vector<std::string> ConfigProblems(const nlohmann::json& document, const Co
 
 // The amounts of kubeReserved or systemReserved: known resources, not negative.
 Status CheckReserved(const std::map<std::string, std::string>& amounts);
+// Those of qosReserved: percentages of memory.
+Status CheckQosReserved(const std::map<std::string, std::string>& percentages);
 
 }  // namespace skiff::kubelet
 

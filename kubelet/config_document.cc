@@ -16,6 +16,8 @@ namespace {
 using json = nlohmann::json;
 using Type = ConfigField::Type;
 
+constexpr char kEvictionHard[] = "evictionHard";
+
 const ConfigField* FindField(std::string_view path) {
   for (const ConfigField& field : ConfigFields()) {
     if (field.path == path) return &field;
@@ -139,9 +141,21 @@ void SetDefaults(json* document) {
     (*document)["podPidsLimit"] = -1;
   }
   for (const ConfigField& field : ConfigFields()) {
-    if (!field.default_json.empty() && unset(field)) {
+    if (!field.default_json.empty() && unset(field) && field.path != kEvictionHard) {
       *ConfigValueAt(document, field.path) = json::parse(field.default_json);
     }
+  }
+}
+
+// Thresholds are a file's: without one, and where a drop-in file takes them away, upstream has none.
+void SetDefaultThresholds(json* document) {
+  const json defaults = json::parse(FindField(kEvictionHard)->default_json);
+  json& thresholds = (*document)[kEvictionHard];
+  const json* merge = FindConfigValue(*document, "mergeDefaultEvictionSettings");
+  if (thresholds.is_null()) {
+    thresholds = defaults;
+  } else if (merge != nullptr && *merge == json(true)) {
+    thresholds.insert(defaults.begin(), defaults.end());  // what is there stays
   }
 }
 
@@ -205,7 +219,9 @@ const json* FindConfigValue(const json& document, std::string_view path) {
 nlohmann::json DefaultConfig(bool without_file) {
   json document = json::object();
   SetDefaults(&document);
-  if (without_file) {
+  if (!without_file) {
+    SetDefaultThresholds(&document);
+  } else {
     *ConfigValueAt(&document, "authentication.anonymous.enabled") = true;
     *ConfigValueAt(&document, "authentication.webhook.enabled") = false;
     *ConfigValueAt(&document, "authorization.mode") = "AlwaysAllow";
@@ -219,6 +235,7 @@ StatusOr<nlohmann::json> ParseConfigFile(std::string_view text, const std::strin
   json result = json::object();
   RETURN_IF_ERROR(MergeInto(document, "", origin, false, &result));
   SetDefaults(&result);
+  SetDefaultThresholds(&result);
   return result;
 }
 

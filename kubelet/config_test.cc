@@ -189,6 +189,33 @@ TEST(Config, ZeroIsTakenLiterallyFromPointersAndFlags) {
   EXPECT_EQ(load("", "nodeStatusReportFrequency: 0s\n", {}).node_status_report_frequency, seconds(10));
 }
 
+// As upstream's: the default thresholds come with the file and with nothing else.
+TEST(Config, ThresholdsAreTheFiles) {
+  TempDir dir;
+  const std::string head = "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n";
+  const std::string path = dir / "config", drop_ins = dir / "d";
+  ASSERT_TRUE(MakeDirs(drop_ins).ok());
+  auto load = [&](const std::string& fields, const std::string& drop_in, std::vector<const char*> flags) {
+    EXPECT_TRUE(WriteFileAtomic(path, head + fields).ok());
+    EXPECT_TRUE(WriteFileAtomic(dir / "d/1.conf", head + drop_in).ok());
+    flags.insert(flags.begin(), {"--config", path.c_str(), "--config-dir", drop_ins.c_str()});
+    auto c = Load(flags);
+    EXPECT_TRUE(c.ok()) << c.status();
+    return c.value_or(Config());
+  };
+  EXPECT_TRUE(Load({})->eviction_hard.empty());
+  EXPECT_EQ(load("", "", {}).eviction_hard.size(), 5u);
+  EXPECT_EQ(load("evictionHard: {}\n", "", {}).eviction_hard.size(), 0u);
+  EXPECT_EQ(load("", "evictionHard: null\n", {}).eviction_hard.size(), 0u);
+  Config c = load("evictionHard: {memory.available: 1Gi}\nmergeDefaultEvictionSettings: true\n", "", {});
+  EXPECT_EQ(c.eviction_hard.size(), 5u);
+  EXPECT_EQ(c.eviction_hard["memory.available"], "1Gi");
+  EXPECT_THAT(c.json, HasSubstr(R"("nodefs.available":"10%")"));
+  EXPECT_EQ(
+      load("mergeDefaultEvictionSettings: true\n", "", {"--eviction-hard=memory.available<1Gi"}).eviction_hard.size(),
+      1u);
+}
+
 TEST(Config, ImagesArePulledSideBySideWhereOnlyTheirNumberIsSet) {
   const std::string head = "kind: KubeletConfiguration\napiVersion: kubelet.config.k8s.io/v1beta1\n";
   for (const auto& [fields, serial] : {std::pair("maxParallelImagePulls: 5\n", false),
@@ -259,6 +286,10 @@ TEST(Config, BadFlagsInUpstreamsWords) {
            {"--node-labels=a b=1", "failed to validate kubelet flags: invalid node labels: 'a b' - name part must"},
            {"--kube-reserved=gpu=1", "failed to run Kubelet: cannot reserve \"gpu\" resource"},
            {"--system-reserved=cpu=-1", "failed to run Kubelet: resource quantity for \"cpu\" cannot be negative: -1"},
+           {"--qos-reserved=cpu=1%", "failed to run Kubelet: cannot reserve \"cpu\" resource"},
+           {"--qos-reserved=memory=101%",
+            "failed to run Kubelet: failed to parse percentage \"101%\" for \"memory\" resource: percentage must be "
+            "between 0 and 100"},
            {"--authorization-mode=RBAC", "failed to run Kubelet: unknown authorization mode RBAC"},
        }) {
     EXPECT_THAT(std::string(Load({bad.flag}).status().message()), HasSubstr(bad.error)) << bad.flag;
