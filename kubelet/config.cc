@@ -243,9 +243,8 @@ StatusOr<Config> LoadConfig(int argc, const char* const* argv) {
   std::string config_dir;
   flags.String("config-dir", &config_dir,
                "A directory of drop-in files (*.conf) that override the configuration file, in lexical order.");
-  for (const char* name : {"runtime-cgroups", "vmodule"}) {
-    flags.String(name, &ignored, "Accepted for compatibility; has no effect.");
-  }
+  flags.String("runtime-cgroups", &c.runtime_cgroups, "The cgroup that the container runtime runs in.");
+  flags.String("vmodule", &ignored, "Accepted for compatibility; has no effect.");
   for (const char* name : {"housekeeping-interval", "max-housekeeping-interval"}) {
     flags.Duration(name, &ignored_duration, "Accepted for compatibility; has no effect.");
   }

@@ -28,6 +28,7 @@ struct Config {
   std::string root_dir = "/var/lib/kubelet", cloud_provider, lock_file;
   std::string image_credential_provider_config, image_credential_provider_bin_dir;
   std::map<std::string, std::string> node_labels;
+  std::string runtime_cgroups;
   bool exit_on_lock_contention = false;
   int maximum_dead_containers = -1, maximum_dead_containers_per_container = 1;
   Nanos minimum_container_ttl{0};
@@ -45,6 +46,7 @@ struct Config {
   std::string static_pod_path, pod_logs_dir, address, tls_cert_file, tls_private_key_file, client_ca_file;
   std::string authorization_mode, healthz_bind_address, cluster_domain, cgroup_root, cgroup_driver, resolv_conf;
   std::string pod_cidr, provider_id, logging_format, cpu_manager_policy, memory_swap_behavior, content_type;
+  std::string kubelet_cgroups, system_cgroups;
   std::string system_reserved_cgroup, kube_reserved_cgroup, reserved_system_cpus;
   std::vector<std::string> cluster_dns, allowed_unsafe_sysctls, enforce_node_allocatable;
   std::map<std::string, std::string> system_reserved, kube_reserved;

@@ -170,6 +170,8 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("maxPods", &c->max_pods);
   read("podsPerCore", &c->pods_per_core);
   read("podPidsLimit", &c->pod_pids_limit);
+  read("kubeletCgroups", &c->kubelet_cgroups);
+  read("systemCgroups", &c->system_cgroups);
   read("oomScoreAdj", &c->oom_score_adj);
   read("maxOpenFiles", &c->max_open_files);
   read("nodeStatusMaxImages", &c->node_status_max_images);

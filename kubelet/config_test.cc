@@ -68,10 +68,10 @@ TEST(Config, secrets_in_logs_HeadersAreMasked) {
 }
 
 TEST(Config, FlagsInUpstreamsSpelling) {
-  auto c =
-      Load({"--cgroup-root=/n1", "--cgroup-driver", "systemd", "--max-pods=7", "--fail-swap-on=false", "-v", "4",
-            "--cluster-dns=10.0.0.1,10.0.0.2", "--eviction-hard=memory.available<200Mi,nodefs.available<5%",
-            "--sync-frequency=30s", "--register-with-taints=a=b:NoSchedule", "--feature-gates=PodLevelResources=true"});
+  auto c = Load({"--cgroup-root=/n1", "--cgroup-driver", "systemd", "--max-pods=7", "--fail-swap-on=false", "-v", "4",
+                 "--cluster-dns=10.0.0.1,10.0.0.2", "--eviction-hard=memory.available<200Mi,nodefs.available<5%",
+                 "--runtime-cgroups=/rt", "--kubelet-cgroups=/kl", "--sync-frequency=30s",
+                 "--register-with-taints=a=b:NoSchedule", "--feature-gates=PodLevelResources=true"});
   ASSERT_TRUE(c.ok()) << c.status();
   EXPECT_EQ(c->cgroup_root, "/n1");
   EXPECT_EQ(c->cgroup_driver, "systemd");
@@ -80,6 +80,8 @@ TEST(Config, FlagsInUpstreamsSpelling) {
   EXPECT_EQ(c->verbosity, 4);
   EXPECT_EQ(c->cluster_dns, (std::vector<std::string>{"10.0.0.1", "10.0.0.2"}));
   EXPECT_EQ(c->eviction_hard["memory.available"], "200Mi");
+  EXPECT_EQ(c->runtime_cgroups, "/rt");
+  EXPECT_EQ(c->kubelet_cgroups, "/kl");
   EXPECT_EQ(c->sync_frequency, std::chrono::seconds(30));
   EXPECT_THAT(c->register_with_taints_json, HasSubstr("NoSchedule"));
 }

@@ -29,6 +29,7 @@
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/prober.h"
 #include "kubelet/resources/cgroups.h"
+#include "kubelet/resources/system_cgroups.h"
 #include "kubelet/runtime/cgroup_driver.h"
 #include "kubelet/runtime/container_gc.h"
 #include "kubelet/runtime/image_gc.h"
@@ -137,11 +138,13 @@ class Kubelet final : public ProbeHost, public ServerHost {
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
   StatsPod StatsPodOf(PodPtr pod);
   Task<RuntimeUsage> AskRuntime(bool with_containers);
+  Task<void> FindSandboxImage();
   // Cgroups, garbage collection and evictions (kubelet_resources.cc).
   Status MakeCgroups(const NodeResources& resources);
   Status EnforceAllocatable();
   Status MakeResources();
   void StartResources();
+  Task<void> KeepSystemCgroups();
   Task<void> CollectContainers();
   Task<void> ReportOoms();
   Task<StatusOr<NodeUse>> UseOf(std::vector<PodPtr> pods);
@@ -159,10 +162,12 @@ class Kubelet final : public ProbeHost, public ServerHost {
   asio::any_io_executor executor_;
   Config config_;
   Clock& clock_;
+  const WallTime created_ = clock_.Now();
   std::string node_name_, runtime_name_;
   metrics::Registry registry_, probe_registry_;
   std::unique_ptr<Stats> stats_;
-  RuntimeUsage disks_;  // where the runtime keeps images and layers, as it last said; without figures
+  std::string sandbox_image_;  // asked for once: it is the runtime's configuration
+  RuntimeUsage disks_;         // where the runtime keeps images and layers, as it last said; without figures
 
   // In the order of their making: later ones refer to earlier ones.
   std::unique_ptr<cri::Runtime> runtime_;
@@ -173,6 +178,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<ApiStatusSink> sink_;
   std::unique_ptr<SystemdSlices> slices_;  // with the systemd cgroup driver
   std::unique_ptr<Cgroups> cgroups_;
+  std::optional<SystemCgroups> system_cgroups_;
   std::unique_ptr<NodeAgent> agent_;
   std::unique_ptr<RuntimeCache> cache_;
   std::unique_ptr<RuntimeWatch> watch_;

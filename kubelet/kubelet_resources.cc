@@ -1,4 +1,6 @@
 // How the kubelet's garbage collectors and its eviction manager hang together with the rest.
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "api/time.h"
@@ -55,6 +57,12 @@ Status Kubelet::MakeCgroups(const NodeResources& resources) {
         "kubelet is configured to not run on a host using cgroup v1. cgroup v1 support is unsupported and will be "
         "removed in a future release (set failCgroupV1: false to run nevertheless)");
   }
+  SystemCgroups::Options system;
+  system.kubelet = config_.kubelet_cgroups;
+  system.system = config_.system_cgroups;
+  system.oom_score_adj = config_.oom_score_adj;
+  system.pid = ::getpid();
+  ASSIGN_OR_RETURN(system_cgroups_, SystemCgroups::Make(std::move(system), *cgroups_));
   // Pods together may have what is not reserved, or everything when nothing is enforced. What evictions keep free does
   // not count: pods must be able to get there for evictions to begin.
   ResourceList top = resources.capacity;
@@ -168,7 +176,20 @@ Status Kubelet::MakeResources() {
   return absl::OkStatus();
 }
 
+Task<void> Kubelet::KeepSystemCgroups() {
+  std::string said;  // once, not every few minutes
+  while (!co_await IsCancelled()) {
+    if (Status s = system_cgroups_->Ensure(); !s.ok() && s.message() != said) {
+      said = std::string(s.message());
+      LOG_INFO("Failed to get or keep the kubelet's and the system's cgroups. System container metrics may be missing",
+               {"err", s});
+    }
+    if (absl::IsCancelled(co_await clock_.Sleep(system_cgroups_->period()))) break;
+  }
+}
+
 void Kubelet::StartResources() {
+  SpawnVital("system cgroups", KeepSystemCgroups());
   SpawnVital("evictions", eviction_->Run());
   SpawnVital("container garbage", CollectContainers());
   SpawnVital("image garbage", image_gc_->Run());

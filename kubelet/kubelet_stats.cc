@@ -8,6 +8,11 @@ StatsInputs Kubelet::MakeStatsInputs(bool only_cpu_and_memory) {
   StatsInputs in;
   in.node_name = node_name_;
   in.only_cpu_and_memory = only_cpu_and_memory;
+  in.system = {.kubelet = system_cgroups_->kubelet(),
+               .runtime = config_.runtime_cgroups,
+               .misc = system_cgroups_->system(),
+               .kubelet_started = created_};
+  in.sandbox_image = sandbox_image_;
   for (auto& pod : workers_->Pods()) {
     StatsPod one = StatsPodOf(pod);
     if (one.state->AnyRunning()) in.pods.push_back(std::move(one));
@@ -39,12 +44,30 @@ Task<StatusOr<std::string>> Kubelet::ProbeMetrics() { co_return probe_registry_.
 
 Task<StatusOr<std::string>> Kubelet::CadvisorMetrics() {
   CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
+  if (sandbox_image_.empty()) co_await FindSandboxImage();
   co_return co_await stats->Cadvisor(MakeStatsInputs(false));
 }
 
 Task<StatusOr<std::string>> Kubelet::ResourceMetrics() {
   CO_ASSIGN_OR_RETURN(Stats * stats, GetStats());
   co_return co_await stats->Resource(MakeStatsInputs(true));
+}
+
+Task<void> Kubelet::FindSandboxImage() {
+  for (const auto& state : cache_->All()) {
+    for (const SandboxState& sandbox : state->sandboxes) {
+      if (!sandbox.ready) continue;
+      cri_v1::PodSandboxStatusRequest request;
+      request.set_pod_sandbox_id(sandbox.id);
+      request.set_verbose(true);
+      const auto answer = co_await runtime_->PodSandboxStatus(std::move(request), {.timeout = std::chrono::seconds(2)});
+      if (!answer.ok()) co_return;
+      if (const auto info = answer->info().find("info"); info != answer->info().end()) {
+        sandbox_image_ = SandboxImageOf(info->second);
+      }
+      co_return;
+    }
+  }
 }
 
 // An answer that does not come leaves these figures out.

@@ -84,6 +84,11 @@ Status Cgroups::Make(const std::string& path, const CgroupResources& resources) 
       RETURN_IF_ERROR(options_.slices->Start(slice, SlicePropertiesFor(slice, ParentSlice(slice), v2_)));
     }
   }
+  RETURN_IF_ERROR(MakeDirectories(path));
+  return Apply(path, resources);
+}
+
+Status Cgroups::MakeDirectories(const std::string& path) {
   if (v2_) {
     // A controller must be on in every ancestor before it has files in the child.
     std::string at = options_.mount;
@@ -102,7 +107,7 @@ Status Cgroups::Make(const std::string& path, const CgroupResources& resources) 
       at = JoinPath(at, part);
       if (::mkdir(at.c_str(), 0755) != 0 && errno != EEXIST) return ErrnoStatus(errno, absl::StrCat("mkdir ", at));
     }
-    return Apply(path, resources);
+    return absl::OkStatus();
   }
   for (const char* controller : {"cpu", "cpuacct", "memory", "pids", "cpuset", "hugetlb", "systemd", "name=systemd"}) {
     std::string at = HierarchyFor(controller);
@@ -122,7 +127,35 @@ Status Cgroups::Make(const std::string& path, const CgroupResources& resources) 
       }
     }
   }
-  return Apply(path, resources);
+  return absl::OkStatus();
+}
+
+Status Cgroups::MoveProcess(std::string_view cgroup, pid_t pid) {
+  std::string path(absl::StripPrefix(cgroup, "/"));
+  if (!path.empty()) RETURN_IF_ERROR(MakeDirectories(path));
+  std::vector<std::string> hierarchies{options_.mount};
+  if (!v2_) {
+    hierarchies.clear();
+    for (const auto& name : v1_) hierarchies.push_back(JoinPath(options_.mount, name));
+  }
+  for (const std::string& hierarchy : hierarchies) {
+    const std::string at = path.empty() ? hierarchy : JoinPath(hierarchy, path);
+    RETURN_IF_ERROR(MakeDirs(at));
+    RETURN_IF_ERROR(WriteValue(JoinPath(at, "cgroup.procs"), absl::StrCat(pid)));
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<std::vector<pid_t>> Cgroups::RootProcesses() const {
+  const std::string devices = HierarchyFor("devices");  // as upstream; "" on v1 without it
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadFile(JoinPath(devices.empty() ? options_.mount : devices, "cgroup.procs"), 16 << 20));
+  std::vector<pid_t> pids;
+  for (std::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    // 0 stands for one of another PID namespace.
+    if (pid_t pid; absl::SimpleAtoi(line, &pid) && pid > 0) pids.push_back(pid);
+  }
+  return pids;
 }
 
 Status Cgroups::ApplyHugePages(const std::string& path, const HugePageLimits& limits) {

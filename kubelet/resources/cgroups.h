@@ -3,6 +3,8 @@
 #ifndef SKIFF_KUBELET_RESOURCES_CGROUPS_H_
 #define SKIFF_KUBELET_RESOURCES_CGROUPS_H_
 
+#include <sys/types.h>
+
 #include <set>
 #include <string>
 #include <vector>
@@ -35,6 +37,10 @@ class Cgroups {
   Status MakeRoots(CgroupResources top);
   // Limits a cgroup that an operator made for the system or for Kubernetes. Error: it is not there.
   Status LimitReserved(const std::string& name, const CgroupResources& resources);
+  // Into a cgroup that is made where it is not there; in every v1 hierarchy. "/system/kubelet", whatever the driver.
+  Status MoveProcess(std::string_view cgroup, pid_t pid);
+  // Those in no cgroup but the root.
+  StatusOr<std::vector<pid_t>> RootProcesses() const;
   Status MakePod(const Pod& pod);  // makes or brings up to date
   bool PodExists(const Pod& pod) const;
   PodCgroupLimits ReadPod(const Pod& pod) const;
@@ -50,6 +56,7 @@ class Cgroups {
   std::vector<std::string> Hierarchies() const;  // all that may hold a pod's directory
   std::string HierarchyFor(std::string_view controller) const;
   Status Make(const std::string& path, const CgroupResources& resources);
+  Status MakeDirectories(const std::string& path);
   Status Apply(const std::string& path, const CgroupResources& resources);
   Status ApplyHugePages(const std::string& path, const HugePageLimits& limits);
   Status Remove(const std::string& directory);

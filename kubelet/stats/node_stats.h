@@ -16,8 +16,6 @@
 
 namespace skiff::kubelet {
 
-using StatsTime = std::chrono::system_clock::time_point;
-
 // What the caller knows; what is empty is left out.
 struct ContainerSource {
   std::string name, id, image;
@@ -51,7 +49,8 @@ struct NodeSource {
   std::string container_directory;                              // of writable layers; "": with the images
   std::optional<uint64_t> image_used_bytes, image_used_inodes;  // CRI ImageFsInfo
   struct System {
-    std::string name, cgroup;  // {"pods", "/kubepods"}, {"kubelet", ..}, {"runtime", ..}
+    std::string name, cgroup;  // {"pods", "/kubepods"}, {"kubelet", ..}, {"runtime", ..}, {"misc", ..}
+    StatsTime started{};       // none: when its cgroup was made
   };
   std::vector<System> system;
   std::vector<std::string> cgroups;  // further ones for /metrics/cadvisor: the pods' root and the QoS classes

@@ -48,7 +48,7 @@ class NodeStatsTest : public testing::Test {
     source_.image_directory = tree_.path() + "/lib";
     source_.image_used_bytes = 123;
     source_.image_used_inodes = 4;
-    source_.system = {{"pods", "/kubepods"}};
+    source_.system = {{.name = "pods", .cgroup = "/kubepods", .started = {}}};
     source_.cgroups = {"/kubepods", "/kubepods/burstable"};
     PodSource pod;
     pod.name = "p";
@@ -237,6 +237,41 @@ TEST_F(NodeStatsTest, Summary) {
   EXPECT_EQ(
       pod["ephemeral-storage"]["usedBytes"].get<uint64_t>(),
       20480 + 4096 + container["logs"]["usedBytes"].get<uint64_t>() + pod["volume"][0]["usedBytes"].get<uint64_t>());
+}
+
+TEST_F(NodeStatsTest, SystemContainers) {
+  for (const char* cgroup : {"/system.slice", "/system.slice/kubelet.service", "/system.slice/containerd.service",
+                             "/system.slice/containerd.service/below"}) {
+    AddCgroup(cgroup);
+  }
+  source_.system.push_back({.name = "kubelet",
+                            .cgroup = "/system.slice/kubelet.service",
+                            .started = std::chrono::system_clock::from_time_t(1700000102)});
+  source_.system.push_back({.name = "runtime", .cgroup = "/system.slice/containerd.service", .started = {}});
+  source_.system.push_back({.name = "misc", .cgroup = "/gone", .started = {}});
+  for (const bool short_form : {false, true}) {
+    const json system = Summary(short_form)["node"]["systemContainers"];
+    ASSERT_EQ(system.size(), 3u);
+    EXPECT_EQ(system[1]["name"], "kubelet");
+    EXPECT_EQ(system[1]["startTime"], "2023-11-14T22:15:02Z");
+    EXPECT_EQ(system[1]["memory"]["workingSetBytes"], 800000);
+    EXPECT_EQ(system[2]["name"], "runtime");
+    EXPECT_EQ(system[2]["cpu"]["usageCoreNanoSeconds"], 2500000000u);
+  }
+  // As upstream's roots: what is below one too, and nothing else.
+  const auto text = RunTask(loop_, stats_->CadvisorMetrics(source_));
+  ASSERT_TRUE(text.ok());
+  for (const char* cgroup : {"kubelet.service", "containerd.service", "containerd.service/below"}) {
+    EXPECT_THAT(*text,
+                HasSubstr(absl::StrCat("container_memory_rss{container=\"\",id=\"/system.slice/", cgroup, "\"")));
+  }
+  EXPECT_THAT(*text, Not(HasSubstr("id=\"/system.slice\"")));
+}
+
+TEST(Stats, TheImageOfASandbox) {
+  EXPECT_EQ(SandboxImageOf(R"({"pid":7,"image":"registry.k8s.io/pause:3.9"})"), "registry.k8s.io/pause:3.9");
+  EXPECT_EQ(SandboxImageOf(R"({"image":7})"), "");
+  EXPECT_EQ(SandboxImageOf("{"), "");
 }
 
 TEST_F(NodeStatsTest, WhatIsGoneIsLeftOut) {

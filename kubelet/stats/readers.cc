@@ -64,7 +64,14 @@ std::vector<cadvisor::ContainerRecord> RecordsOf(const Readers& readers, const N
     add(std::move(record));
   };
   for (const std::string& cgroup : source.cgroups) add_plain(cgroup);
-  for (const NodeSource::System& system : source.system) add_plain(system.cgroup);
+  for (const NodeSource::System& system : source.system) {
+    add_plain(system.cgroup);
+    // Upstream shows what is below them as well; below the root that would be the whole machine.
+    if (system.name == "pods" || system.cgroup == "/") continue;
+    const auto below = readers.cgroups.List(system.cgroup);
+    if (!below.ok()) continue;
+    for (const std::string& cgroup : *below) add_plain(cgroup);
+  }
   return records;
 }
 

@@ -1,6 +1,8 @@
 // From the kubelet's pods to what NodeStats reads.
 #include "kubelet/stats/stats.h"
 
+#include <nlohmann/json.hpp>
+
 #include "api/time.h"
 #include "base/files.h"
 #include "kubelet/runtime/labels.h"
@@ -27,6 +29,13 @@ std::string ContainerCgroupName(std::string_view runtime_name, bool systemd, std
   const bool crio = runtime_name == "cri-o";
   return systemd ? absl::StrCat(crio ? "crio-" : "cri-containerd-", id, ".scope")
                  : absl::StrCat(crio ? "crio-" : "", id);
+}
+
+std::string SandboxImageOf(std::string_view info) {
+  const auto document = nlohmann::json::parse(info, nullptr, false);
+  if (!document.is_object()) return "";
+  const auto image = document.find("image");
+  return image != document.end() && image->is_string() ? image->get<std::string>() : "";
 }
 
 struct Stats::Impl {
@@ -89,9 +98,20 @@ NodeSource Stats::Impl::SourceOf(const StatsInputs& in) const {
     source.image_used_bytes = in.runtime.images->bytes;
     source.image_used_inodes = in.runtime.images->inodes;
   }
-  source.system = {{.name = "pods", .cgroup = "/" + names.Kubepods()}};
+  source.system = {{.name = "pods", .cgroup = "/" + names.Kubepods(), .started = {}}};
+  const auto add_system = [&source](const char* name, const std::string& cgroup, StatsTime started) {
+    if (cgroup.empty()) return;
+    source.system.push_back(
+        {.name = name, .cgroup = cgroup.front() == '/' ? cgroup : "/" + cgroup, .started = started});
+  };
+  add_system("kubelet", in.system.kubelet, in.system.kubelet_started);
+  add_system("runtime", in.system.runtime, {});
+  add_system("misc", in.system.misc, {});
   source.cgroups = {"/" + names.Kubepods(), "/" + names.Qos("Burstable"), "/" + names.Qos("BestEffort")};
-  for (const StatsPod& pod : in.pods) source.pods.push_back(SourceOf(pod, in.runtime));
+  for (const StatsPod& pod : in.pods) {
+    source.pods.push_back(SourceOf(pod, in.runtime));
+    source.pods.back().sandbox_image = in.sandbox_image;
+  }
   return source;
 }
 

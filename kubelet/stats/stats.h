@@ -41,8 +41,19 @@ struct RuntimeUsage {
 // systemd; CRI-O crio-ID, or crio-ID.scope.
 std::string ContainerCgroupName(std::string_view runtime_name, bool systemd, std::string_view id);
 
+// Cgroups of what is no pod; "" where there is none.
+struct SystemContainers {
+  std::string kubelet, runtime, misc;
+  StatsTime kubelet_started{};
+};
+
+// The image that a sandbox was made of, from what the runtime tells when asked to be verbose ("info"); "" without.
+std::string SandboxImageOf(std::string_view info);
+
 struct StatsInputs {
   std::string node_name;
+  SystemContainers system;
+  std::string sandbox_image;  // what pods' sandboxes are made of; "": not known
   std::vector<StatsPod> pods;
   RuntimeUsage runtime;
   bool only_cpu_and_memory = false;

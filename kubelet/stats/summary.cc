@@ -145,7 +145,7 @@ class Builder {
     for (const NodeSource::System& s : source_.system) {
       const std::optional<ContainerStats> stats = Read(s.cgroup);
       if (!stats) continue;
-      Json json{{"name", s.name}, {"startTime", Rfc3339(stats->spec.created)}};
+      Json json{{"name", s.name}, {"startTime", Rfc3339(s.started == StatsTime{} ? stats->spec.created : s.started)}};
       AddCommon(json, *stats, MemoryLimit(stats->spec), false);
       json["swap"] = Swap(*stats, std::nullopt);
       system.push_back(std::move(json));

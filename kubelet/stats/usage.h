@@ -4,6 +4,7 @@
 #ifndef SKIFF_KUBELET_STATS_USAGE_H_
 #define SKIFF_KUBELET_STATS_USAGE_H_
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,6 +12,8 @@
 #include <vector>
 
 namespace skiff::kubelet {
+
+using StatsTime = std::chrono::system_clock::time_point;
 
 struct Readers;
 struct NodeSource;

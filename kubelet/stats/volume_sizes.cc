@@ -1,0 +1,167 @@
+#include "kubelet/stats/volume_sizes.h"
+
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <set>
+
+#include "base/log.h"
+
+namespace skiff::kubelet {
+namespace {
+
+using Steady = std::chrono::steady_clock::time_point;
+using std::chrono::steady_clock;
+
+constexpr std::chrono::nanoseconds kForget = std::chrono::minutes(5);
+
+// A walk and where it is. One piece at a time, each on whichever thread.
+struct Job {
+  std::string path;
+  std::optional<Dir> dir;
+  cadvisor::DirWalk walk;
+};
+
+struct Piece {
+  cadvisor::FsStats fs;
+  cadvisor::DirUsage usage;
+  bool ended = false;
+};
+
+StatusOr<Piece> DoPiece(Job& job, const cadvisor::WalkBounds& bounds) {
+  if (!job.dir) {
+    ASSIGN_OR_RETURN(job.dir, Dir::Open(job.path));
+  }
+  Piece piece;
+  ASSIGN_OR_RETURN(piece.fs, cadvisor::StatFilesystem(job.path));
+  ASSIGN_OR_RETURN(piece.ended, job.walk.Go(*job.dir, bounds));
+  piece.usage = job.walk.usage();
+  return piece;
+}
+
+}  // namespace
+
+struct VolumeSizes::Entry {
+  Volume volume;
+  std::optional<VolumeFigures> latest;
+  DiskUse whole;  // of the last walk that saw everything
+  bool measured = false;  // to its end, well or not
+  bool busy = false, forgotten = false;
+  Steady due{}, used{};
+  std::shared_ptr<Job> job;  // while it is walked
+};
+
+struct VolumeSizes::State {
+  Options options;
+  std::map<std::string, std::shared_ptr<Entry>> entries;
+  std::deque<std::shared_ptr<Entry>> walks;
+  std::set<std::shared_ptr<Wakeup>> waiting;
+  bool walking = false, closed = false;
+
+  void End(Entry& entry) {
+    entry.job = nullptr;
+    entry.busy = false;
+    entry.measured = true;
+    entry.due = steady_clock::now() + options.period;
+    for (const auto& waiter : waiting) waiter->Notify();
+  }
+};
+
+VolumeSizes::VolumeSizes(Options options) : state_(std::make_shared<State>()) { state_->options = options; }
+
+VolumeSizes::~VolumeSizes() { state_->closed = true; }
+
+std::optional<VolumeFigures> VolumeSizes::Latest(const std::string& path) const {
+  const auto it = state_->entries.find(path);
+  return it == state_->entries.end() ? std::nullopt : it->second->latest;
+}
+
+Task<void> VolumeSizes::Refresh(std::vector<Volume> volumes) {
+  const auto state = state_;
+  if (state->options.period <= std::chrono::nanoseconds(0)) co_return;
+  const auto executor = co_await asio::this_coro::executor;
+  const Steady now = steady_clock::now();
+  std::vector<std::shared_ptr<Entry>> asked;
+  for (Volume& volume : volumes) {
+    std::shared_ptr<Entry>& entry = state->entries[volume.path];
+    if (entry == nullptr) entry = std::make_shared<Entry>();
+    entry->volume = std::move(volume);
+    entry->used = now;
+    asked.push_back(entry);
+    if (entry->busy || entry->due > now) continue;
+    entry->busy = true;
+    if (entry->volume.walked) {
+      state->walks.push_back(entry);
+    } else {
+      Spawn(executor, "volume figures", AskFileSystem(state, entry));
+    }
+  }
+  if (!state->walks.empty() && !state->walking) {
+    state->walking = true;
+    Spawn(executor, "volume sizes", Walk(state));
+  }
+  std::erase_if(state->entries, [&](const auto& entry) {
+    entry.second->forgotten = now - entry.second->used > kForget;
+    return entry.second->forgotten;
+  });
+  const auto missing = [&] {
+    return std::any_of(asked.begin(), asked.end(), [](const auto& entry) { return !entry->measured; });
+  };
+  if (!missing()) co_return;
+  const auto wakeup = std::make_shared<Wakeup>(executor);
+  state->waiting.insert(wakeup);
+  for (const Steady end = now + state->options.patience; missing();) {
+    const Steady at = steady_clock::now();
+    if (at >= end || absl::IsCancelled(co_await wakeup->WaitFor(end - at))) break;
+  }
+  state->waiting.erase(wakeup);
+}
+
+Task<void> VolumeSizes::Walk(std::shared_ptr<State> state) {
+  while (!state->walks.empty() && !state->closed) {
+    const std::shared_ptr<Entry> entry = std::move(state->walks.front());
+    state->walks.pop_front();
+    if (entry->forgotten) continue;
+    if (entry->job == nullptr) {
+      entry->job = std::make_shared<Job>();
+      entry->job->path = entry->volume.path;
+    }
+    std::function<StatusOr<Piece>()> work = [job = entry->job, bounds = state->options.piece] {
+      return DoPiece(*job, bounds);
+    };
+    const StatusOr<Piece> piece = co_await RunBlockingFor<Piece>(std::move(work));
+    if (!piece.ok()) {
+      VLOG(4, "Failed to calculate volume metrics", {"path", entry->volume.path}, {"err", piece.status()});
+      entry->latest.reset();
+      entry->whole = {};
+      state->End(*entry);
+      continue;
+    }
+    DiskUse used{piece->usage.bytes, piece->usage.inodes};
+    if (piece->ended && piece->usage.complete) entry->whole = used;
+    // What was not seen may be as much as it was.
+    used = {std::max(used.bytes, entry->whole.bytes), std::max(used.inodes, entry->whole.inodes)};
+    entry->latest = {.fs = piece->fs, .used = used, .time = std::chrono::system_clock::now()};
+    if (piece->ended) {
+      state->End(*entry);
+    } else {
+      state->walks.push_back(entry);
+    }
+  }
+  state->walking = false;
+}
+
+Task<void> VolumeSizes::AskFileSystem(std::shared_ptr<State> state, std::shared_ptr<Entry> entry) {
+  std::function<StatusOr<cadvisor::FsStats>()> work = [path = entry->volume.path] {
+    return cadvisor::StatFilesystem(path);
+  };
+  const StatusOr<cadvisor::FsStats> fs = co_await RunBlockingFor<cadvisor::FsStats>(std::move(work));
+  entry->latest.reset();
+  if (fs.ok()) {
+    const DiskUse used{fs->usage(), fs->inodes - std::min(fs->inodes, fs->inodes_free)};
+    entry->latest = {.fs = *fs, .used = used, .time = std::chrono::system_clock::now()};
+  }
+  state->End(*entry);
+}
+
+}  // namespace skiff::kubelet
