@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <map>
-#include <unordered_set>
 
 #include "cadvisor/mounts.h"
 #include "cadvisor/parse.h"
@@ -108,54 +107,65 @@ StatusOr<std::vector<FsStats>> ReadFilesystems(const Host& host) {
   return all;
 }
 
-StatusOr<DirUsage> MeasureDir(const Dir& dir, WalkBounds bounds) {
-  ASSIGN_OR_RETURN(const struct stat root, dir.Stat("."));
-  DirUsage usage{.bytes = static_cast<uint64_t>(root.st_blocks) * 512, .inodes = 1, .complete = true};
+StatusOr<bool> DirWalk::Go(const Dir& dir, const WalkBounds& bounds) {
+  if (!begun_) {
+    ASSIGN_OR_RETURN(const struct stat root, dir.Stat("."));
+    device_ = root.st_dev;
+    usage_ = {.bytes = static_cast<uint64_t>(root.st_blocks) * 512, .inodes = 1, .complete = true};
+    pending_ = {"."};
+    begun_ = true;
+  }
   const auto deadline = std::chrono::steady_clock::now() + bounds.time;
-  std::unordered_set<ino_t> linked;
-  std::vector<std::string> pending{"."};
-  uint64_t entries = 0;
-  while (!pending.empty()) {
-    const std::string current = std::move(pending.back());
-    pending.pop_back();
-    StatusOr<Fd> fd = dir.OpenFile(current, O_RDONLY | O_DIRECTORY | O_NOATIME);
-    if (!fd.ok() && ErrnoOf(fd.status()) == EPERM) fd = dir.OpenFile(current, O_RDONLY | O_DIRECTORY);
-    if (!fd.ok()) {
-      if (current == ".") return fd.status();
-      // Gone, or replaced by something else, meanwhile. A path beyond what the kernel takes stays unseen.
-      if (ErrnoOf(fd.status()) == ENAMETOOLONG) usage.complete = false;
-      continue;
+  uint64_t entries = 0, steps = 0;
+  const auto late = [&] { return ++steps % 1024 == 0 && std::chrono::steady_clock::now() > deadline; };
+  for (;;) {
+    if (stream_ == nullptr) {
+      if (pending_.empty()) return true;
+      if (late()) return false;
+      current_ = std::move(pending_.back());
+      pending_.pop_back();
+      StatusOr<Fd> fd = dir.OpenFile(current_, O_RDONLY | O_DIRECTORY | O_NOATIME);
+      if (!fd.ok() && ErrnoOf(fd.status()) == EPERM) fd = dir.OpenFile(current_, O_RDONLY | O_DIRECTORY);
+      if (!fd.ok()) {
+        if (current_ == ".") return fd.status();
+        // Gone, or replaced by something else, meanwhile. A path beyond what the kernel takes stays unseen.
+        if (ErrnoOf(fd.status()) == ENAMETOOLONG) usage_.complete = false;
+        continue;
+      }
+      stream_.reset(fdopendir(fd->get()));
+      if (stream_ == nullptr) return ErrnoStatus(errno, absl::StrCat("list ", dir.path()));
+      fd->Release();
     }
-    DIR* stream = fdopendir(fd->get());
-    if (stream == nullptr) return ErrnoStatus(errno, absl::StrCat("list ", dir.path()));
-    fd->Release();
-    while (const dirent* entry = readdir(stream)) {
+    while (entries < bounds.entries) {
+      if (late()) return false;
+      const dirent* entry = readdir(stream_.get());
+      if (entry == nullptr) {
+        stream_.reset();
+        break;
+      }
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
-      if (++entries > bounds.entries || (entries % 1024 == 0 && std::chrono::steady_clock::now() > deadline)) {
-        usage.complete = false;
-        closedir(stream);
-        return usage;
-      }
+      ++entries;
       struct stat st {};
-      if (fstatat(dirfd(stream), entry->d_name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) continue;
-      if (st.st_dev != root.st_dev) continue;  // something is mounted there
-      if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && !linked.insert(st.st_ino).second) continue;
-      usage.inodes++;
-      usage.bytes += static_cast<uint64_t>(st.st_blocks) * 512;
-      if (S_ISDIR(st.st_mode)) pending.push_back(current == "." ? std::string(name) : absl::StrCat(current, "/", name));
+      if (fstatat(dirfd(stream_.get()), entry->d_name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) continue;
+      if (st.st_dev != device_) continue;  // something is mounted there
+      if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && !linked_.insert(st.st_ino).second) continue;
+      usage_.inodes++;
+      usage_.bytes += static_cast<uint64_t>(st.st_blocks) * 512;
+      if (S_ISDIR(st.st_mode)) {
+        pending_.push_back(current_ == "." ? std::string(name) : absl::StrCat(current_, "/", name));
+      }
     }
-    closedir(stream);
+    if (stream_ != nullptr) return false;
   }
-  return usage;
 }
 
-Task<StatusOr<DirUsage>> MeasureDirAsync(std::string path, WalkBounds bounds) {
-  std::function<StatusOr<DirUsage>()> work = [path, bounds]() -> StatusOr<DirUsage> {
-    ASSIGN_OR_RETURN(const Dir dir, Dir::Open(path));
-    return MeasureDir(dir, bounds);
-  };
-  co_return co_await RunBlockingFor<DirUsage>(std::move(work));
+StatusOr<DirUsage> MeasureDir(const Dir& dir, WalkBounds bounds) {
+  DirWalk walk;
+  ASSIGN_OR_RETURN(const bool ended, walk.Go(dir, bounds));
+  DirUsage usage = walk.usage();
+  if (!ended) usage.complete = false;
+  return usage;
 }
 
 }  // namespace skiff::cadvisor

@@ -2,10 +2,15 @@
 #ifndef SKIFF_CADVISOR_FILESYSTEM_H_
 #define SKIFF_CADVISOR_FILESYSTEM_H_
 
+#include <dirent.h>
+
+#include <chrono>
+#include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
-#include "base/async.h"
+#include "base/files.h"
 #include "cadvisor/host.h"
 #include "cadvisor/stats.h"
 
@@ -30,11 +35,29 @@ struct WalkBounds {
   std::chrono::nanoseconds time = std::chrono::minutes(2);
 };
 
-// Usage of a directory tree. Follows no symlink and leaves the file system of its root for no other. What vanishes
-// during the walk is not counted. Blocking; the descriptors held are bounded.
+// Usage of a directory tree, in pieces. Follows no symlink and leaves the file system of its root for no other. What
+// vanishes during the walk is not counted. Between pieces one descriptor is held. Blocking.
+class DirWalk {
+ public:
+  // Goes on in `dir`, the same each time. True at the end, false when a bound was met before.
+  StatusOr<bool> Go(const Dir& dir, const WalkBounds& bounds);
+  const DirUsage& usage() const { return usage_; }  // of what was seen
+
+ private:
+  struct Close {
+    void operator()(DIR* stream) const { closedir(stream); }
+  };
+  bool begun_ = false;
+  dev_t device_ = 0;
+  DirUsage usage_;
+  std::unordered_set<ino_t> linked_;
+  std::vector<std::string> pending_;
+  std::string current_;
+  std::unique_ptr<DIR, Close> stream_;
+};
+
+// The same at once; `complete` is false where a bound was met.
 StatusOr<DirUsage> MeasureDir(const Dir& dir, WalkBounds bounds = {});
-// The same on the blocking pool.
-Task<StatusOr<DirUsage>> MeasureDirAsync(std::string path, WalkBounds bounds = {});
 
 }  // namespace skiff::cadvisor
 

@@ -117,13 +117,25 @@ TEST_F(MeasureTest, StopsAtTheBound) {
   EXPECT_LE(usage->inodes, 3u);
 }
 
-TEST_F(MeasureTest, OnThePool) {
-  // Not on the stack: the pool's thread may still hold it for a moment after the answer.
-  static asio::io_context loop;
-  const auto usage = RunTask(loop, MeasureDirAsync(tree_.path() + "/d"));
-  ASSERT_TRUE(usage.ok());
-  EXPECT_EQ(usage->inodes, 5u);
-  EXPECT_FALSE(RunTask(loop, MeasureDirAsync(tree_.path() + "/none")).ok());
+TEST_F(MeasureTest, GoesOnWhereItWas) {
+  for (int i = 0; i < 3000; ++i) {
+    tree_.Add({{"d/many" + std::to_string(i % 7) + "/" + std::to_string(i), "x"}});
+  }
+  const auto dir = Dir::Open(tree_.path() + "/d");
+  const auto whole = MeasureDir(*dir);
+  ASSERT_TRUE(whole.ok() && whole->complete);
+  DirWalk walk;
+  uint64_t pieces = 0, seen = 0;
+  for (bool ended = false; !ended; ++pieces) {
+    const auto went = walk.Go(*dir, {.entries = 100, .time = std::chrono::minutes(1)});
+    ASSERT_TRUE(went.ok()) << went.status();
+    ended = *went;
+    EXPECT_LE(walk.usage().inodes, seen + 101);
+    seen = walk.usage().inodes;
+  }
+  EXPECT_GE(pieces, 30u);
+  EXPECT_EQ(walk.usage().inodes, whole->inodes);
+  EXPECT_EQ(walk.usage().bytes, whole->bytes);
 }
 
 TEST(Processes, CountsDescriptors) {

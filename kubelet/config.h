@@ -72,6 +72,7 @@ struct Config {
   TlsLimits tls_limits;  // of tlsMinVersion, tlsCipherSuites, tlsCurvePreferences
   Nanos container_log_monitor_interval{0};
   Nanos http_check_frequency{0};
+  Nanos volume_stats_agg_period{0};
   Nanos sync_frequency{0}, file_check_frequency{0}, streaming_idle_timeout{0}, node_status_update_frequency{0};
   Nanos node_status_report_frequency{0}, runtime_request_timeout{0}, cpu_cfs_quota_period{0}, webhook_cache_ttl{0};
   Nanos authorized_ttl{0}, unauthorized_ttl{0}, max_container_restart_period{0};

@@ -184,6 +184,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("registryPullQPS", &c->registry_qps);
   read("registryBurst", &c->registry_burst);
   read("maxParallelImagePulls", &c->max_parallel_image_pulls);
+  read("volumeStatsAggPeriod", &c->volume_stats_agg_period);
   read("syncFrequency", &c->sync_frequency);
   read("fileCheckFrequency", &c->file_check_frequency);
   read("httpCheckFrequency", &c->http_check_frequency);

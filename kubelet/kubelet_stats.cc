@@ -26,14 +26,18 @@ StatsPod Kubelet::StatsPodOf(PodPtr pod) {
   out.state = cache_->Get(uid);
   for (const auto& volume : volumes_->MountedVolumes(uid)) {
     // What lies in a directory of the host is the host's.
-    if (volume.type != "kubernetes.io/host-path") out.volumes.push_back({volume.name, volume.path, volume.claim});
+    if (volume.type != "kubernetes.io/host-path") {
+      const bool walked = volume.type != "kubernetes.io/local-volume";
+      out.volumes.push_back({volume.name, volume.path, volume.claim, walked});
+    }
   }
   return out;
 }
 
 StatusOr<Stats*> Kubelet::GetStats() {
   if (stats_ == nullptr) {
-    ASSIGN_OR_RETURN(stats_, Stats::Make(cgroups_->names(), runtime_name_, config_.root_dir, config_.pod_logs_dir));
+    ASSIGN_OR_RETURN(stats_, Stats::Make(cgroups_->names(), runtime_name_, config_.root_dir, config_.pod_logs_dir,
+                                         config_.volume_stats_agg_period));
   }
   return stats_.get();
 }
@@ -90,7 +94,9 @@ Task<RuntimeUsage> Kubelet::AskRuntime(bool with_containers) {
     usage.images = {.bytes = first.used_bytes().value(), .inodes = first.inodes_used().value()};
     usage.image_directory = first.fs_id().mountpoint();
     if (images->container_filesystems_size() > 0) {
-      usage.container_directory = images->container_filesystems(0).fs_id().mountpoint();
+      const auto& layers = images->container_filesystems(0);
+      usage.container_directory = layers.fs_id().mountpoint();
+      usage.containers = {.bytes = layers.used_bytes().value(), .inodes = layers.inodes_used().value()};
     }
     disks_.image_directory = usage.image_directory;
     disks_.container_directory = usage.container_directory;

@@ -243,6 +243,16 @@ bool PodWorkers::Terminating(const std::string& uid) const {
   return it != workers_.end() && it->second->terminate;
 }
 
+std::map<std::array<std::string, 3>, int> PodWorkers::Working() const {
+  std::map<std::array<std::string, 3>, int> out;
+  for (const auto& [uid, w] : workers_) {
+    const char* lifecycle = w->stopped ? "terminated" : w->terminate ? "terminating" : "sync";
+    const char* config = w->unknown ? "runtime_only" : w->gone ? "orphan" : "desired";
+    ++out[{lifecycle, config, w->unknown ? "unknown" : IsStatic(*w->pod) ? "true" : ""}];
+  }
+  return out;
+}
+
 std::set<std::string> PodWorkers::Known() const {
   std::set<std::string> out;
   for (const auto& [uid, w] : workers_) out.insert(uid);

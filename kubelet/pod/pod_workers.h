@@ -4,6 +4,7 @@
 #ifndef SKIFF_KUBELET_POD_POD_WORKERS_H_
 #define SKIFF_KUBELET_POD_POD_WORKERS_H_
 
+#include <array>
 #include <deque>
 #include <functional>
 #include <map>
@@ -98,6 +99,8 @@ class PodWorkers {
   bool MustWait(const Pod& pod) const;
   // Every pod's uid that still has something on this node.
   std::set<std::string> Known() const;
+  // How many there are of each kind: lifecycle, config and static, as kubelet_working_pods labels them.
+  std::map<std::array<std::string, 3>, int> Working() const;
   size_t size() const { return workers_.size(); }
   void SandboxReady(const Pod& pod);
   void ProbeChanged(const std::string& uid, const std::string& container, ProbeKind kind, ProbeResult result);

@@ -1,7 +1,7 @@
 // The bodies of the kubelet's statistics endpoints: /metrics/cadvisor, /metrics/resource and /stats/summary (upstream's
 // k8s.io/kubelet/pkg/apis/stats/v1alpha1), from cgroups, procfs and file systems. Nothing is read between requests, and
-// nothing kept but the last CPU readings and, for a minute, the sizes of directory trees. Call from the loop; the
-// reading is done on the blocking pool, one request at a time.
+// nothing kept but the last CPU readings and what volumes hold (volume_sizes.h). Call from the loop; the reading is
+// done on the blocking pool, one request at a time.
 #ifndef SKIFF_KUBELET_STATS_NODE_STATS_H_
 #define SKIFF_KUBELET_STATS_NODE_STATS_H_
 
@@ -13,6 +13,7 @@
 
 #include "base/async.h"
 #include "kubelet/stats/usage.h"
+#include "kubelet/stats/volume_sizes.h"
 
 namespace skiff::kubelet {
 
@@ -28,8 +29,16 @@ struct ContainerSource {
 
 struct VolumeStatsSource {
   std::string name, path;
-  std::string pvc_name;    // "" for no claim
-  bool ephemeral = false;  // an emptyDir on disk: counts towards the pod's ephemeral storage
+  std::string pvc_name;                    // "" for no claim
+  bool ephemeral = false;                  // an emptyDir on disk: counts towards the pod's ephemeral storage
+  bool walked = true;                      // else a file system of its own: that says what it holds
+  std::optional<VolumeFigures> figures{};  // NodeStats fills it
+};
+
+// A claim and what its volume holds.
+struct ClaimFigures {
+  std::string namespace_, name;
+  VolumeFigures figures;
 };
 
 struct PodSource {
@@ -48,6 +57,7 @@ struct NodeSource {
   std::string image_directory = "/var/lib/containerd";          // its file system is "runtime.imageFs"
   std::string container_directory;                              // of writable layers; "": with the images
   std::optional<uint64_t> image_used_bytes, image_used_inodes;  // CRI ImageFsInfo
+  std::optional<uint64_t> container_used_bytes, container_used_inodes;
   struct System {
     std::string name, cgroup;  // {"pods", "/kubepods"}, {"kubelet", ..}, {"runtime", ..}, {"misc", ..}
     StatsTime started{};       // none: when its cgroup was made
@@ -63,6 +73,7 @@ class NodeStats {
     std::string root = "/";  // tests: a tree with proc and sys
     bool pressure = true;    // the KubeletPSI gate; shown only where the kernel has it
     std::string version;     // in cadvisor_version_info
+    VolumeSizes::Options volumes{};
   };
   // Fails where no cgroups are mounted.
   static StatusOr<std::unique_ptr<NodeStats>> Open(Options options);
@@ -77,13 +88,16 @@ class NodeStats {
   Task<StatusOr<std::string>> Summary(NodeSource source, bool only_cpu_and_memory);
   // The node's figures and those of the pods in `source`.
   Task<StatusOr<NodeUse>> Use(NodeSource source);
+  // Of the claims of the pods in `source`, each once. Nothing else of it is looked at.
+  Task<std::vector<ClaimFigures>> Claims(NodeSource source);
 
  private:
   struct State;
-  explicit NodeStats(std::shared_ptr<State> state);
+  NodeStats(std::shared_ptr<State> state, VolumeSizes::Options volumes);
   template <typename T>
   static Task<StatusOr<T>> InTurn(std::shared_ptr<State> state, std::function<StatusOr<T>(State&)> read);
   std::shared_ptr<State> state_;  // shared with the work on the pool
+  const std::shared_ptr<VolumeSizes> volumes_;
 };
 
 }  // namespace skiff::kubelet

@@ -268,6 +268,136 @@ TEST_F(NodeStatsTest, SystemContainers) {
   EXPECT_THAT(*text, Not(HasSubstr("id=\"/system.slice\"")));
 }
 
+// With CRI-O, writable layers may lie elsewhere than images.
+TEST_F(NodeStatsTest, ASplitImageFileSystem) {
+  source_.container_directory = source_.image_directory;
+  source_.container_used_bytes = 456;
+  EXPECT_EQ(Summary()["node"]["runtime"]["containerFs"]["usedBytes"], 123);
+  source_.container_directory = "/proc";
+  const json runtime = Summary()["node"]["runtime"];
+  EXPECT_EQ(runtime["imageFs"]["usedBytes"], 123);
+  EXPECT_EQ(runtime["containerFs"]["usedBytes"], 456);
+  EXPECT_NE(runtime["imageFs"]["capacityBytes"], runtime["containerFs"]["capacityBytes"]);
+}
+
+// What a local volume holds its file system says, however many files there are.
+TEST_F(NodeStatsTest, LocalClaimsAreNotWalked) {
+  VolumeStatsSource claim = source_.pods[0].volumes[0];
+  claim.name = "claim";
+  claim.pvc_name = "data";
+  claim.ephemeral = claim.walked = false;
+  claim.path = tree_.path() + "/lib";
+  source_.pods[0].volumes.push_back(claim);
+  const json pod = Summary()["pods"][0];
+  ASSERT_EQ(pod["volume"].size(), 2u);
+  const json& volume = pod["volume"][1];
+  EXPECT_EQ(volume["pvcRef"], json({{"name", "data"}, {"namespace", "ns"}}));
+  EXPECT_EQ(volume["inodesUsed"].get<uint64_t>(),
+            volume["inodes"].get<uint64_t>() - volume["inodesFree"].get<uint64_t>());
+  EXPECT_EQ(pod["ephemeral-storage"]["inodesUsed"], 9);
+  source_.pods.push_back(source_.pods[0]);  // one claim of two pods
+  const auto claims = RunTask(loop_, stats_->Claims(source_));
+  ASSERT_EQ(claims.size(), 1u);
+  EXPECT_EQ(claims[0].namespace_, "ns");
+  EXPECT_EQ(claims[0].name, "data");
+  EXPECT_EQ(claims[0].figures.used.bytes, volume["usedBytes"].get<uint64_t>());
+}
+
+TEST_F(NodeStatsTest, WithoutAPeriodVolumesHaveNoFigures) {
+  auto stats = NodeStats::Open(
+      {.root = tree_.path(), .pressure = true, .version = "v1", .volumes = {.period = std::chrono::seconds(-1)}});
+  ASSERT_TRUE(stats.ok());
+  stats_ = *std::move(stats);
+  const json pod = Summary()["pods"][0];
+  EXPECT_FALSE(pod.contains("volume"));
+  EXPECT_EQ(pod["ephemeral-storage"]["inodesUsed"], 7);
+}
+
+class VolumeSizesTest : public testing::Test {
+ protected:
+  VolumeSizesTest() { AddFiles(0, 1000); }
+  void AddFiles(int from, int to) {
+    for (int i = from; i < to; ++i) tree_.Add({{absl::StrCat("v/", i % 3, "/", i), "x"}});
+  }
+  void Ask() {
+    Spawn(loop_.get_executor(), "ask", sizes_.Refresh({{.path = tree_.path() + "/v", .walked = true}}));
+    Poll();
+  }
+  void Poll() {
+    loop_.restart();
+    loop_.poll();
+  }
+  // A piece of a walk; false when none waits.
+  bool Piece() {
+    pool_.restart();
+    const bool any = pool_.poll_one() > 0;
+    Poll();
+    return any;
+  }
+  uint64_t Inodes() const {
+    const auto latest = sizes_.Latest(tree_.path() + "/v");
+    return latest ? latest->used.inodes : 0;
+  }
+
+  FakeTree tree_;
+  asio::io_context loop_, pool_;
+  const BlockingOn own_{pool_.get_executor()};
+  VolumeSizes sizes_{{.period = std::chrono::nanoseconds(1),
+                      .patience = std::chrono::nanoseconds(0),
+                      .piece = {.entries = 100, .time = std::chrono::minutes(1)}}};
+};
+
+// A pod is evicted for its sizeLimit as soon as so much was seen, and no number of files hides what comes after them.
+TEST_F(VolumeSizesTest, WhatAWalkHasFoundCountsBeforeItsEnd) {
+  Ask();
+  EXPECT_EQ(Inodes(), 0u);
+  for (uint64_t before = 0; Piece(); before = Inodes()) EXPECT_GE(Inodes(), before);
+  EXPECT_EQ(Inodes(), 1004u);
+}
+
+TEST_F(VolumeSizesTest, AWalkUnderWayIsNeverLessThanTheLastWholeOne) {
+  Ask();
+  while (Piece()) {
+  }
+  ASSERT_EQ(Inodes(), 1004u);
+  AddFiles(1000, 1500);
+  Ask();
+  for (int i = 0; i < 9; ++i) {
+    ASSERT_TRUE(Piece());
+    EXPECT_EQ(Inodes(), 1004u) << i;
+    Ask();  // does not begin another
+  }
+  while (Piece()) {
+  }
+  EXPECT_EQ(Inodes(), 1504u);
+  tree_.Remove("v/0");
+  Ask();
+  ASSERT_TRUE(Piece());
+  EXPECT_EQ(Inodes(), 1504u);
+  while (Piece()) {
+  }
+  EXPECT_EQ(Inodes(), 1003u);
+  tree_.Remove("v");
+  Ask();
+  while (Piece()) {
+  }
+  EXPECT_EQ(Inodes(), 0u);
+}
+
+// A large one does not hold up the others.
+TEST_F(VolumeSizesTest, WalksTakeTurns) {
+  tree_.Add({{"small/file", "x"}});
+  Spawn(loop_.get_executor(), "ask",
+        sizes_.Refresh(
+            {{.path = tree_.path() + "/v", .walked = true}, {.path = tree_.path() + "/small", .walked = true}}));
+  Poll();
+  ASSERT_TRUE(Piece());
+  ASSERT_TRUE(Piece());
+  ASSERT_TRUE(sizes_.Latest(tree_.path() + "/small"));
+  EXPECT_EQ(sizes_.Latest(tree_.path() + "/small")->used.inodes, 2u);
+  EXPECT_LT(Inodes(), 300u);
+}
+
 TEST(Stats, TheImageOfASandbox) {
   EXPECT_EQ(SandboxImageOf(R"({"pid":7,"image":"registry.k8s.io/pause:3.9"})"), "registry.k8s.io/pause:3.9");
   EXPECT_EQ(SandboxImageOf(R"({"image":7})"), "");

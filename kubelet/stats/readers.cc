@@ -4,25 +4,6 @@
 
 namespace skiff::kubelet {
 
-StatusOr<cadvisor::DirUsage> DirSizes::Measure(const std::string& path) {
-  const auto now = std::chrono::steady_clock::now();
-  const auto it = entries_.find(path);
-  if (it != entries_.end() && now - it->second.measured < std::chrono::minutes(1)) {
-    it->second.used = now;
-    return it->second.usage;
-  }
-  ASSIGN_OR_RETURN(const Dir dir, Dir::Open(path));
-  ASSIGN_OR_RETURN(const cadvisor::DirUsage usage,
-                   cadvisor::MeasureDir(dir, {.entries = 500'000, .time = std::chrono::seconds(10)}));
-  entries_[path] = {.usage = usage, .measured = now, .used = now};
-  return usage;
-}
-
-void DirSizes::Sweep() {
-  const auto old = std::chrono::steady_clock::now() - std::chrono::minutes(5);
-  std::erase_if(entries_, [old](const auto& entry) { return entry.second.used < old; });
-}
-
 std::vector<cadvisor::ContainerRecord> RecordsOf(const Readers& readers, const NodeSource& source) {
   std::vector<cadvisor::ContainerRecord> records;
   std::set<std::string> seen;

@@ -2,7 +2,6 @@
 #ifndef SKIFF_KUBELET_STATS_READERS_H_
 #define SKIFF_KUBELET_STATS_READERS_H_
 
-#include <map>
 #include <string>
 
 #include "cadvisor/collector.h"
@@ -10,21 +9,6 @@
 #include "kubelet/stats/node_stats.h"
 
 namespace skiff::kubelet {
-
-// Sizes of directory trees, measured again after a minute. Bounded walks: a request may take long once, not for ever.
-class DirSizes {
- public:
-  StatusOr<cadvisor::DirUsage> Measure(const std::string& path);
-  // Forgets what nobody has asked for in the last minutes.
-  void Sweep();
-
- private:
-  struct Entry {
-    cadvisor::DirUsage usage;
-    std::chrono::steady_clock::time_point measured, used;
-  };
-  std::map<std::string, Entry> entries_;
-};
 
 struct Readers {
   Readers(cadvisor::Host h, cadvisor::CgroupTree c)
@@ -35,7 +19,6 @@ struct Readers {
   const cadvisor::Host host;
   const cadvisor::CgroupTree cgroups;
   cadvisor::Collector collector;
-  DirSizes sizes;
 };
 
 std::string SummaryJson(Readers& readers, const NodeSource& source, bool only_cpu_and_memory);

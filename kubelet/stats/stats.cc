@@ -81,8 +81,9 @@ PodSource Stats::Impl::SourceOf(const StatsPod& p, const RuntimeUsage& runtime) 
       container.rootfs_used_inodes = layer->second.inodes;
     }
   }
-  for (const auto& [name, path, claim] : p.volumes) {
-    source.volumes.push_back({.name = name, .path = path, .pvc_name = claim, .ephemeral = IsEphemeral(*p.pod, name)});
+  for (const auto& [name, path, claim, walked] : p.volumes) {
+    source.volumes.push_back(
+        {.name = name, .path = path, .pvc_name = claim, .ephemeral = IsEphemeral(*p.pod, name), .walked = walked});
   }
   return source;
 }
@@ -97,6 +98,10 @@ NodeSource Stats::Impl::SourceOf(const StatsInputs& in) const {
   if (in.runtime.images) {
     source.image_used_bytes = in.runtime.images->bytes;
     source.image_used_inodes = in.runtime.images->inodes;
+  }
+  if (in.runtime.containers) {
+    source.container_used_bytes = in.runtime.containers->bytes;
+    source.container_used_inodes = in.runtime.containers->inodes;
   }
   source.system = {{.name = "pods", .cgroup = "/" + names.Kubepods(), .started = {}}};
   const auto add_system = [&source](const char* name, const std::string& cgroup, StatsTime started) {
@@ -116,9 +121,10 @@ NodeSource Stats::Impl::SourceOf(const StatsInputs& in) const {
 }
 
 StatusOr<std::unique_ptr<Stats>> Stats::Make(CgroupNames names, std::string runtime_name, std::string root_dir,
-                                             std::string logs_dir) {
-  ASSIGN_OR_RETURN(std::unique_ptr<NodeStats> node_stats,
-                   NodeStats::Open({.root = "/", .pressure = true, .version = ""}));
+                                             std::string logs_dir, std::chrono::nanoseconds volume_period) {
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<NodeStats> node_stats,
+      NodeStats::Open({.root = "/", .pressure = true, .version = "", .volumes = {.period = volume_period}}));
   return std::unique_ptr<Stats>(new Stats(std::make_shared<Impl>(Impl{.node_stats = std::move(node_stats),
                                                                       .names = std::move(names),
                                                                       .runtime_name = std::move(runtime_name),
@@ -146,6 +152,11 @@ Task<StatusOr<std::string>> Stats::Summary(StatsInputs in) {
 Task<StatusOr<NodeUse>> Stats::Use(StatsInputs in) {
   const auto impl = impl_;
   co_return co_await impl->node_stats->Use(impl->SourceOf(in));
+}
+
+Task<std::vector<ClaimFigures>> Stats::Claims(StatsInputs in) {
+  const auto impl = impl_;
+  co_return co_await impl->node_stats->Claims(impl->SourceOf(in));
 }
 
 }  // namespace skiff::kubelet

@@ -14,6 +14,7 @@
 #include "kubelet/pod/types.h"
 #include "kubelet/resources/cgroup_names.h"
 #include "kubelet/runtime/pod_state.h"
+#include "kubelet/stats/node_stats.h"
 #include "kubelet/stats/usage.h"
 
 namespace skiff::kubelet {
@@ -23,6 +24,7 @@ struct StatsPod {
   PodStatePtr state;
   struct Volume {
     std::string name, path, claim;
+    bool walked = true;  // else a file system of its own says what it holds
   };
   std::vector<Volume> volumes;
 };
@@ -33,7 +35,7 @@ struct RuntimeUsage {
     uint64_t bytes = 0, inodes = 0;
   };
   std::map<std::string, Layer> writable_layers;  // by container id
-  std::optional<Layer> images;
+  std::optional<Layer> images, containers;
   std::string image_directory, container_directory;  // "" where unknown
 };
 
@@ -63,14 +65,16 @@ class Stats {
  public:
   // `root_dir`'s file system is the node's. kNotFound where no cgroups are mounted.
   // `runtime_name` is what the runtime calls itself: it names its containers' cgroups.
+  // Volumes are measured every `volume_period`; 0 and less: they have no figures.
   static StatusOr<std::unique_ptr<Stats>> Make(CgroupNames names, std::string runtime_name, std::string root_dir,
-                                               std::string logs_dir);
+                                               std::string logs_dir, std::chrono::nanoseconds volume_period);
   ~Stats();
 
   Task<StatusOr<std::string>> Cadvisor(StatsInputs in);  // text exposition
   Task<StatusOr<std::string>> Resource(StatsInputs in);  // text exposition
   Task<StatusOr<std::string>> Summary(StatsInputs in);   // JSON
   Task<StatusOr<NodeUse>> Use(StatsInputs in);           // the node, and the pods of `in`
+  Task<std::vector<ClaimFigures>> Claims(StatsInputs in);
 
  private:
   struct Impl;

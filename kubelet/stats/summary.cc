@@ -177,11 +177,22 @@ class Builder {
                       .used_bytes = source_.image_used_bytes.value_or(image_fs->usage()),
                       .used_inodes = source_.image_used_inodes.value_or(
                           image_fs->inodes - std::min(image_fs->inodes, image_fs->inodes_free))};
-      node["runtime"] = Json{{"imageFs", fs.At(now_)}, {"containerFs", fs.At(now_)}};
+      node["runtime"] = Json{{"imageFs", fs.At(now_)}, {"containerFs", ContainerFs(fs).At(now_)}};
     }
     if (const auto tasks = cadvisor::ReadTaskCounts(readers_.host); tasks.ok()) {
       node["rlimit"] = Json{{"time", Rfc3339(now_)}, {"maxpid", tasks->max}, {"curproc", tasks->running}};
     }
+  }
+
+  // The images' file system where writable layers are not on one of their own.
+  FsJson ContainerFs(const FsJson& image_fs) const {
+    const std::string& layers = source_.container_directory;
+    if (layers.empty() || !OnOtherDevices(source_.image_directory, layers)) return image_fs;
+    const auto fs = cadvisor::StatFilesystem(layers);
+    if (!fs.ok()) return image_fs;
+    return {.fs = *fs,
+            .used_bytes = source_.container_used_bytes.value_or(fs->usage()),
+            .used_inodes = source_.container_used_inodes.value_or(fs->inodes - std::min(fs->inodes, fs->inodes_free))};
   }
 
   std::optional<FsJson> Logs(const std::string& path) const {
@@ -259,17 +270,16 @@ class Builder {
   void AddVolumes(Json& json, const PodSource& pod, uint64_t* ephemeral_bytes, uint64_t* ephemeral_inodes) {
     Json volumes = Json::array();
     for (const VolumeStatsSource& volume : pod.volumes) {
-      const auto fs = cadvisor::StatFilesystem(volume.path);
-      const auto usage = readers_.sizes.Measure(volume.path);
-      if (!fs.ok() || !usage.ok()) continue;
-      const FsJson figures{.fs = *fs, .used_bytes = usage->bytes, .used_inodes = usage->inodes};
-      Json v = figures.At(now_);
+      if (!volume.figures) continue;
+      const DiskUse& used = volume.figures->used;
+      const FsJson figures{.fs = volume.figures->fs, .used_bytes = used.bytes, .used_inodes = used.inodes};
+      Json v = figures.At(volume.figures->time);
       v["name"] = volume.name;
       if (!volume.pvc_name.empty()) v["pvcRef"] = Json{{"name", volume.pvc_name}, {"namespace", pod.namespace_}};
       volumes.push_back(std::move(v));
       if (volume.ephemeral) {
-        *ephemeral_bytes += usage->bytes;
-        *ephemeral_inodes += usage->inodes;
+        *ephemeral_bytes += used.bytes;
+        *ephemeral_inodes += used.inodes;
       }
     }
     if (!volumes.empty()) json["volume"] = std::move(volumes);

@@ -17,11 +17,6 @@ std::optional<FsUse> FsOf(const std::string& directory) {
       .capacity = fs->capacity, .available = fs->available, .inodes = fs->inodes, .inodes_free = fs->inodes_free};
 }
 
-bool OnOtherDevices(const std::string& a, const std::string& b) {
-  struct stat one, other;
-  return ::stat(a.c_str(), &one) == 0 && ::stat(b.c_str(), &other) == 0 && one.st_dev != other.st_dev;
-}
-
 std::optional<uint64_t> WorkingSet(Readers& readers, const std::string& cgroup) {
   if (cgroup.empty()) return std::nullopt;
   const auto stats = readers.cgroups.ReadCpuAndMemory(cgroup);
@@ -45,11 +40,9 @@ PodUse ReadPod(Readers& readers, const PodSource& pod) {
     if (use.logs) out.ephemeral += *use.logs;
   }
   for (const VolumeStatsSource& volume : pod.volumes) {
-    const auto usage = readers.sizes.Measure(volume.path);
-    if (!usage.ok()) continue;
-    const DiskUse use{usage->bytes, usage->inodes};
-    out.volumes[volume.name] = use;
-    if (volume.ephemeral) out.ephemeral += use;
+    if (!volume.figures) continue;
+    out.volumes[volume.name] = volume.figures->used;
+    if (volume.ephemeral) out.ephemeral += volume.figures->used;
   }
   struct stat hosts;
   if (!pod.hosts_file.empty() && ::lstat(pod.hosts_file.c_str(), &hosts) == 0) {
@@ -59,6 +52,11 @@ PodUse ReadPod(Readers& readers, const PodSource& pod) {
 }
 
 }  // namespace
+
+bool OnOtherDevices(const std::string& a, const std::string& b) {
+  struct stat one, other;
+  return ::stat(a.c_str(), &one) == 0 && ::stat(b.c_str(), &other) == 0 && one.st_dev != other.st_dev;
+}
 
 std::optional<DiskUse> MeasureLogs(const std::string& directory) {
   const StatusOr<Dir> dir = Dir::Open(directory);

@@ -61,6 +61,8 @@ struct NodeUse {
   std::map<std::string, PodUse> by_pod;  // by uid; only pods that were asked for
 };
 
+// Blocking. Both are there, on different devices.
+bool OnOtherDevices(const std::string& a, const std::string& b);
 // Blocking. What cannot be read is left out.
 NodeUse ReadUse(Readers& readers, const NodeSource& source);
 // The log files of a container, rotated ones too; not their directory, as upstream counts. None: no such directory.

@@ -44,7 +44,7 @@ StatusOr<Piece> DoPiece(Job& job, const cadvisor::WalkBounds& bounds) {
 struct VolumeSizes::Entry {
   Volume volume;
   std::optional<VolumeFigures> latest;
-  DiskUse whole;  // of the last walk that saw everything
+  DiskUse whole;          // of the last walk that saw everything
   bool measured = false;  // to its end, well or not
   bool busy = false, forgotten = false;
   Steady due{}, used{};

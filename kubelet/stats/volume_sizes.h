@@ -1,6 +1,6 @@
 // What volumes hold. Measuring walks them, which may take minutes, so it is done beside the readers: they get the last
-// figures, and what is out of date is measured meanwhile. Upstream: volumeStatsAggPeriod. Loop only; the work is done on
-// the blocking pool, of all walks together one short piece at a time.
+// figures, and what is out of date is measured meanwhile. Upstream: volumeStatsAggPeriod. Loop only; the work is done
+// on the blocking pool, of all walks together one short piece at a time.
 #ifndef SKIFF_KUBELET_STATS_VOLUME_SIZES_H_
 #define SKIFF_KUBELET_STATS_VOLUME_SIZES_H_
 
