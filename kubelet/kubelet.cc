@@ -18,6 +18,7 @@
 #include "kubelet/server/pages.h"
 #include "kubelet/state/layout.h"
 #include "kubelet/vital.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -117,6 +118,7 @@ void Kubelet::FeedWatchdog(std::chrono::nanoseconds interval) {
 Task<Status> Kubelet::Start() {
   CO_ASSIGN_OR_RETURN(runtime_,
                       cri::Connect(executor_, {config_.container_runtime_endpoint, config_.image_service_endpoint}));
+  EnableWorkMetrics(registry_);
   runtime_ = Metered(std::move(runtime_), registry_, clock_);
   cri::RuntimeVersion version;
   for (int attempt = 0;; ++attempt) {
@@ -568,6 +570,7 @@ Task<Status> Kubelet::Run() {
         rest_, client::InformerOptions{.field_selector = "spec.nodeName=" + node_name_});
     pods_->SetTransform([this](Pod& pod) { pod_config_->MarkApi(&pod); });
     auto update = [this](const PodPtr& pod) {
+      SeePod(*pod, clock_.Now());
       if (IsMirror(*pod)) {
         SeenMirror(*pod);
       } else if (sources_ready_) {
@@ -579,6 +582,7 @@ Task<Status> Kubelet::Run() {
                        .deleted =
                            [this](const PodPtr& pod) {
                              pod_config_->ForgetApi(pod->metadata().uid());
+                             ForgetPod(pod->metadata().uid());
                              if (IsMirror(*pod)) {
                                mirrors_->Notify();
                              } else if (sources_ready_) {
@@ -616,6 +620,7 @@ Task<void> Kubelet::Stop() {
   group_.Cancel();
   co_await group_.Join();
   if (server_ != nullptr) co_await server_->Shutdown(seconds(1));
+  DisableWorkMetrics();
   client::DisableRequestMetrics();  // a request that outlives this must not count in its registry
 }
 

@@ -130,6 +130,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void SpawnVital(const std::string& name, Task<void> task);
   void MakeParts(const std::string& runtime_name);
   void RegisterMetrics();
+  void RegisterVolumeMetrics();
   void ConfigureImages(ImagePullerOptions* options);
   Task<void> RefreshNode();  // from the API server, past the watch
   Task<StatusOr<ServiceAccountFacts>> GetServiceAccount(std::string ns, std::string name);
@@ -166,8 +167,9 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::string node_name_, runtime_name_;
   metrics::Registry registry_, probe_registry_;
   std::unique_ptr<Stats> stats_;
-  std::string sandbox_image_;  // asked for once: it is the runtime's configuration
-  RuntimeUsage disks_;         // where the runtime keeps images and layers, as it last said; without figures
+  std::string sandbox_image_;         // asked for once: it is the runtime's configuration
+  std::vector<ClaimFigures> claims_;  // at the time of the last scrape
+  RuntimeUsage disks_;                // where the runtime keeps images and layers, as it last said; without figures
 
   // In the order of their making: later ones refer to earlier ones.
   std::unique_ptr<cri::Runtime> runtime_;

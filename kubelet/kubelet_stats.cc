@@ -1,4 +1,6 @@
 // The statistics endpoints' bodies.
+#include <algorithm>
+
 #include "base/log.h"
 #include "kubelet/kubelet_parts.h"
 
@@ -42,7 +44,18 @@ StatusOr<Stats*> Kubelet::GetStats() {
   return stats_.get();
 }
 
-Task<StatusOr<std::string>> Kubelet::Metrics() { co_return registry_.Expose(); }
+Task<StatusOr<std::string>> Kubelet::Metrics() {
+  StatsInputs in = MakeStatsInputs(true);
+  std::erase_if(in.pods, [](const StatsPod& pod) {
+    return std::all_of(pod.volumes.begin(), pod.volumes.end(), [](const auto& v) { return v.claim.empty(); });
+  });
+  std::vector<ClaimFigures> claims;
+  if (!in.pods.empty()) {
+    if (const auto stats = GetStats(); stats.ok()) claims = co_await (*stats)->Claims(std::move(in));
+  }
+  claims_ = std::move(claims);
+  co_return registry_.Expose();
+}
 
 Task<StatusOr<std::string>> Kubelet::ProbeMetrics() { co_return probe_registry_.Expose(); }
 

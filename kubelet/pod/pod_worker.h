@@ -36,7 +36,9 @@ struct PodWorkers::Worker {
   int errors = 0;
   int64_t deadline_seconds = -1;  // spec.activeDeadlineSeconds for which `deadline` was reckoned
   SteadyTime deadline{};
-  PodPtr again;  // the source brought the same pod back while it was being ended
+  SteadyTime seen{};    // first
+  int64_t synced = -1;  // the generation of the last step; there was none
+  PodPtr again;         // the source brought the same pod back while it was being ended
 
   bool syncing() const { return !terminate; }
 };

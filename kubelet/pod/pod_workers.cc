@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "kubelet/pod/pod_worker.h"
 #include "kubelet/pod/resize.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -16,6 +17,11 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr auto kRetry = seconds(10);  // after a step that failed
+
+// By upstream's word: one that has no status yet, too.
+bool JustStarted(const core::PodStatus* before, const core::PodStatus& now) {
+  return before == nullptr || (before->phase() == "Pending" && now.phase() == "Running");
+}
 
 }  // namespace
 
@@ -50,6 +56,7 @@ void PodWorkers::Update(PodPtr pod) {
     auto w = std::make_shared<Worker>(executor_);
     w->uid = uid;
     w->pod = pod;
+    w->seen = clock_.Steady();
     if (pod->metadata().has_deletiontimestamp()) w->terminate = true;
     w->evicted = pod->status().phase() == "Failed" && pod->status().reason() == "Evicted";
     // A new pod of which a pass over all that the runtime has found nothing: there is nothing of it.
@@ -436,6 +443,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
                                 [](const auto& c) { return c.state().has_running(); });
   const auto* restarting = FindCondition(status, "AllContainersRestarting");
   const bool restart_all = restarting != nullptr && restarting->status() == "True";
+  if (!terminal && JustStarted(statuses_.Get(w->uid), status)) ObservePodStart(clock_.Steady() - w->seen);
   statuses_.Set(*pod, std::move(status));
   if (terminal) {
     out.terminal = true;
@@ -597,8 +605,14 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
   while (!w->terminate) {
     Step failed;
     failed.wait = kRetry;
+    const SteadyTime began = clock_.Steady();
+    const int64_t generation = w->pod->metadata().generation();
+    const char* operation = w->synced < 0 ? "create" : w->synced == generation ? "sync" : "update";
+    if (w->synced < 0) ObservePodWorkerStart(began - w->seen);
+    w->synced = generation;
     Step step = co_await Guarded(w->pod, SyncOnce(w), failed);
     if (co_await IsCancelled()) co_return;  // the kubelet stops; what runs goes on
+    ObservePodWorker(operation, clock_.Steady() - began);
     if (step.terminal) {
       w->terminate = true;
       break;
@@ -618,6 +632,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     co_await Pause(w, step.wait);
     if (co_await IsCancelled()) co_return;
   }
+  const SteadyTime ending = clock_.Steady();
   auto delay = [&] {
     return std::min<std::chrono::nanoseconds>(milliseconds(100) * (1 << std::min(w->errors++, 7)), kRetry);
   };
@@ -631,6 +646,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     co_await Pause(w, delay());
     if (co_await IsCancelled()) co_return;
   }
+  if (!w->unknown) ObservePodWorker("update", clock_.Steady() - ending);
   constexpr int kFailuresToTell = 10;  // the first ones are of a runtime or kernel that is not quite done
   int failures = 0;
   w->errors = 0;
@@ -645,6 +661,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     if (co_await IsCancelled()) co_return;
   }
   w->finished = true;
+  if (!w->unknown) ObservePodWorker("terminated", clock_.Steady() - ending);
   if (!w->unknown) statuses_.Terminate(*w->pod);
   EndTurn(*w);
   if (hooks_.pod_ended) hooks_.pod_ended();

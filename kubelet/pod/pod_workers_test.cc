@@ -1,5 +1,6 @@
 // Whole lifecycles of pods.
 #include "kubelet/pod/pod_workers_testing.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -28,6 +29,44 @@ TEST_F(PodWorkersTest, StartsReportsAndEndsAPod) {
   workers->Remove("u-1");
   EXPECT_TRUE(Until([&] { return workers->size() == 0; }));
   EXPECT_TRUE(runtime.sandboxes.empty());
+}
+
+TEST_F(PodWorkersTest, WhatIsDoneForPodsIsCounted) {
+  metrics::Registry registry;
+  EnableWorkMetrics(registry);
+  Pod pod = MakePod({"c"});
+  auto* volume = pod.mutable_spec()->add_volumes();
+  volume->set_name("v");
+  volume->mutable_volumesource()->mutable_emptydir();
+  runtime.failures["RunPodSandbox"] = {absl::UnavailableError("no network")};
+  runtime.failures["CreateContainer"] = {absl::UnavailableError("no disk")};
+  Add(std::move(pod));
+  EXPECT_THAT(registry.Expose(), HasSubstr("kubelet_pod_start_duration_seconds_count 1\n")) << "it has a status";
+  Advance(seconds(30));
+  EXPECT_EQ(statuses.Get("u-1")->phase(), "Running");
+  EXPECT_EQ(workers->Working(), (std::map<std::array<std::string, 3>, int>{{{"sync", "desired", ""}, 1}}));
+  DeleteFromApi(30);
+  ASSERT_TRUE(Until([&] { return sink.deleted.size() == 1; }));
+  EXPECT_EQ(workers->Working(), (std::map<std::array<std::string, 3>, int>{{{"terminated", "desired", ""}, 1}}));
+  DisableWorkMetrics();
+  const std::string text = registry.Expose();
+  for (const char* line :
+       {"kubelet_started_pods_total 2\n", "kubelet_started_pods_errors_total 1\n",
+        "kubelet_run_podsandbox_duration_seconds_count{runtime_handler=\"\"} 2\n",
+        "kubelet_run_podsandbox_errors_total{runtime_handler=\"\"} 1\n",
+        "kubelet_started_containers_total{container_type=\"container\"} 2\n",
+        "kubelet_started_containers_errors_total{code=\"CreateContainerError\",container_type=\"container\"} 1\n",
+        "kubelet_pod_worker_start_duration_seconds_count 1\n", "kubelet_pod_start_duration_seconds_count 2\n",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"create\"} 1\n",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"sync\"}",
+        "kubelet_pod_worker_duration_seconds_count{operation_type=\"terminated\"} 1\n",
+        "storage_operation_duration_seconds_count{migrated=\"false\",operation_name=\"volume_mount\",status="
+        "\"success\","
+        "volume_plugin=\"kubernetes.io/empty-dir\"} 1\n",
+        "storage_operation_duration_seconds_count{migrated=\"false\",operation_name=\"volume_unmount\",status="
+        "\"success\",volume_plugin=\"kubernetes.io/empty-dir\"} 1\n"}) {
+    EXPECT_THAT(text, HasSubstr(line));
+  }
 }
 
 // Every call costs the runtime processor time that other starts wait for, and this pod a round trip.

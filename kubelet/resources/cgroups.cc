@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -32,6 +33,12 @@ Status WriteValue(const std::string& path, const std::string& value) {
   ::close(fd);
   return n < 0 ? ErrnoStatus(err, absl::StrCat("write \"", value, "\" to ", path)) : absl::OkStatus();
 }
+
+struct Timed {
+  const char* method;
+  const std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+  ~Timed() { ObserveCgroupOperation(method, std::chrono::steady_clock::now() - began); }
+};
 
 std::string FirstLine(const std::string& path) {
   auto text = ReadFile(path, 1 << 16);
@@ -239,6 +246,7 @@ Status Cgroups::MakeRoots(CgroupResources top) {
 
 Status Cgroups::MakePod(const Pod& pod) {
   if (!options_.enabled) return absl::OkStatus();
+  const Timed timed{PodExists(pod) ? "update" : "create"};
   return Make(options_.names.Pod(QosClass(pod), pod.metadata().uid()),
               PodCgroupResources(pod, options_.cfs_quota, options_.period_micros, options_.pids_limit));
 }
@@ -270,6 +278,7 @@ Status Cgroups::Remove(const std::string& directory) {
 
 Status Cgroups::RemovePod(std::string_view uid) {
   if (!options_.enabled) return absl::OkStatus();
+  const Timed timed{"destroy"};
   Status first;
   if (options_.slices != nullptr) {
     for (const char* qos : {"Guaranteed", "Burstable", "BestEffort"}) {
@@ -305,6 +314,7 @@ std::set<std::string> Cgroups::PodsOnDisk() const {
 
 Status Cgroups::SetBurstableMilliCpu(int64_t milli) {
   if (!options_.enabled) return absl::OkStatus();
+  const Timed timed{"update"};
   CgroupResources r;
   r.cpu_shares = MilliCpuToShares(milli);
   return Apply(options_.names.Qos("Burstable"), r);

@@ -9,6 +9,7 @@
 #include "base/flags.h"
 #include "base/log.h"
 #include "kubelet/runtime/image_name.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -273,6 +274,13 @@ Task<ImagePuller::Result> ImagePuller::Pull(PodPtr pod, const std::string& reque
   }
   events_.Record(about, client::kNormal, "Pulling", absl::StrCat("Pulling image \"", requested, "\""));
   const SteadyTime asked = clock_.Steady();
+  PullBegan(pod->metadata().uid(), asked);
+  // Also where it is cancelled.
+  struct Ended {
+    const std::string& uid;
+    Clock& clock;
+    ~Ended() { PullEnded(uid, clock.Steady()); }
+  } const ended{pod->metadata().uid(), clock_};
   std::pair<int64_t, std::string> turn(order_++, "");  // first come, first served
   auto slot = co_await pulls_->Acquire(std::move(turn));
   if (!slot.ok()) {

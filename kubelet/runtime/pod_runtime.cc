@@ -16,6 +16,7 @@
 #include "kubelet/runtime/labels.h"
 #include "kubelet/state/layout.h"
 #include "kubelet/volume/hosts_file.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -139,7 +140,9 @@ Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr po
 
 Task<Status> PodRuntime::StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> interrupt, PodActions* actions,
                                       cri_v1::PodSandboxConfig* config) {
+  CountSandboxStart();
   auto fail = [&](const Status& why, const std::string& text) {
+    CountSandboxStartError();
     events_.Record(*pod, client::kWarning, "FailedCreatePodSandBox",
                    absl::StrCat("Failed to create pod sandbox: ", text));
     return why;
@@ -156,9 +159,12 @@ Task<Status> PodRuntime::StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> int
   *request.mutable_config() = *std::move(made);
   if (Status s = MakeDirs(config->log_directory()); !s.ok()) co_return fail(s, std::string(s.message()));
   CO_ASSIGN_OR_RETURN(auto slot, co_await starts_->Acquire(Age(*pod)));
+  const std::string handler = request.runtime_handler();
+  const SteadyTime began = clock_.Steady();
   // Setting up a network may take long; upstream gives it twice the usual time.
   auto answer = co_await runtime_.RunPodSandbox(std::move(request), {.timeout = 2 * options_.request_timeout});
   slot.Release();
+  ObserveSandbox(handler, answer.ok(), clock_.Steady() - began);
   if (absl::IsCancelled(answer.status())) co_return answer.status();
   // Many networks refuse a pod that the API has no more: nothing to tell of one that is being ended.
   if (!answer.ok() && interrupt->stopped()) co_return absl::CancelledError("pod is being ended");
@@ -222,6 +228,9 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   const std::string& name = container.name();
   client::ObjectReference about = ContainerReference(*pod, name);
   auto fail = [&](std::string_view reason, std::string message, Status status) {
+    if (reason != "ContainerCreating" && reason != "CrashLoopBackOff") {
+      CountContainerStartError(*pod, name, std::string(reason));
+    }
     result->failures[name] = {std::string(reason), std::move(message)};
     if (result->status.ok()) result->status = std::move(status);
     return false;
@@ -236,6 +245,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   if (const ContainerState* made = state->Find(name); made != nullptr && made->state == State::kCreated &&
                                                       made->sandbox_id == sandbox_id &&
                                                       made->hash == HashContainer(container)) {
+    CountContainerStart(*pod, name);
     auto slot = co_await starts_->Acquire(Age(*pod));
     if (!slot.ok()) co_return fail("ContainerCreating", "", slot.status());
     co_return co_await Begin(pod, container, made->id, made->log_path, ips.empty() ? "" : ips.front(), *std::move(slot),
@@ -263,6 +273,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     }
     crashes_.Next(key, ended);
   }
+  CountContainerStart(*pod, name);
 
   for (const auto& mount : container.volumemounts()) {
     const auto volume = result->image_volumes.find(mount.name());
@@ -350,6 +361,7 @@ Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string 
   const std::string& name = container.name();
   client::ObjectReference about = ContainerReference(*pod, name);
   auto fail = [&](std::string_view reason, const Status& status) {
+    CountContainerStartError(*pod, name, std::string(reason));
     result->failures[name] = {std::string(reason), std::string(status.message())};
     if (result->status.ok()) result->status = status;
     return false;

@@ -17,6 +17,7 @@
 #include "kubelet/volume/payload.h"
 #include "kubelet/volume/subpath.h"
 #include "kubelet/volume/volume_setup.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -235,9 +236,13 @@ Task<Status> VolumeManager::Impl::SetUpAll(PodPtr state, bool again) {
   }
   for (const std::string& name : names) {
     if (state->removed) co_return absl::CancelledError("pod removed");
+    const SteadyTime began = clock.Steady();
     Status status = co_await SetUp(state, name);
     if (absl::IsCancelled(status)) co_return status;
     VolumeState& volume = state->volumes[name];
+    if (!volume.mounted && !volume.unresolved) {
+      ObserveStorageOperation(volume.info.plugin, "volume_mount", status.ok(), clock.Steady() - began);
+    }
     if (status.ok()) {
       volume.mounted = true;
       volume.pause = {};
@@ -400,10 +405,14 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
 Task<Status> VolumeManager::Impl::TearDown(std::string uid, bool remove_directory) {
   auto self = shared_from_this();
   AsyncLock::Guard guard;
+  std::vector<std::string> plugins;
   if (auto found = pods.find(uid); found != pods.end()) {
     PodPtr state = found->second;
     state->removed = true;
     CO_ASSIGN_OR_RETURN(guard, co_await state->lock->Lock());
+    for (const auto& [name, volume] : state->volumes) {
+      if (volume.mounted) plugins.push_back(volume.info.plugin);
+    }
   }
   if (uid.empty() || absl::StrContains(uid, '/') || uid == "." || uid == "..") {
     co_return InvalidArgument("bad pod uid ", GoQuote(uid));
@@ -411,7 +420,12 @@ Task<Status> VolumeManager::Impl::TearDown(std::string uid, bool remove_director
   Mounter* door = &mounter;
   const std::string dir = PodPath(uid);
   std::function<Status()> work = [&dir, remove_directory, door] { return TearDownPod(dir, remove_directory, *door); };
-  CO_RETURN_IF_ERROR(co_await RunBlocking(std::move(work)), "tear down the volumes of pod ", uid);
+  const SteadyTime began = clock.Steady();
+  const Status done = co_await RunBlocking(std::move(work));
+  for (const std::string& plugin : plugins) {
+    ObserveStorageOperation(plugin, "volume_unmount", done.ok(), clock.Steady() - began);  // all of the pod's at once
+  }
+  CO_RETURN_IF_ERROR(done, "tear down the volumes of pod ", uid);
   pods.erase(uid);
   objects.UnregisterPod(uid);
   co_return absl::OkStatus();
