@@ -63,13 +63,14 @@ Status SystemCgroups::Ensure() {
 }
 
 // One in a container of its own stays as it is, its score too.
-bool SystemCgroups::InHostPidNamespace() const {
-  const auto first = proc_.ReadLink("1/ns/pid"), own = proc_.ReadLink(absl::StrCat(options_.pid, "/ns/pid"));
-  return first.ok() && own.ok() && *first == *own;
+StatusOr<bool> SystemCgroups::InHostPidNamespace() const {
+  ASSIGN_OR_RETURN(const std::string first, proc_.ReadLink("1/ns/pid"), "find the PID namespace of the init process");
+  ASSIGN_OR_RETURN(const std::string own, proc_.ReadLink(absl::StrCat(options_.pid, "/ns/pid")));
+  return first == own;
 }
 
 Status SystemCgroups::EnsureKubelet() {
-  const bool in_host = InHostPidNamespace();
+  ASSIGN_OR_RETURN(const bool in_host, InHostPidNamespace());
   const auto where = [this]() -> StatusOr<std::string> {
     ASSIGN_OR_RETURN(const std::string text, proc_.Read(absl::StrCat(options_.pid, "/cgroup")));
     return ParseProcessCgroup(text, cgroups_->v2());

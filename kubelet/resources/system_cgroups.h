@@ -45,7 +45,7 @@ class SystemCgroups {
       : options_(std::move(options)), cgroups_(&cgroups), proc_(std::move(proc)), kubelet_(options_.kubelet) {}
   Status EnsureKubelet();
   Status EnsureSystem();
-  bool InHostPidNamespace() const;
+  StatusOr<bool> InHostPidNamespace() const;
   bool IsKernelThread(pid_t pid) const;
 
   Options options_;

@@ -70,6 +70,17 @@ TEST_F(SystemCgroupsTest, WithoutItsScoreTheKubeletHasNoName) {
   EXPECT_EQ(system.kubelet(), "");
 }
 
+// A kubelet that may not look at the init process cannot tell where it runs.
+TEST_F(SystemCgroupsTest, WithoutThePidNamespaceOfInitNothingIsNamed) {
+  AddProcess("42", "0::/k\n");
+  tree_.Add({{"sys/fs/cgroup/cgroup.controllers", "cpu memory\n"}});
+  Cgroups cgroups({.mount = tree_.path() + "/sys/fs/cgroup"});
+  SystemCgroups system = Make(cgroups, "");
+  EXPECT_FALSE(system.Ensure().ok());
+  EXPECT_EQ(system.kubelet(), "");
+  EXPECT_EQ(Read("proc/42/oom_score_adj"), "0");
+}
+
 TEST_F(SystemCgroupsTest, ProcessesAreMovedToWhereTheyAreConfigured) {
   AddProcess("1", "0::/\n");
   AddProcess("42", "0::/\n");
