@@ -107,12 +107,62 @@ StatusOr<std::vector<FsStats>> ReadFilesystems(const Host& host) {
   return all;
 }
 
+void DirWalk::Push(Pending pending, bool later) {
+  pending_bytes_ += sizeof(Pending) + pending.path.size();
+  if (later) {
+    pending_.push_front(std::move(pending));
+  } else {
+    pending_.push_back(std::move(pending));
+  }
+}
+
+void DirWalk::Count(const struct stat& st) {
+  const uint64_t bytes = static_cast<uint64_t>(st.st_blocks) * 512;
+  if (!S_ISDIR(st.st_mode) && st.st_nlink > 1) {
+    if (linked_.contains(st.st_ino)) return;
+    if (linked_.size() >= limits_.linked) {
+      usage_.bytes += bytes / st.st_nlink;
+      link_shares_ += 1.0 / static_cast<double>(st.st_nlink);
+      if (link_shares_ >= 1) {
+        usage_.inodes++;
+        link_shares_ -= 1;
+      }
+      return;
+    }
+    linked_.insert(st.st_ino);
+  }
+  usage_.inodes++;
+  usage_.bytes += bytes;
+}
+
+// Leaves no stream where the directory is gone meanwhile.
+Status DirWalk::OpenNext(const Dir& dir) {
+  current_ = std::move(pending_.back());
+  pending_.pop_back();
+  pending_bytes_ -= sizeof(Pending) + current_.path.size();
+  directories_ = pushed_ = 0;
+  more_ = false;
+  StatusOr<Fd> fd = dir.OpenFile(current_.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+  if (!fd.ok() && ErrnoOf(fd.status()) == EPERM) fd = dir.OpenFile(current_.path, O_RDONLY | O_DIRECTORY);
+  if (!fd.ok()) {
+    if (current_.path == ".") return fd.status();
+    // Gone, or replaced by something else, meanwhile. A path beyond what the kernel takes stays unseen.
+    if (ErrnoOf(fd.status()) == ENAMETOOLONG) usage_.complete = false;
+    return absl::OkStatus();
+  }
+  stream_.reset(fdopendir(fd->get()));
+  if (stream_ == nullptr) return ErrnoStatus(errno, absl::StrCat("list ", dir.path()));
+  fd->Release();
+  return absl::OkStatus();
+}
+
 StatusOr<bool> DirWalk::Go(const Dir& dir, const WalkBounds& bounds) {
+  constexpr uint64_t kLeast = 64;  // directories that a listing is good for, however many wait
   if (!begun_) {
     ASSIGN_OR_RETURN(const struct stat root, dir.Stat("."));
     device_ = root.st_dev;
     usage_ = {.bytes = static_cast<uint64_t>(root.st_blocks) * 512, .inodes = 1, .complete = true};
-    pending_ = {"."};
+    Push({.path = "."}, false);
     begun_ = true;
   }
   const auto deadline = std::chrono::steady_clock::now() + bounds.time;
@@ -122,24 +172,14 @@ StatusOr<bool> DirWalk::Go(const Dir& dir, const WalkBounds& bounds) {
     if (stream_ == nullptr) {
       if (pending_.empty()) return true;
       if (late()) return false;
-      current_ = std::move(pending_.back());
-      pending_.pop_back();
-      StatusOr<Fd> fd = dir.OpenFile(current_, O_RDONLY | O_DIRECTORY | O_NOATIME);
-      if (!fd.ok() && ErrnoOf(fd.status()) == EPERM) fd = dir.OpenFile(current_, O_RDONLY | O_DIRECTORY);
-      if (!fd.ok()) {
-        if (current_ == ".") return fd.status();
-        // Gone, or replaced by something else, meanwhile. A path beyond what the kernel takes stays unseen.
-        if (ErrnoOf(fd.status()) == ENAMETOOLONG) usage_.complete = false;
-        continue;
-      }
-      stream_.reset(fdopendir(fd->get()));
-      if (stream_ == nullptr) return ErrnoStatus(errno, absl::StrCat("list ", dir.path()));
-      fd->Release();
+      RETURN_IF_ERROR(OpenNext(dir));
+      if (stream_ == nullptr) continue;
     }
     while (entries < bounds.entries) {
       if (late()) return false;
       const dirent* entry = readdir(stream_.get());
       if (entry == nullptr) {
+        if (more_) Push({.path = std::move(current_.path), .seen = current_.seen + pushed_}, true);
         stream_.reset();
         break;
       }
@@ -149,12 +189,14 @@ StatusOr<bool> DirWalk::Go(const Dir& dir, const WalkBounds& bounds) {
       struct stat st {};
       if (fstatat(dirfd(stream_.get()), entry->d_name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) continue;
       if (st.st_dev != device_) continue;  // something is mounted there
-      if (!S_ISDIR(st.st_mode) && st.st_nlink > 1 && !linked_.insert(st.st_ino).second) continue;
-      usage_.inodes++;
-      usage_.bytes += static_cast<uint64_t>(st.st_blocks) * 512;
-      if (S_ISDIR(st.st_mode)) {
-        pending_.push_back(current_ == "." ? std::string(name) : absl::StrCat(current_, "/", name));
+      if (current_.seen == 0) Count(st);
+      if (!S_ISDIR(st.st_mode) || ++directories_ <= current_.seen) continue;
+      if (more_ || (pending_bytes_ >= limits_.pending_bytes && pushed_ >= kLeast)) {
+        more_ = true;
+        continue;
       }
+      ++pushed_;
+      Push({.path = current_.path == "." ? std::string(name) : absl::StrCat(current_.path, "/", name)}, false);
     }
     if (stream_ != nullptr) return false;
   }

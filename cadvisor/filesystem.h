@@ -3,8 +3,10 @@
 #define SKIFF_CADVISOR_FILESYSTEM_H_
 
 #include <dirent.h>
+#include <sys/stat.h>
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -39,6 +41,14 @@ struct WalkBounds {
 // vanishes during the walk is not counted. Between pieces one descriptor is held. Blocking.
 class DirWalk {
  public:
+  // Of what is kept in memory, whatever a pod has made.
+  struct Limits {
+    size_t pending_bytes = 8 << 20;  // of names of directories to be looked at; the rest is listed again later
+    size_t linked = 100'000;         // files of several names; of further ones each name counts for its share
+  };
+  DirWalk() : DirWalk(Limits{}) {}
+  explicit DirWalk(Limits limits) : limits_(limits) {}
+
   // Goes on in `dir`, the same each time. True at the end, false when a bound was met before.
   StatusOr<bool> Go(const Dir& dir, const WalkBounds& bounds);
   const DirUsage& usage() const { return usage_; }  // of what was seen
@@ -47,12 +57,25 @@ class DirWalk {
   struct Close {
     void operator()(DIR* stream) const { closedir(stream); }
   };
+  struct Pending {
+    std::string path;
+    uint64_t seen = 0;  // so many of its directories were taken before, and everything in it was counted
+  };
+  Status OpenNext(const Dir& dir);
+  void Count(const struct stat& st);
+  void Push(Pending pending, bool later);
+
+  const Limits limits_;
   bool begun_ = false;
   dev_t device_ = 0;
   DirUsage usage_;
   std::unordered_set<ino_t> linked_;
-  std::vector<std::string> pending_;
-  std::string current_;
+  double link_shares_ = 0;
+  std::deque<Pending> pending_;  // the last is next
+  size_t pending_bytes_ = 0;
+  Pending current_;
+  uint64_t directories_ = 0, pushed_ = 0;  // of the current one, in this pass
+  bool more_ = false;                      // it has some that were not taken
   std::unique_ptr<DIR, Close> stream_;
 };
 

@@ -138,6 +138,26 @@ TEST_F(MeasureTest, GoesOnWhereItWas) {
   EXPECT_EQ(walk.usage().bytes, whole->bytes);
 }
 
+// However many directories and names there are, memory is bounded, and nothing is missed.
+TEST_F(MeasureTest, KeepsLittleInMemory) {
+  for (int i = 0; i < 1000; ++i) {
+    tree_.Add({{"d/wide/" + std::to_string(i) + "/deep/" + std::to_string(i), "x"}});
+    ASSERT_EQ(link((tree_.path() + "/d/wide/" + std::to_string(i) + "/deep/" + std::to_string(i)).c_str(),
+                   (tree_.path() + "/d/sub/" + std::to_string(i)).c_str()),
+              0);
+  }
+  const auto dir = Dir::Open(tree_.path() + "/d");
+  const auto whole = MeasureDir(*dir);
+  ASSERT_TRUE(whole.ok() && whole->complete);
+  EXPECT_EQ(whole->inodes, 3006u);
+  DirWalk walk({.pending_bytes = 1000, .linked = 10});
+  const auto ended = walk.Go(*dir, {});
+  ASSERT_TRUE(ended.ok() && *ended);
+  EXPECT_TRUE(walk.usage().complete);
+  EXPECT_NEAR(static_cast<double>(walk.usage().inodes), 3006, 20);
+  EXPECT_NEAR(static_cast<double>(walk.usage().bytes), static_cast<double>(whole->bytes), 20 * 4096);
+}
+
 TEST(Processes, CountsDescriptors) {
   FakeTree tree;
   AddMachine(tree);
