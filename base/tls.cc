@@ -127,8 +127,8 @@ StatusOr<ContextPtr> ClientContext(const TlsClientConfig::Options& options, cons
 class Reloading {
  public:
   using Make = std::function<StatusOr<ContextPtr>(const std::vector<std::string>& contents)>;
-  Reloading(std::vector<std::string> files, std::chrono::nanoseconds every, Make make)
-      : files_(std::move(files)), every_(every), make_(std::move(make)) {}
+  Reloading(std::vector<std::string> files, std::chrono::nanoseconds every, Make make, bool may_come_later = false)
+      : files_(std::move(files)), every_(every), make_(std::move(make)), may_come_later_(may_come_later) {}
 
   Status Load() {
     const std::lock_guard lock(mutex_);
@@ -169,7 +169,7 @@ class Reloading {
     std::vector<std::string> contents;
     for (const std::string& file : files_) {
       contents.emplace_back();
-      if (!file.empty()) {
+      if (!file.empty() && !(may_come_later_ && !context_ && !Exists(file))) {
         ASSIGN_OR_RETURN(contents.back(), ReadFile(file));
       }
     }
@@ -182,6 +182,7 @@ class Reloading {
   const std::vector<std::string> files_;
   const std::chrono::nanoseconds every_;
   const Make make_;
+  const bool may_come_later_;
   std::mutex mutex_;
   ContextPtr context_;
   std::vector<Stamp> stamps_;
@@ -263,11 +264,13 @@ StatusOr<std::shared_ptr<TlsClientConfig>> TlsClientConfig::Make(Options options
     ASSIGN_OR_RETURN(ContextPtr context, ClientContext(options, options.pair));
     return std::make_shared<ClientConfig>(std::move(options), std::move(context), nullptr);
   }
-  auto files =
-      std::make_unique<Reloading>(std::vector<std::string>{options.cert_file, options.key_file},
-                                  options.reload_interval, [options](const std::vector<std::string>& contents) {
-                                    return ClientContext(options, {contents[0], contents[1]});
-                                  });
+  auto files = std::make_unique<Reloading>(
+      std::vector<std::string>{options.cert_file, options.key_file}, options.reload_interval,
+      [options](const std::vector<std::string>& contents) {
+        return ClientContext(options, {contents[0], contents[1]});
+      },
+      // One file for both is a store of rotated pairs, which may have none yet.
+      options.cert_file == options.key_file);
   RETURN_IF_ERROR(files->Load(), options.cert_file);
   return std::make_shared<ClientConfig>(std::move(options), nullptr, std::move(files));
 }

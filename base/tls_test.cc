@@ -1,6 +1,11 @@
 #include "base/tls.h"
 
+#include <openssl/ssl.h>
+#include <unistd.h>
+
 #include <gtest/gtest.h>
+
+#include "base/files.h"
 
 namespace skiff {
 namespace {
@@ -126,6 +131,27 @@ TEST(JwsTest, VerifiesWithACertificate) {
   const auto signature = SignJws(pair->key_pem, "x");
   ASSERT_TRUE(signature.ok());
   EXPECT_TRUE(VerifyJws(pair->cert_pem, "x", *signature).ok());
+}
+
+// A client's store of rotated pairs: connections are made without a certificate until it has its first.
+TEST(TlsTest, TheOneFileOfAPairMayComeLater) {
+  const std::string path = testing::TempDir() + "/later-" + RandomUuid() + ".pem";
+  TlsClientConfig::Options options;
+  options.cert_file = options.key_file = path;
+  options.reload_interval = std::chrono::nanoseconds(0);
+  const auto config = TlsClientConfig::Make(options);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto without = (*config)->Context();
+  EXPECT_EQ(SSL_CTX_get0_certificate(without.get()), nullptr);
+  EXPECT_EQ((*config)->Context(), without);
+  const auto pair = SelfSigned(CaRequest());
+  ASSERT_TRUE(WriteFileAtomic(path, pair->cert_pem + pair->key_pem).ok());
+  const auto with = (*config)->Context();
+  EXPECT_NE(SSL_CTX_get0_certificate(with.get()), nullptr);
+  unlink(path.c_str());
+  EXPECT_EQ((*config)->Context(), with) << "what was there once is kept";
+  options.key_file = path + ".key";
+  EXPECT_FALSE(TlsClientConfig::Make(options).ok());
 }
 
 }  // namespace

@@ -7,6 +7,9 @@
 #include <openssl/x509v3.h>
 #include <unistd.h>
 
+#include <limits>
+#include <optional>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -76,6 +79,10 @@ struct CertificatesTest : testing::Test {
   std::vector<json> requests;
   int polls_before = 1;  // answers without a decision
   std::string deny;
+  int refuse = 0;       // this HTTP status for requests
+  bool healthy = true;  // /healthz
+  int health_asked = 0;
+  std::vector<std::string> authorizations;  // of the requests
   std::unique_ptr<http::Server> server;
   std::shared_ptr<client::Rest> rest;
   Clock& clock = Clock::Real();
@@ -96,8 +103,19 @@ struct CertificatesTest : testing::Test {
 
   Task<void> Serve(http::Exchange& exchange) {
     json answer;
+    if (exchange.request().path == "/healthz") {
+      ++health_asked;
+      (co_await exchange.Respond(healthy ? 200 : 500, {}, "ok")).IgnoreError();
+      co_return;
+    }
     if (exchange.request().method == "POST") {
       auto body = co_await exchange.ReadBody();
+      authorizations.emplace_back(exchange.request().headers.Get("Authorization"));
+      if (refuse != 0) {
+        (co_await exchange.Respond(refuse, {{"Content-Type", "application/json"}}, R"({"message":"no"})"))
+            .IgnoreError();
+        co_return;
+      }
       answer = *api::ParseJson(*body);
       answer["metadata"]["name"] = absl::StrCat("csr-", requests.size());
       requests.push_back(answer);
@@ -114,6 +132,47 @@ struct CertificatesTest : testing::Test {
     }
     (co_await exchange.Respond(200, {{"Content-Type", "application/json"}}, answer.dump())).IgnoreError();
   }
+  // A kubeconfig for this server.
+  std::string Kubeconfig(const std::string& name, const std::string& user) {
+    const std::string path = dir / name;
+    EXPECT_TRUE(WriteFileAtomic(path,
+                                "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: k, cluster: "
+                                "{server: \"" +
+                                    url +
+                                    "\"}}]\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"
+                                    "users: [{name: u, user: {" +
+                                    user + "}}]\n")
+                    .ok());
+    return path;
+  }
+  // For the node n1, signed by the CA, for an hour from now.
+  KeyPair NodesPair(const std::string& name = "n1") {
+    CertificateRequest request;
+    request.common_name = "system:node:" + name;
+    request.organizations = {"system:nodes"};
+    request.client_auth = true;
+    request.lifetime = 1h;
+    return *Sign(ca, request);
+  }
+  static std::string Inline(const KeyPair& pair) {
+    return "client-certificate-data: \"" + Base64Encode(pair.cert_pem) + "\", client-key-data: \"" +
+           Base64Encode(pair.key_pem) + "\"";
+  }
+  std::function<StatusOr<std::shared_ptr<client::Rest>>()> ClientOf(client::Config config) {
+    return [this, config] { return client::Rest::Make(loop.get_executor(), config); };
+  }
+  // Runs `rotator` on its clock until `met`.
+  void RunUntil(CertificateRotator& rotator, FakeClock& ours, const std::function<bool()>& met) {
+    TaskGroup group(loop.get_executor());
+    group.Spawn("rotate", rotator.Run());
+    EXPECT_TRUE(client::RunUntil(loop, [&] {
+      if (met()) return true;
+      if (ours.sleepers() > 0) ours.Advance(1s, loop);
+      return false;
+    }));
+    group.Cancel();
+    EXPECT_TRUE(client::RunUntil(loop, [&] { return group.size() == 0; }));
+  }
   CertificateRotator Rotator(RotationOptions options) {
     options.poll = 1ms;
     return CertificateRotator(rest, clock, std::move(options));
@@ -122,7 +181,7 @@ struct CertificatesTest : testing::Test {
 
 TEST_F(CertificatesTest, AServingCertificateIsAskedForAndStored) {
   CertificateRotator rotator = Rotator(ServerRotation(dir.path(), "n1", Names("host1", {"10.0.0.1", "fd00::1"})));
-  EXPECT_FALSE(rotator.Usable());
+  EXPECT_FALSE(rotator.Current());
   EXPECT_LT(rotator.RenewalTime(), clock.Now());
   const Status renewed = RunTask(loop, rotator.Renew());
   ASSERT_TRUE(renewed.ok()) << renewed;
@@ -135,7 +194,7 @@ TEST_F(CertificatesTest, AServingCertificateIsAskedForAndStored) {
   EXPECT_THAT(info->organizations, ElementsAre("system:nodes"));
   EXPECT_THAT(info->dns_names, ElementsAre("host1"));
   EXPECT_EQ(info->ip_addresses.size(), 2u);
-  EXPECT_TRUE(rotator.Usable());
+  EXPECT_TRUE(rotator.Current());
   EXPECT_GT(rotator.RenewalTime(), clock.Now() + 40min);
   EXPECT_LT(rotator.RenewalTime(), clock.Now() + 55min);
   char target[512];
@@ -159,12 +218,7 @@ TEST_F(CertificatesTest, DenialsAndSilenceAreErrors) {
 }
 
 TEST_F(CertificatesTest, BootstrapWritesAKubeconfigThatWorks) {
-  ASSERT_TRUE(WriteFileAtomic(
-                  dir / "bootstrap",
-                  "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{name: k, cluster: {server: \"" + url +
-                      "\"}}]\ncontexts: [{name: c, context: {cluster: k, user: u}}]\nusers: [{name: u, user: "
-                      "{token: abc.def}}]\n")
-                  .ok());
+  Kubeconfig("bootstrap", "token: abc.def");
   EXPECT_FALSE(KubeconfigUsable(dir / "kubeconfig", clock.Now()));
   polls_before = 0;
   const Status status =
@@ -179,6 +233,172 @@ TEST_F(CertificatesTest, BootstrapWritesAKubeconfigThatWorks) {
   EXPECT_EQ(config->server, url);
   EXPECT_EQ(config->tls.cert_file, dir / "pki/kubelet-client-current.pem");
   EXPECT_TRUE(config->token.empty()) << "the bootstrap token is not kept";
+}
+
+TEST_F(CertificatesTest, BootstrapWaitsForTheServer) {
+  healthy = false;
+  polls_before = 0;
+  FakeClock ours;
+  signing = &ours;
+  Kubeconfig("bootstrap", "token: abc.def");
+  std::optional<Status> done;
+  TaskGroup group(loop.get_executor());
+  group.Spawn("bootstrap", [](CertificatesTest& t, FakeClock& c, std::optional<Status>& out) -> Task<void> {
+    out = co_await Bootstrap(t.loop.get_executor(), t.dir / "bootstrap", t.dir / "kubeconfig", t.dir / "pki", "n1", c);
+  }(*this, ours, done));
+  const SteadyTime begin = ours.Steady();
+  ASSERT_TRUE(client::RunUntil(loop, [&] {
+    if (health_asked == 5) healthy = true;
+    if (!done && ours.sleepers() > 0) ours.Advance(1s, loop);
+    return done.has_value();
+  }));
+  EXPECT_TRUE(done->ok()) << *done;
+  EXPECT_EQ(health_asked, 6);
+  EXPECT_GE(ours.Steady() - begin, 10s);
+  EXPECT_EQ(requests.size(), 1u);
+}
+
+// kubeadm writes the certificate out in the kubeconfig of a control plane's node, and looks for the store's link.
+TEST_F(CertificatesTest, ACertificateInTheKubeconfigGoesToTheStoreAndIsRenewedAtOnce) {
+  const KeyPair pair = NodesPair();
+  const std::string path = Kubeconfig("kubeconfig", Inline(pair));
+  RotationOptions rotation = ClientRotation(dir / "pki", "n1");
+  auto access = PrepareRotation(path, "", &rotation, clock.Now());
+  ASSERT_TRUE(access.ok()) << access.status();
+  const std::string current = dir / "pki/kubelet-client-current.pem";
+  EXPECT_EQ(*ReadFile(current), pair.cert_pem + pair.key_pem);
+  EXPECT_EQ(access->api.tls.cert_file, current);
+  EXPECT_EQ(access->api.tls.key_file, current);
+  EXPECT_TRUE(access->api.tls.pair.cert_pem.empty()) << "which would stay for ever";
+  EXPECT_TRUE(rotation.at_once);
+
+  polls_before = 0;
+  FakeClock ours;
+  ours.JumpWall(clock.Now() - ours.Now());
+  signing = &ours;
+  CertificateRotator rotator(rest, ours, rotation);
+  RunUntil(rotator, ours, [&] { return *ReadFile(current) != pair.cert_pem + pair.key_pem; });
+  EXPECT_EQ(requests.size(), 1u);
+
+  // The next start has the store's.
+  RotationOptions again = ClientRotation(dir / "pki", "n1");
+  const std::string rotated = *ReadFile(current);
+  ASSERT_TRUE(PrepareRotation(path, "", &again, ours.Now()).ok());
+  EXPECT_FALSE(again.at_once);
+  EXPECT_EQ(*ReadFile(current), rotated);
+}
+
+TEST_F(CertificatesTest, ACertificateInOtherFilesIsRenewedWhenItsTimeComes) {
+  const KeyPair pair = NodesPair();
+  ASSERT_TRUE(WriteFileAtomic(dir / "node.crt", pair.cert_pem).ok());
+  ASSERT_TRUE(WriteFileAtomic(dir / "node.key", pair.key_pem).ok());
+  const std::string path = Kubeconfig("kubeconfig", "client-certificate: node.crt, client-key: node.key");
+  RotationOptions rotation = ClientRotation(dir / "pki", "n1");
+  const auto access = PrepareRotation(path, "", &rotation, clock.Now());
+  ASSERT_TRUE(access.ok()) << access.status();
+  EXPECT_FALSE(rotation.at_once);
+  EXPECT_EQ(*ReadFile(access->api.tls.cert_file), pair.cert_pem + pair.key_pem);
+}
+
+TEST_F(CertificatesTest, AnothersCertificateIsRenewedAtOnce) {
+  FakeClock ours;
+  ours.JumpWall(clock.Now() - ours.Now());
+  signing = &ours;
+  polls_before = 0;
+  const RotationOptions rotation = ClientRotation(dir.path(), "n1");
+  ASSERT_TRUE(StorePair(rotation, NodesPair("n2"), ours.Now()).ok());
+  CertificateRotator rotator(rest, ours, rotation);
+  RunUntil(rotator, ours, [&] { return rotator.Current() && rotator.Current()->common_name == "system:node:n1"; });
+  EXPECT_EQ(requests.size(), 1u);
+}
+
+TEST_F(CertificatesTest, WithRotationTheBootstrapIsInTheBackground) {
+  const std::string bootstrap = Kubeconfig("bootstrap", "token: abc.def");
+  const std::string path = Kubeconfig("kubeconfig", "token: old");
+  RotationOptions rotation = ClientRotation(dir / "pki", "n1");
+  const auto access = PrepareRotation(path, bootstrap, &rotation, clock.Now());
+  ASSERT_TRUE(access.ok()) << access.status();
+  EXPECT_FALSE(KubeconfigUsable(path, clock.Now())) << "there is no certificate yet";
+  EXPECT_THAT(*ReadFile(path), HasSubstr(dir / "pki/kubelet-client-current.pem"));
+  EXPECT_EQ(access->api.token, "");
+  EXPECT_EQ(access->first.token, "abc.def");
+  EXPECT_TRUE(client::Rest::Make(loop.get_executor(), access->api).ok());
+
+  // No server, then one that refuses, then one that signs: it is asked until there is a certificate.
+  rotation.first_client = ClientOf(access->first);
+  metrics::Counter errors;
+  rotation.errors = &errors;
+  refuse = 500;
+  polls_before = 0;
+  FakeClock ours;
+  ours.JumpWall(clock.Now() - ours.Now());
+  signing = &ours;
+  CertificateRotator rotator(rest, ours, rotation);
+  EXPECT_EQ(CertificateTtl(rotator, ours.Now()), std::numeric_limits<double>::infinity());
+  RunUntil(rotator, ours, [&] { return errors.value() == 3; });
+  EXPECT_FALSE(rotator.server_answers());
+  refuse = 403;
+  RunUntil(rotator, ours, [&] { return errors.value() == 4; });
+  EXPECT_TRUE(rotator.server_answers());
+  refuse = 0;
+  RunUntil(rotator, ours, [&] { return rotator.Current().has_value(); });
+  EXPECT_THAT(authorizations, testing::Each("Bearer abc.def"));
+  EXPECT_EQ(authorizations.size(), 5u);
+  EXPECT_TRUE(KubeconfigUsable(path, ours.Now()));
+  const double ttl = CertificateTtl(rotator, ours.Now());
+  EXPECT_GT(ttl, 3500);
+  EXPECT_LE(ttl, 3600);
+
+  // With the certificate the node asks for itself.
+  ASSERT_TRUE(RunTask(loop, rotator.Renew()).ok());
+  EXPECT_EQ(authorizations.back(), "");
+}
+
+TEST_F(CertificatesTest, ALostCertificateEndsTheKubeletIfTheServerAnswers) {
+  FakeClock ours;
+  ours.JumpWall(clock.Now() - ours.Now());
+  const RotationOptions rotation = ClientRotation(dir.path(), "n1");
+  ASSERT_TRUE(StorePair(rotation, NodesPair(), ours.Now()).ok());
+  CertificateRotator rotator(rest, ours, rotation);
+  std::optional<Status> lost;
+  TaskGroup group(loop.get_executor());
+  group.Spawn("loss", [](CertificateRotator& r, Clock& c, std::optional<Status>& out) -> Task<void> {
+    out = co_await AwaitLostCertificate(r, c);
+  }(rotator, ours, lost));
+  auto pass = [&](std::chrono::seconds time) {
+    for (auto t = 0s; t < time; t += 10s) ours.Advance(10s, loop);
+  };
+  refuse = 503;
+  EXPECT_FALSE(RunTask(loop, rotator.Renew()).ok());
+  pass(50min);
+  EXPECT_FALSE(lost);
+  pass(30min);
+  EXPECT_FALSE(rotator.Current()) << "it has expired";
+  EXPECT_FALSE(lost) << "a new start would be no better off";
+  refuse = 401;
+  EXPECT_FALSE(RunTask(loop, rotator.Renew()).ok());
+  pass(10s);
+  ASSERT_TRUE(lost);
+  EXPECT_EQ(lost->message(), "No valid client certificate is found and the server is responsive, exiting.");
+}
+
+TEST_F(CertificatesTest, ACertificateThatIsLostIsNotMissedAtOnce) {
+  FakeClock ours;
+  ours.JumpWall(clock.Now() - ours.Now());
+  CertificateRotator rotator(rest, ours, ClientRotation(dir.path(), "n1"));
+  refuse = 401;
+  EXPECT_FALSE(RunTask(loop, rotator.Renew()).ok());
+  std::optional<Status> lost;
+  TaskGroup group(loop.get_executor());
+  group.Spawn("loss", [](CertificateRotator& r, Clock& c, std::optional<Status>& out) -> Task<void> {
+    out = co_await AwaitLostCertificate(r, c);
+  }(rotator, ours, lost));
+  loop.restart();
+  loop.poll();
+  for (int i = 0; i < 30; ++i) ours.Advance(10s, loop);
+  EXPECT_FALSE(lost);
+  ours.Advance(10s, loop);
+  EXPECT_TRUE(lost);
 }
 
 TEST_F(CertificatesTest, HandshakesFailUntilThereIsACertificate) {

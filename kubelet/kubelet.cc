@@ -156,18 +156,7 @@ Task<Status> Kubelet::Start() {
   CO_RETURN_IF_ERROR(MakeCgroups(resources), "Failed to start ContainerManager");
 
   if (!config_.kubeconfig.empty()) {
-    if (!config_.bootstrap_kubeconfig.empty() && !KubeconfigUsable(config_.kubeconfig, clock_.Now())) {
-      CO_RETURN_IF_ERROR(co_await Bootstrap(executor_, config_.bootstrap_kubeconfig, config_.kubeconfig,
-                                            config_.cert_dir, node_name_, clock_));
-    }
-    CO_ASSIGN_OR_RETURN(const client::Config api, client::LoadKubeconfig(config_.kubeconfig));
-    client_certificate_file_ = api.tls.cert_file;
-    CO_ASSIGN_OR_RETURN(const ApiClients clients, MakeApiClients(executor_, api, config_));
-    rest_ = clients.general;
-    heartbeats_ = clients.heartbeats;
-    auto recorder = std::make_unique<client::EventRecorder>(clients.events, "kubelet", node_name_);
-    recorder_ = recorder.get();
-    events_ = std::move(recorder);
+    CO_RETURN_IF_ERROR(co_await ReachApiServer());
     objects_ = std::make_unique<ObjectCache>(rest_, clock_);
     sink_ = std::make_unique<ApiStatusSink>(rest_, [this](Pod* pod) { pod_config_->Unmark(pod); });
   } else {
@@ -213,6 +202,71 @@ Task<Status> Kubelet::Start() {
     if (Status s = server_->Start(); !s.ok()) co_return s;
   }
   co_return absl::OkStatus();
+}
+
+Task<Status> Kubelet::ReachApiServer() {
+  client::Config api;
+  RotationOptions rotation = ClientRotation(config_.cert_dir, node_name_);
+  if (config_.rotate_certificates) {
+    // The API server may be one of our static pods: nothing waits for it.
+    LOG_INFO("Client rotation is on, will bootstrap in background");
+    CO_ASSIGN_OR_RETURN(RotatedAccess access,
+                        PrepareRotation(config_.kubeconfig, config_.bootstrap_kubeconfig, &rotation, clock_.Now()));
+    api = std::move(access.api);
+    rotation.first_client = [this, first = std::move(access.first)] { return client::Rest::Make(executor_, first); };
+  } else {
+    if (!config_.bootstrap_kubeconfig.empty() && !KubeconfigUsable(config_.kubeconfig, clock_.Now())) {
+      CO_RETURN_IF_ERROR(co_await Bootstrap(executor_, config_.bootstrap_kubeconfig, config_.kubeconfig,
+                                            config_.cert_dir, node_name_, clock_));
+    }
+    CO_ASSIGN_OR_RETURN(api, client::LoadKubeconfig(config_.kubeconfig), "invalid kubeconfig");
+  }
+  CO_ASSIGN_OR_RETURN(const ApiClients clients, MakeApiClients(executor_, api, config_));
+  rest_ = clients.general;
+  heartbeats_ = clients.heartbeats;
+  auto recorder = std::make_unique<client::EventRecorder>(clients.events, "kubelet", node_name_);
+  recorder_ = recorder.get();
+  events_ = std::move(recorder);
+  if (config_.rotate_certificates) {
+    rotation.errors = &registry_
+                           .Counters("kubelet_certificate_manager_client_expiration_renew_errors",
+                                     "[ALPHA] Counter of certificate renewal errors.")
+                           .With({});
+    client_rotator_ = std::make_unique<CertificateRotator>(rest_, clock_, std::move(rotation));
+    registry_.Collector("kubelet_certificate_manager_client_ttl_seconds",
+                        "[ALPHA] Gauge of the TTL (time-to-live) of the Kubelet's client certificate. The value is in "
+                        "seconds until certificate expiry (negative if already expired). If client certificate is "
+                        "invalid or unused, the value will be +INF.",
+                        "gauge", [this](const metrics::Emit& emit) {
+                          emit({{}, CertificateTtl(*client_rotator_, clock_.Now())});
+                        });
+  }
+  co_return absl::OkStatus();
+}
+
+void Kubelet::MakeServingRotator(KubeletServerOptions* server) {
+  RotationOptions rotation = ServerRotation(config_.cert_dir, node_name_, [this](CertificateRequest* request) {
+    ServingNames(agent_->node().status(), request);
+  });
+  rotation.errors =
+      &registry_.Counters("kubelet_server_expiration_renew_errors", "[ALPHA] Counter of certificate renewal errors.")
+           .With({});
+  rotation.lives =
+      &registry_
+           .Histograms("kubelet_certificate_manager_server_rotation_seconds",
+                       "[ALPHA] Histogram of the number of seconds the previous certificate lived before being "
+                       "rotated.",
+                       {60, 3600, 14400, 86400, 604800, 2592000, 7776000, 15552000, 31104000, 124416000})
+           .With({});
+  server_rotator_ = std::make_unique<CertificateRotator>(rest_, clock_, std::move(rotation));
+  registry_.Collector("kubelet_certificate_manager_server_ttl_seconds",
+                      "[ALPHA] Gauge of the shortest TTL (time-to-live) of the Kubelet's serving certificate. The "
+                      "value is in seconds until certificate expiry (negative if already expired). If serving "
+                      "certificate is invalid or unused, the value will be +INF.",
+                      "gauge", [this](const metrics::Emit& emit) {
+                        emit({{}, CertificateTtl(*server_rotator_, clock_.Now())});
+                      });
+  server->tls = AwaitedServerConfig(server_rotator_->current_path(), config_.client_ca_file, config_.tls_limits);
 }
 
 void Kubelet::MakeParts(const std::string& runtime_name) {
@@ -372,21 +426,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   server.client_ca_file = config_.client_ca_file;
   server.tls_limits = config_.tls_limits;
   if (config_.server_tls_bootstrap && rest_ != nullptr && config_.tls_cert_file.empty()) {
-    server_rotator_ = std::make_unique<CertificateRotator>(
-        rest_, clock_, ServerRotation(config_.cert_dir, node_name_, [this](CertificateRequest* request) {
-          ServingNames(agent_->node().status(), request);
-        }));
-    server.tls = AwaitedServerConfig(server_rotator_->current_path(), config_.client_ca_file, config_.tls_limits);
-  }
-  if (config_.rotate_certificates && rest_ != nullptr) {
-    auto rotator = std::make_unique<CertificateRotator>(rest_, clock_, ClientRotation(config_.cert_dir, node_name_));
-    // A certificate that the kubeconfig has from elsewhere would not be replaced by what is rotated.
-    if (rotator->current_path() == client_certificate_file_) {
-      client_rotator_ = std::move(rotator);
-    } else {
-      LOG_WARNING("The client certificate is not rotated: the kubeconfig does not name the rotated one",
-                  {"kubeconfig", config_.kubeconfig}, {"rotated", rotator->current_path()});
-    }
+    MakeServingRotator(&server);
   }
   server.hostname = facts.hostname;
   server.node_ips = facts.ips;
@@ -529,7 +569,15 @@ Task<Status> Kubelet::Run() {
   SpawnVital("volumes", volumes_->Run());
   SpawnVital("allocations", allocations_->Run());
   SpawnVital("rotate logs", rotator_->Run());
-  if (client_rotator_) SpawnVital("client certificate", client_rotator_->Run());
+  if (client_rotator_) {
+    SpawnVital("client certificate", client_rotator_->Run());
+    SpawnVital("loss of the client certificate", [](const CertificateRotator& rotator, Clock& clock) -> Task<void> {
+      const Status lost = co_await AwaitLostCertificate(rotator, clock);
+      if (absl::IsCancelled(lost)) co_return;
+      LOG_ERROR(lost, "The kubelet ends: the next start may have other credentials");
+      ::_exit(1);
+    }(*client_rotator_, clock_));
+  }
   if (server_rotator_) SpawnVital("serving certificate", server_rotator_->Run());
   SpawnVital("node", agent_->Run());
   if (recorder_ != nullptr) SpawnVital("events", recorder_->Run());

@@ -128,6 +128,8 @@ class Kubelet final : public ProbeHost, public ServerHost {
  private:
   // For the tasks without which it is no kubelet (vital.h).
   void SpawnVital(const std::string& name, Task<void> task);
+  Task<Status> ReachApiServer();  // makes the clients
+  void MakeServingRotator(KubeletServerOptions* server);
   void MakeParts(const std::string& runtime_name);
   void RegisterMetrics();
   void RegisterVolumeMetrics();
@@ -193,7 +195,6 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<PodRuntime> pod_runtime_;
   std::unique_ptr<PodWorkers> workers_;
   std::unique_ptr<Reviewer> reviewer_;
-  std::string client_certificate_file_;  // that the kubeconfig names
   std::unique_ptr<CertificateRotator> client_rotator_, server_rotator_;
   std::unique_ptr<KubeletServer> server_;
   std::unique_ptr<LogRotator> rotator_;
