@@ -84,6 +84,7 @@ struct Config {
   int verbosity = 0;
 
   bool enable_system_log_query = false, rotate_certificates = false, server_tls_bootstrap = false;
+  bool make_iptables_util_chains = true;
 
   std::string json;                    // the KubeletConfiguration in effect, for /configz
   std::vector<std::string> arguments;  // the command line, for /flagz

@@ -157,6 +157,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("enableSystemLogHandler", &c->enable_system_log_handler);
   read("enableSystemLogQuery", &c->enable_system_log_query);
   read("rotateCertificates", &c->rotate_certificates);
+  read("makeIPTablesUtilChains", &c->make_iptables_util_chains);
   read("serverTLSBootstrap", &c->server_tls_bootstrap);
   read("enableProfilingHandler", &c->enable_profiling_handler);
   read("enableDebugFlagsHandler", &c->enable_debug_flags_handler);

@@ -12,6 +12,7 @@
 #include "kubelet/api_clients.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/lock_file.h"
+#include "kubelet/node/iptables_chains.h"
 #include "kubelet/own_limits.h"
 #include "kubelet/resources/kernel_tunables.h"
 #include "kubelet/server/flagz.h"
@@ -580,6 +581,7 @@ Task<Status> Kubelet::Run() {
   }
   if (server_rotator_) SpawnVital("serving certificate", server_rotator_->Run());
   SpawnVital("node", agent_->Run());
+  if (config_.make_iptables_util_chains) SpawnVital("iptables", KeepIptablesChains(executor_, clock_));
   if (recorder_ != nullptr) SpawnVital("events", recorder_->Run());
   // Disks fill and memory runs out while the API server is away, too. What goes only with pods that nobody knows waits
   // for the sources (ContainerGcHooks::sources_ready).
