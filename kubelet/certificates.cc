@@ -314,6 +314,10 @@ Task<Status> CertificateRotator::Ask(CertificateRequest subject) {
       }
     }
     CO_RETURN_IF_ERROR(co_await clock_.Sleep(options_.poll));
+    const CertificateRequest now = Wanted();
+    if (now.dns_names != subject.dns_names || now.ip_addresses != subject.ip_addresses) {
+      co_return absl::AbortedError(absl::StrCat("certificate request ", name, " is for names that have changed"));
+    }
   }
   co_return absl::DeadlineExceededError(absl::StrCat("certificate request ", name, " was not signed: timed out"));
 }

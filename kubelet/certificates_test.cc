@@ -442,6 +442,16 @@ TEST_F(CertificatesTest, ServingCertificatesFollowTheNodesAddresses) {
   ips = {"10.0.0.2", "fd00::2"};
   ASSERT_TRUE(until([&] { return certified() == ips; }));
   EXPECT_EQ(requests.size(), 2u);
+  // One that nobody has signed yet is not waited for.
+  polls_before = 1000000;
+  ips = {"10.0.0.3"};
+  ASSERT_TRUE(until([&] { return requests.size() == 3; }));
+  ips = {"10.0.0.4"};
+  const SteadyTime soon = ours.Steady() + 30s;
+  ASSERT_TRUE(until([&] { return requests.size() == 4; }));
+  EXPECT_LT(ours.Steady(), soon);
+  polls_before = 0;
+  ASSERT_TRUE(until([&] { return certified() == ips; }));
   group.Cancel();
   ASSERT_TRUE(until([&] { return group.size() == 0; }));
 }

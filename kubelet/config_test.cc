@@ -118,6 +118,7 @@ logging:
 memorySwap: {}
 nodeStatusReportFrequency: 0s
 nodeStatusUpdateFrequency: 0s
+makeIPTablesUtilChains: false
 rotateCertificates: true
 runtimeRequestTimeout: 0s
 shutdownGracePeriod: 0s
@@ -133,6 +134,8 @@ volumeStatsAggPeriod: 0s
   ASSERT_EQ(ApplyConfig(*file, &c).message(), "");
   using std::chrono::minutes;
   using std::chrono::seconds;
+  EXPECT_TRUE(c.rotate_certificates);
+  EXPECT_FALSE(c.make_iptables_util_chains);
   EXPECT_EQ(c.webhook_cache_ttl, minutes(2));
   EXPECT_EQ(c.authorized_ttl, minutes(5));
   EXPECT_EQ(c.unauthorized_ttl, seconds(30));
