@@ -1,9 +1,12 @@
 // How pods end, and what follows from it: room for others, the turn of the next static pod of a name.
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "kubelet/pod/pod_worker.h"
+#include "kubelet/state/layout.h"
 
 namespace skiff::kubelet {
 
@@ -62,6 +65,11 @@ Task<Status> PodWorkers::ReleaseOnce(std::shared_ptr<Worker> w) {
   CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, false), "tear down volumes");
   objects_.UnregisterPod(w->uid);
   CO_RETURN_IF_ERROR(cgroups_.RemovePod(w->uid), "remove cgroup");
+  // The pod's ids are free for others, however long its object stays.
+  const std::string users = layout::UserNamespace(layout::Pod(options_.root_dir, w->uid));
+  if (::unlink(users.c_str()) != 0 && errno != ENOENT) {
+    LOG_WARNING("Cannot release a pod's user namespace", {"podUID", w->uid}, {"err", ErrnoStatus(errno, users)});
+  }
   runtime_.Forget(w->uid);
   co_return absl::OkStatus();
 }

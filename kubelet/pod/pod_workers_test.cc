@@ -344,6 +344,20 @@ TEST_F(PodWorkersTest, AFinishedPodSucceedsOnlyWhenItsSandboxIsDown) {
   EXPECT_TRUE(Until([&] { return sink.deleted.size() == 1; })) << "a finished pod goes at once";
 }
 
+TEST_F(PodWorkersTest, APodThatIsOverGivesItsUsersBack) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->set_restartpolicy("Never");
+  Add(pod);
+  const std::string users = root + "/pods/u-1/userns";
+  ASSERT_TRUE(WriteFileAtomic(users, "{}").ok());
+  Relist();
+  EXPECT_TRUE(Exists(users)) << "while it runs they are its own";
+  runtime.Exit(runtime.ContainerNamed("c"), 0);
+  Relist();
+  EXPECT_TRUE(Until([&] { return !Exists(users); })) << "others may have them, though the object stays";
+  EXPECT_TRUE(Exists(root + "/pods/u-1"));
+}
+
 TEST_F(PodWorkersTest, ALostSandboxIsMadeAgain) {
   Add(MakePod({"c"}));
   runtime.KillSandbox(runtime.sandboxes.begin()->first);

@@ -1,6 +1,6 @@
 // Users of their own for pods (hostUsers: false): a range of the host's user and group ids a pod, on which its ids 0..
 // are mapped. What a pod has stands in ROOT/pods/UID/userns, in upstream's form; those files are the only state, and go
-// with the pod's directory. Single-threaded, blocking on small files.
+// when the pod is over. Single-threaded, blocking on small files.
 #ifndef SKIFF_KUBELET_RUNTIME_USER_NAMESPACES_H_
 #define SKIFF_KUBELET_RUNTIME_USER_NAMESPACES_H_
 
