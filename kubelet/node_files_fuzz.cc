@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
   static const auto* const dir = new std::string(skiff::MakeFuzzDir());
   switch (data[0] % 9) {
-    case 0: (void)ParseResolvConf(text); break;
+    case 0: (void)ParseResolvConf(text).ok(); break;
     case 1: (void)ParseSubIds(text).ok(); break;
     case 2: (void)ValueFromEnvFile(text, "KEY").ok(); break;
     case 3: {

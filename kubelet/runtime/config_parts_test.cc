@@ -64,6 +64,16 @@ TEST(Dns, Policies) {
   ::unlink(path);
 }
 
+TEST(Dns, FilesOfTheHost) {
+  auto parsed = [](std::string_view text) { return *ParseResolvConf(text); };
+  EXPECT_EQ(parsed("search .\n").searches, Strings{});
+  EXPECT_EQ(parsed("search a. . b\n").searches, (Strings{"a", "b"}));
+  EXPECT_EQ(parsed("search a\nsearch b\n").searches, Strings{"b"});
+  EXPECT_EQ(parsed("options ndots:2 rotate\noptions attempts:3 ndots:5\n").options,
+            (Strings{"ndots:5", "rotate", "attempts:3"}));
+  EXPECT_EQ(ParseResolvConf("nameserver 1.1.1.1\nnameserver\n").status().message(), "nameserver list is empty ");
+}
+
 TEST(Dns, Hostnames) {
   Pod pod = MakePod({"c"});
   EXPECT_EQ(HostnameOf(pod, "cluster.local")->name, "p");
@@ -77,6 +87,8 @@ TEST(Dns, Hostnames) {
   pod.mutable_spec()->set_hostname(std::string(60, 'a') + "---------");
   EXPECT_EQ(HostnameOf(pod, "cluster.local")->name, std::string(60, 'a'));
   EXPECT_FALSE(KernelHostname(pod, *HostnameOf(pod, "cluster.local")).ok());
+  pod.mutable_spec()->set_hostnetwork(true);
+  EXPECT_TRUE(KernelHostname(pod, *HostnameOf(pod, "cluster.local")).ok()) << "it has the host's name";
 }
 
 TEST(Images, ErrorsReadAsGrpcs) {

@@ -19,21 +19,15 @@ std::vector<std::string> Unique(const std::vector<std::string>& in) {
   return out;
 }
 
-// Options of the pod replace those of the same name.
-std::vector<std::string> MergeOptions(const std::vector<std::string>& base, const core::PodDNSConfig& config) {
-  std::vector<std::string> out;
-  auto name_of = [](std::string_view option) { return option.substr(0, option.find(':')); };
-  auto overridden = [&](std::string_view name) {
-    return std::any_of(config.options().begin(), config.options().end(),
-                       [&](const auto& o) { return o.name() == name; });
-  };
-  for (const auto& option : base) {
-    if (!overridden(name_of(option))) out.push_back(option);
+// In the place of one of the same name ("ndots:5"), or behind them all.
+void SetOption(std::string option, std::vector<std::string>* options) {
+  auto name_of = [](std::string_view text) { return text.substr(0, text.find(':')); };
+  for (auto& there : *options) {
+    if (name_of(there) != name_of(option)) continue;
+    there = std::move(option);
+    return;
   }
-  for (const auto& option : config.options()) {
-    out.push_back(option.value().empty() ? option.name() : absl::StrCat(option.name(), ":", option.value()));
-  }
-  return Unique(out);
+  options->push_back(std::move(option));
 }
 
 constexpr size_t kMaxServers = 3, kMaxSearches = 32, kMaxSearchChars = 2048, kMaxDomain = 253;
@@ -50,21 +44,23 @@ StatusOr<std::string> Truncated(const Pod& pod, const std::string& name) {
 
 }  // namespace
 
-Resolver ParseResolvConf(std::string_view text) {
+StatusOr<Resolver> ParseResolvConf(std::string_view text) {
   Resolver out;
   for (std::string_view line : absl::StrSplit(text, '\n')) {
     if (size_t hash = line.find_first_of("#;"); hash == 0) continue;
     std::vector<std::string> fields = absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
     if (fields.empty()) continue;
-    if (fields[0] == "nameserver" && fields.size() >= 2) {
+    if (fields[0] == "nameserver") {
+      if (fields.size() < 2) return InvalidArgument("nameserver list is empty ");
       out.servers.push_back(fields[1]);
     } else if (fields[0] == "search") {
       out.searches.assign(fields.begin() + 1, fields.end());
+      std::erase(out.searches, ".");
       for (auto& s : out.searches) {
-        if (s.size() > 1 && s.back() == '.') s.pop_back();
+        if (s.back() == '.') s.pop_back();
       }
     } else if (fields[0] == "options") {
-      out.options.assign(fields.begin() + 1, fields.end());
+      for (size_t i = 1; i < fields.size(); ++i) SetOption(std::move(fields[i]), &out.options);
     }
   }
   return out;
@@ -76,7 +72,7 @@ StatusOr<Resolver> PodResolver(const Pod& pod, const DnsSettings& settings,
   if (!settings.resolv_conf.empty()) {
     ASSIGN_OR_RETURN(std::string text, ReadFile(settings.resolv_conf, 1 << 20), "could not open resolv conf file ",
                      settings.resolv_conf);
-    r = ParseResolvConf(text);
+    ASSIGN_OR_RETURN(r, ParseResolvConf(text), "Encountered error while parsing resolv conf file. Error");
   }
   const std::string& policy = pod.spec().dnspolicy();
   bool cluster =
@@ -116,7 +112,9 @@ StatusOr<Resolver> PodResolver(const Pod& pod, const DnsSettings& settings,
     r.searches.insert(r.searches.end(), config.searches().begin(), config.searches().end());
     r.servers = Unique(r.servers);
     r.searches = Unique(r.searches);
-    r.options = MergeOptions(r.options, config);
+    for (const auto& option : config.options()) {
+      SetOption(option.value().empty() ? option.name() : absl::StrCat(option.name(), ":", option.value()), &r.options);
+    }
   }
   // What resolvers can take.
   if (r.servers.size() > kMaxServers) {
@@ -159,7 +157,7 @@ StatusOr<PodHostname> HostnameOf(const Pod& pod, const std::string& cluster_doma
 }
 
 StatusOr<std::string> KernelHostname(const Pod& pod, const PodHostname& hostname) {
-  if (!pod.spec().sethostnameasfqdn() || hostname.domain.empty()) return hostname.name;
+  if (!pod.spec().sethostnameasfqdn() || hostname.domain.empty() || IsHostNetwork(pod)) return hostname.name;
   std::string full = absl::StrCat(hostname.name, ".", hostname.domain);
   if (full.size() > 64) {
     return InvalidArgument("failed to construct FQDN from pod hostname and cluster domain, FQDN ", full,

@@ -17,8 +17,9 @@ struct Resolver {
   bool operator==(const Resolver&) const = default;
 };
 
-// resolv.conf's text: nameserver lines collect, search and options: the last counts. Comments and others are skipped.
-Resolver ParseResolvConf(std::string_view text);
+// resolv.conf's text: nameserver and options lines collect (of options of one name the last counts), of search lines
+// the last counts. Comments and others are skipped. Error: a nameserver line that names none.
+StatusOr<Resolver> ParseResolvConf(std::string_view text);
 
 struct DnsSettings {
   std::vector<std::string> cluster_dns, node_ips;
@@ -34,7 +35,8 @@ struct PodHostname {
   std::string name, domain;
 };
 StatusOr<PodHostname> HostnameOf(const Pod& pod, const std::string& cluster_domain);
-// What the kernel is told: the full name when the pod asks for it. Error when that is longer than 64 characters.
+// What the kernel is told: the full name when the pod asks for it and has a network of its own. Error when that is
+// longer than 64 characters.
 StatusOr<std::string> KernelHostname(const Pod& pod, const PodHostname& hostname);
 
 }  // namespace skiff::kubelet
