@@ -145,6 +145,8 @@ class Kubelet final : public ProbeHost, public ServerHost {
   // Cgroups, garbage collection and evictions (kubelet_resources.cc).
   Status MakeCgroups(const NodeResources& resources);
   Status EnforceAllocatable();
+  bool LimitPods();
+  Task<void> LimitPodsInTime();
   Status MakeResources();
   void StartResources();
   Task<void> KeepSystemCgroups();
@@ -182,6 +184,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<ApiStatusSink> sink_;
   std::unique_ptr<SystemdSlices> slices_;  // with the systemd cgroup driver
   std::unique_ptr<Cgroups> cgroups_;
+  CgroupResources pods_limits_;  // of all pods together
   std::optional<SystemCgroups> system_cgroups_;
   std::unique_ptr<NodeAgent> agent_;
   std::unique_ptr<RuntimeCache> cache_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "api/time.h"
 #include "base/go_text.h"
 #include "base/log.h"
@@ -15,6 +17,7 @@ namespace {
 
 constexpr auto kContainerGcPeriod = std::chrono::minutes(1);
 constexpr char kEvicted[] = "Evicted";
+constexpr char kEnforced[] = "NodeAllocatableEnforced", kNotEnforced[] = "FailedNodeAllocatableEnforcement";
 
 bool Lists(const std::vector<std::string>& list, std::string_view what) {
   return std::find(list.begin(), list.end(), what) != list.end();
@@ -79,15 +82,39 @@ Status Kubelet::MakeCgroups(const NodeResources& resources) {
       quantity = (left.Sign() < 0 ? api::Quantity() : left).ToProto();
     }
   }
-  return cgroups_->MakeRoots(LimitsOf(top, false));
+  pods_limits_ = LimitsOf(top, false);
+  return cgroups_->MakeRoots(pods_limits_);
+}
+
+bool Kubelet::LimitPods() {
+  const Status s = cgroups_->LimitPods(pods_limits_);
+  if (s.ok()) {
+    events_->Record(agent_->Reference(), client::kNormal, kEnforced, "Updated Node Allocatable limit across pods");
+    return true;
+  }
+  std::vector<std::string> names;
+  for (std::string_view part : absl::StrSplit(config_.cgroup_root, '/', absl::SkipEmpty())) {
+    names.push_back(GoQuote(part));
+  }
+  names.push_back(GoQuote("kubepods"));
+  events_->Record(
+      agent_->Reference(), client::kWarning, kNotEnforced,
+      absl::StrCat("Failed to update Node Allocatable Limits [", absl::StrJoin(names, " "), "]: ", s.message()));
+  return false;
+}
+
+// Pods that run already may use more than a lower limit allows: evictions bring them there.
+Task<void> Kubelet::LimitPodsInTime() {
+  do {
+    if (!(co_await clock_.Sleep(std::chrono::minutes(1))).ok()) co_return;
+  } while (!LimitPods());
 }
 
 Status Kubelet::EnforceAllocatable() {
   auto event = [this](std::string_view type, std::string_view reason, std::string message) {
     events_->Record(agent_->Reference(), type, reason, std::move(message));
   };
-  constexpr char kEnforced[] = "NodeAllocatableEnforced", kFailed[] = "FailedNodeAllocatableEnforcement";
-  if (cgroups_->enabled()) event(client::kNormal, kEnforced, "Updated Node Allocatable limit across pods");
+  if (cgroups_->enabled() && !LimitPods()) group_.Spawn("node allocatable", LimitPodsInTime());
   struct Reserved {
     const char *key, *whose, *lower;
     const std::string& cgroup;
@@ -103,7 +130,7 @@ Status Kubelet::EnforceAllocatable() {
       if (!s.ok()) {
         std::string message = absl::StrCat("Failed to enforce ", r.whose, compressible ? " Compressible" : "",
                                            " Cgroup Limits on ", GoQuote(r.cgroup), ": ", s.message());
-        event(client::kWarning, kFailed, message);
+        event(client::kWarning, kNotEnforced, message);
         return Status(s.code(), message);
       }
       event(client::kNormal, kEnforced, absl::StrCat("Updated limits on ", r.lower, " cgroup ", r.cgroup));

@@ -180,7 +180,10 @@ Status Cgroups::ApplyHugePages(const std::string& path, const HugePageLimits& li
 
 Status Cgroups::Apply(const std::string& path, const CgroupResources& r) {
   if (options_.slices != nullptr) {
-    RETURN_IF_ERROR(options_.slices->SetProperties(path.substr(path.rfind('/') + 1), ResourceProperties(r, v2_)));
+    const auto properties = ResourceProperties(r, v2_);
+    if (!properties.empty()) {
+      RETURN_IF_ERROR(options_.slices->SetProperties(path.substr(path.rfind('/') + 1), properties));
+    }
   }
   if (r.huge_pages) RETURN_IF_ERROR(ApplyHugePages(path, *r.huge_pages));
   auto set = [&](std::string_view controller, const char* file, const std::string& value) -> Status {
@@ -225,12 +228,19 @@ Status Cgroups::LimitReserved(const std::string& name, const CgroupResources& re
   return Apply(path, resources);
 }
 
-Status Cgroups::MakeRoots(CgroupResources top) {
+Status Cgroups::LimitPods(const CgroupResources& top) {
+  if (!options_.enabled) return absl::OkStatus();
+  return Apply(options_.names.Kubepods(), top);
+}
+
+Status Cgroups::MakeRoots(const CgroupResources& top) {
   if (!options_.enabled) return absl::OkStatus();
   if (!v2_ && HierarchyFor("memory").empty()) {
     return FailedPrecondition("no cgroup hierarchy with a memory controller below ", options_.mount);
   }
-  RETURN_IF_ERROR(Make(options_.names.Kubepods(), top), "make the pods' root cgroup");
+  const std::string kubepods = options_.names.Kubepods();
+  const bool there = IsDir(JoinPath(HierarchyFor("memory"), kubepods));
+  RETURN_IF_ERROR(Make(kubepods, there ? CgroupResources() : top), "make the pods' root cgroup");
   // Huge pages are limited for pods and for all together, not for the classes between.
   HugePageLimits unlimited;
   for (const std::string& size : options_.page_sizes) unlimited[size] = kHugePagesUnlimited;

@@ -33,8 +33,11 @@ class Cgroups {
   explicit Cgroups(Options options);
 
   bool v2() const { return v2_; }
-  // kubepods and the two class cgroups, kubepods limited to what pods may have in total.
-  Status MakeRoots(CgroupResources top);
+  // kubepods, if it is made here limited to what pods may have in total, and the two class cgroups.
+  Status MakeRoots(const CgroupResources& top);
+  // The same limits for kubepods as an earlier kubelet left it. May fail until pods use less: v1 refuses a memory limit
+  // below what is in use.
+  Status LimitPods(const CgroupResources& top);
   // Limits a cgroup that an operator made for the system or for Kubernetes. Error: it is not there.
   Status LimitReserved(const std::string& name, const CgroupResources& resources);
   // Into a cgroup that is made where it is not there; in every v1 hierarchy. "/system/kubelet", whatever the driver.

@@ -271,6 +271,23 @@ TEST_F(CgroupsTest, SystemdIsAskedForSlices) {
   EXPECT_FALSE(Exists(root + "/kubepods.slice/kubepods-podu_1.slice"));
 }
 
+// A memory limit below what pods use is refused by v1: no reason not to start.
+TEST_F(CgroupsTest, LimitsOfAnEarlierLifeAreChangedLater) {
+  ASSERT_TRUE(MakeDirs(root + "/memory").ok());
+  Cgroups cgroups({.mount = root});
+  ASSERT_TRUE(cgroups.MakeRoots({.memory_limit = 2 << 20}).ok());
+  const std::string file = root + "/memory/kubepods/memory.limit_in_bytes";
+  ASSERT_TRUE(WriteFileAtomic(file, "2097152").ok());
+  ASSERT_TRUE(cgroups.MakeRoots({.memory_limit = 1 << 20}).ok());
+  EXPECT_EQ(ReadFile(file).value_or(""), "2097152");
+  ASSERT_TRUE(cgroups.LimitPods({.memory_limit = 1 << 20}).ok());
+  EXPECT_EQ(ReadFile(file).value_or(""), "1048576");
+  std::filesystem::remove(file);
+  ASSERT_TRUE(MakeDirs(file).ok()) << "a write that fails";
+  EXPECT_TRUE(cgroups.MakeRoots({.memory_limit = 3 << 20}).ok());
+  EXPECT_FALSE(cgroups.LimitPods({.memory_limit = 3 << 20}).ok());
+}
+
 TEST_F(CgroupsTest, NoHierarchyIsAnError) {
   Cgroups cgroups({.mount = root});
   EXPECT_EQ(cgroups.MakeRoots({}).code(), absl::StatusCode::kFailedPrecondition);
