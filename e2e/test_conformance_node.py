@@ -217,6 +217,12 @@ def ephemeral_containers(t):
     time.sleep(1)
     equal([t.log(name, "debugger-0"), t.log(name, "debugger-1")], ["polo\n", "again\n"])
     equal(len(t.api.call("GET", path)["spec"]["ephemeralContainers"]), 2)
+    # As `kubectl debug --profile=sysadmin` makes one, in a pod that is not privileged.
+    privileged = container("grep CapEff /proc/self/status; sleep 1000", "debugger-2", securityContext={"privileged": True})
+    t.api.call("PATCH", path, {"spec": {"ephemeralContainers": [privileged]}}, "application/strategic-merge-patch+json")
+    t.until(name, "debugged", lambda p: sum("running" in s["state"] for s in p["status"].get("ephemeralContainerStatuses", [])) == 3)
+    time.sleep(1)
+    equal(int(t.log(name, "debugger-2").split()[1], 16) & 1 << 21, 1 << 21)  # CAP_SYS_ADMIN
 
 
 # --- hooks and probes -----------------------------------------------------------------------------------------------------------

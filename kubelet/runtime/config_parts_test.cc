@@ -228,6 +228,16 @@ TEST(ContainerConfig, TheContainersSecurityContextGoesBeforeThePods) {
   EXPECT_TRUE(SandboxConfig(pod, {}, {})->linux().security_context().privileged());
 }
 
+// Containerd refuses a privileged container where the sandbox's configuration, which comes with it, is not.
+TEST(ContainerConfig, AContainerOfAnyKindMakesTheSandboxPrivileged) {
+  Pod pod = MakePod({"c"});
+  auto privileged = [&] { return SandboxConfig(pod, {}, {})->linux().security_context().privileged(); };
+  auto* debugger = pod.mutable_spec()->add_ephemeralcontainers()->mutable_ephemeralcontainercommon();
+  EXPECT_FALSE(privileged());
+  debugger->mutable_securitycontext()->set_privileged(true);
+  EXPECT_TRUE(privileged());
+}
+
 // LimitedSwap: a Burstable container's part of the node's swap is its part of the node's memory.
 TEST(ContainerConfig, SwapFollowsTheMemoryThatIsAskedFor) {
   Pod pod = MakePod({"c"});

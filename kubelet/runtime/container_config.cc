@@ -23,6 +23,10 @@ bool AnyPrivileged(const Pod& pod) {
       if (c.securitycontext().privileged()) return true;
     }
   }
+  // Runtimes look at the sandbox's configuration that comes with a container, and refuse a privileged one in another.
+  for (const auto& c : pod.spec().ephemeralcontainers()) {
+    if (c.ephemeralcontainercommon().securitycontext().privileged()) return true;
+  }
   return false;
 }
 
