@@ -188,6 +188,7 @@ TEST_F(PodWorkersTest, WaitingForVolumesInVainIsNoEventOfItsOwn) {
   auto* volume = pod.mutable_spec()->add_volumes();
   volume->set_name("v");
   volume->mutable_volumesource()->mutable_configmap()->mutable_localobjectreference()->set_name("none");
+  pod.mutable_spec()->mutable_containers(0)->add_volumemounts()->set_name("v");
   Add(pod);
   for (int i = 0; i < 13; ++i) Advance(seconds(10));
   EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 0u);

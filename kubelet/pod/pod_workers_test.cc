@@ -38,6 +38,7 @@ TEST_F(PodWorkersTest, WhatIsDoneForPodsIsCounted) {
   auto* volume = pod.mutable_spec()->add_volumes();
   volume->set_name("v");
   volume->mutable_volumesource()->mutable_emptydir();
+  pod.mutable_spec()->mutable_containers(0)->add_volumemounts()->set_name("v");
   runtime.failures["RunPodSandbox"] = {absl::UnavailableError("no network")};
   runtime.failures["CreateContainer"] = {absl::UnavailableError("no disk")};
   Add(std::move(pod));

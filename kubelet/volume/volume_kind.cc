@@ -33,6 +33,18 @@ VolumeKindInfo KindOf(const core::Volume& volume) {
   return {Kind::kEmptyDir, "kubernetes.io/empty-dir"};  // no source: the API's default
 }
 
+std::set<std::string> UsedVolumes(const core::Pod& pod) {
+  std::set<std::string> out;
+  auto visit = [&](const auto& container) {
+    for (const auto& mount : container.volumemounts()) out.insert(mount.name());
+    for (const auto& device : container.volumedevices()) out.insert(device.name());
+  };
+  for (const auto& c : pod.spec().initcontainers()) visit(c);
+  for (const auto& c : pod.spec().containers()) visit(c);
+  for (const auto& c : pod.spec().ephemeralcontainers()) visit(c.ephemeralcontainercommon());
+  return out;
+}
+
 bool IsWritten(VolumeKind kind) {
   return kind == VolumeKind::kConfigMap || kind == VolumeKind::kSecret || kind == VolumeKind::kDownwardApi ||
          kind == VolumeKind::kProjected;

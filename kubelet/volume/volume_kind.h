@@ -2,6 +2,7 @@
 #ifndef SKIFF_KUBELET_VOLUME_VOLUME_KIND_H_
 #define SKIFF_KUBELET_VOLUME_VOLUME_KIND_H_
 
+#include <set>
 #include <string>
 
 #include "base/status.h"
@@ -27,6 +28,10 @@ struct VolumeKindInfo {
   std::string plugin;  // "kubernetes.io/configmap"; for unsupported kinds the field's name
 };
 VolumeKindInfo KindOf(const k8s::io::api::core::v1::Volume& volume);
+
+// The names of the volumes that a container of any kind mounts, or uses as a device. Others are never set up: what a
+// pod lists and does not use may be missing.
+std::set<std::string> UsedVolumes(const k8s::io::api::core::v1::Pod& pod);
 
 // Written by the kubelet from objects, and followed.
 bool IsWritten(VolumeKind kind);

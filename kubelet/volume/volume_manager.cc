@@ -103,7 +103,9 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
       objects.RegisterPod(*pod);
     }
     slot->pod = pod;
+    const auto used = UsedVolumes(*pod);
     for (const auto& volume : pod->spec().volumes()) {
+      if (!used.contains(volume.name())) continue;
       auto [at, added] = slot->volumes.try_emplace(volume.name());
       if (!added) continue;
       at->second.info = KindOf(volume);
@@ -284,13 +286,12 @@ Task<Status> VolumeManager::Impl::WaitForMounts(std::shared_ptr<const Pod> pod) 
     if (state->removed) co_return absl::CancelledError("pod removed");
     std::vector<std::string> missing, unprocessed, reasons;
     SteadyTime next = deadline;
-    for (const auto& volume : state->pod->spec().volumes()) {
-      const VolumeState& at = state->volumes[volume.name()];
+    for (const auto& [name, at] : state->volumes) {
       if (at.mounted) continue;
-      missing.push_back(volume.name());
+      missing.push_back(name);
       next = std::min(next, at.next_try);
       if (!at.unresolved) continue;
-      unprocessed.push_back(volume.name());
+      unprocessed.push_back(name);
       reasons.push_back(at.error);
     }
     if (missing.empty()) co_return absl::OkStatus();
@@ -302,7 +303,6 @@ Task<Status> VolumeManager::Impl::WaitForMounts(std::shared_ptr<const Pod> pod) 
     }
     const SteadyTime now = clock.Steady();
     if (now >= deadline) {
-      std::sort(missing.begin(), missing.end());
       co_return absl::DeadlineExceededError(
           absl::StrCat("unmounted volumes=[", absl::StrJoin(missing, " "),
                        "], unattached volumes=[], failed to process volumes=[]: context deadline exceeded"));

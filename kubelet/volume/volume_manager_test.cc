@@ -12,6 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// A container "c" with those mounts, and another that mounts all volumes: what nobody uses is not set up.
 std::shared_ptr<const Pod> PodFrom(std::string_view volumes, std::string_view mounts = "[]",
                                    std::string_view extra = "") {
   auto pod = std::make_shared<Pod>();
@@ -20,6 +21,13 @@ std::shared_ptr<const Pod> PodFrom(std::string_view volumes, std::string_view mo
       extra, R"("volumes":)", volumes, R"(,"containers":[{"name":"c","volumeMounts":)", mounts, "}]}}");
   const Status status = api::FromJson(json, pod.get());
   EXPECT_TRUE(status.ok()) << status << json;
+  auto* all = pod->mutable_spec()->add_containers();
+  all->set_name("all");
+  for (const auto& volume : pod->spec().volumes()) {
+    auto* mount = all->add_volumemounts();
+    mount->set_name(volume.name());
+    mount->set_mountpath("/all/" + volume.name());
+  }
   return pod;
 }
 
@@ -144,6 +152,30 @@ TEST_F(VolumeManagerTest, PatienceEndsInUpstreamsWords) {
             "unmounted volumes=[v], unattached volumes=[], failed to process volumes=[]: context deadline exceeded");
   EXPECT_EQ(events.at(0),
             R"(Warning FailedMount: MountVolume.SetUp failed for volume "v" : secret "nosecret" not found)");
+}
+
+TEST_F(VolumeManagerTest, WhatNobodyUsesMayBeMissing) {
+  auto pod = std::make_shared<Pod>(*PodFrom(
+      R"([{"name":"ed","emptyDir":{}},{"name":"cm","configMap":{"name":"late"}},{"name":"x","nfs":{"server":"x"}},
+                   {"name":"v","persistentVolumeClaim":{"claimName":"none"}}])",
+      R"([{"name":"ed","mountPath":"/ed"}])"));
+  pod->mutable_spec()->mutable_containers()->RemoveLast();
+  ASSERT_TRUE(Mount(pod).ok());
+  EXPECT_TRUE(events.empty());
+  EXPECT_EQ(manager->MountedVolumes("uid-1").size(), 1u);
+  EXPECT_TRUE(Mounts(pod).ok());
+
+  // A debugger that comes later mounts one of them.
+  (*objects.config_maps["late"].mutable_data())["k"] = "v";
+  auto debugged = std::make_shared<Pod>(*pod);
+  auto* debugger = debugged->mutable_spec()->add_ephemeralcontainers()->mutable_ephemeralcontainercommon();
+  debugger->set_name("debugger");
+  debugger->add_volumemounts()->set_name("cm");
+  debugger->mutable_volumemounts(0)->set_mountpath("/cm");
+  manager->UpdatePod(debugged);
+  ASSERT_TRUE(Mount(debugged).ok());
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~configmap/cm/k")), "v");
+  EXPECT_TRUE(RunTask(loop, manager->ContainerMounts(debugged, "debugger", {})).ok());
 }
 
 TEST_F(VolumeManagerTest, HostPathTypesAreChecked) {
