@@ -325,6 +325,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   options.node.swap_capacity = facts.swap;
   options.node.limited_swap = config_.memory_swap_behavior == "LimitedSwap";
   options.node.page_sizes = HugePageSizes();
+  options.node.selinux = Exists("/sys/fs/selinux/enforce");
   options.dns.cluster_dns = config_.cluster_dns;
   options.dns.cluster_domain = config_.cluster_domain;
   options.dns.resolv_conf = config_.resolv_conf;

@@ -201,7 +201,7 @@ TEST(ContainerConfig, TheContainersSecurityContextGoesBeforeThePods) {
   auto context = [&] {
     auto config = MakeContainerConfig(pod, pod.spec().containers(0), in, {});
     EXPECT_TRUE(config.ok()) << config.status();
-    EXPECT_EQ(config->mounts(0).readonly(), config->linux().security_context().readonly_rootfs());
+    EXPECT_FALSE(config->mounts(0).readonly()) << "/etc/hosts is never read-only";
     return config->linux().security_context();
   };
   const auto first = context();
@@ -236,6 +236,24 @@ TEST(ContainerConfig, AContainerOfAnyKindMakesTheSandboxPrivileged) {
   EXPECT_FALSE(privileged());
   debugger->mutable_securitycontext()->set_privileged(true);
   EXPECT_TRUE(privileged());
+}
+
+TEST(ContainerConfig, FilesAreRelabelledWhereTheHostHasSeLinux) {
+  Pod pod = MakePod({"c"});
+  ContainerInputs in;
+  in.mounts = {{.volume = "ours", .relabel = true}, {.volume = "the host's"}};
+  in.hosts_file = "/h";
+  in.termination_log = "/t";
+  NodeSettings node;
+  auto labelled = [&] {
+    std::vector<bool> out;
+    const auto config = MakeContainerConfig(pod, pod.spec().containers(0), in, node);
+    for (const auto& mount : config->mounts()) out.push_back(mount.selinux_relabel());
+    return out;
+  };
+  EXPECT_THAT(labelled(), ElementsAre(false, false, false, false));
+  node.selinux = true;
+  EXPECT_THAT(labelled(), ElementsAre(true, false, true, true));
 }
 
 // LimitedSwap: a Burstable container's part of the node's swap is its part of the node's memory.

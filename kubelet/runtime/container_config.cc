@@ -216,6 +216,7 @@ StatusOr<cri_v1::ContainerConfig> MakeContainerConfig(const Pod& pod, const core
     m->set_readonly(mount.read_only);
     m->set_recursive_read_only(mount.recursive_read_only);
     m->set_propagation(PropagationOf(mount.propagation));
+    m->set_selinux_relabel(mount.relabel && node.selinux);
     if (!mount.image.empty()) {
       m->mutable_image()->set_image(mount.image);
       m->set_image_sub_path(mount.image_sub_path);
@@ -225,12 +226,13 @@ StatusOr<cri_v1::ContainerConfig> MakeContainerConfig(const Pod& pod, const core
     auto* m = out.add_mounts();
     m->set_container_path("/etc/hosts");
     m->set_host_path(in.hosts_file);
-    m->set_readonly(container.securitycontext().readonlyrootfilesystem());
+    m->set_selinux_relabel(node.selinux);
   }
   if (!in.termination_log.empty()) {
     auto* m = out.add_mounts();
     m->set_container_path(container.terminationmessagepath());
     m->set_host_path(in.termination_log);
+    m->set_selinux_relabel(node.selinux);
   }
   for (auto& m : *out.mutable_mounts()) {
     *m.mutable_uidmappings() = in.users.uids();

@@ -25,6 +25,7 @@ struct NodeSettings {
   bool limited_swap = false;            // memorySwap.swapBehavior LimitedSwap
   int64_t swap_capacity = 0;            // bytes
   std::vector<std::string> page_sizes;  // of huge pages that the kernel has: "2MB"
+  bool selinux = false;                 // enabled on the host
   int64_t cfs_period_micros = 100000;
   int64_t memory_capacity = 0;  // bytes
 };

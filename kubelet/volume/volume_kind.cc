@@ -24,7 +24,7 @@ VolumeKindInfo KindOf(const core::Volume& volume) {
   if (source.has_projected()) return {Kind::kProjected, "kubernetes.io/projected"};
   if (source.has_hostpath()) return {Kind::kHostPath, "kubernetes.io/host-path"};
   if (source.has_image()) return {Kind::kImage, "kubernetes.io/image"};
-  if (source.has_persistentvolumeclaim() || source.has_ephemeral()) return {Kind::kClaim, "kubernetes.io/local-volume"};
+  if (source.has_persistentvolumeclaim() || source.has_ephemeral()) return {Kind::kClaim, kLocalPlugin};
   if (source.has_emptydir()) return {Kind::kEmptyDir, "kubernetes.io/empty-dir"};
   const auto* reflection = source.GetReflection();
   std::vector<const google::protobuf::FieldDescriptor*> set;

@@ -11,6 +11,9 @@
 
 namespace skiff::kubelet {
 
+// Of claims, until a hostPath turns out to lie behind one.
+inline constexpr char kLocalPlugin[] = "kubernetes.io/local-volume";
+
 enum class VolumeKind {
   kEmptyDir,
   kConfigMap,

@@ -341,6 +341,9 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
     one.volume = mount.name();
     one.container_path = absl::StartsWith(mount.mountpath(), "/") ? mount.mountpath() : "/" + mount.mountpath();
     one.read_only = mount.readonly() || IsWritten(at.info.kind) || at.read_only;
+    // Neither what is not the kubelet's (directories of the host) nor what the runtime mounts (images).
+    one.relabel =
+        IsWritten(at.info.kind) || at.info.kind == Kind::kEmptyDir || (at.info.plugin == kLocalPlugin && !at.read_only);
     const std::string& propagation = mount.mountpropagation();
     if (propagation == "HostToContainer") {
       one.propagation = ContainerMount::Propagation::kHostToContainer;

@@ -42,6 +42,7 @@ struct ContainerMount {
   std::string host_path;
   bool read_only = false;
   bool recursive_read_only = false;
+  bool relabel = false;  // where the host has SELinux: the containers' label is given to the files
   enum class Propagation { kPrivate, kHostToContainer, kBidirectional } propagation = Propagation::kPrivate;
   // Image volumes only: host_path is empty and the runtime mounts this image (pulled by the caller before).
   std::string image;

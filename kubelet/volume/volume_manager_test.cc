@@ -103,6 +103,8 @@ TEST_F(VolumeManagerTest, EveryKindLiesWhereUpstreamPutsIt) {
   EXPECT_EQ((*mounts)[1].host_path, root / "pods/uid-1/volume-subpaths/ed/c/1");
   EXPECT_TRUE(Exists(Volume("kubernetes.io~empty-dir/ed/x/y")));
   EXPECT_TRUE((*mounts)[2].read_only);  // configMap volumes always are
+  EXPECT_TRUE((*mounts)[0].relabel && (*mounts)[2].relabel);
+  EXPECT_FALSE((*mounts)[3].relabel) << "the host's files keep their labels";
   EXPECT_EQ((*mounts)[3].host_path, "/etc");
   EXPECT_TRUE((*mounts)[3].read_only);
   EXPECT_TRUE(absl::StrContains(mounter.mounts().at((*mounts)[4].host_path), "/..2026_01_01_00_00_00."));
@@ -225,6 +227,7 @@ TEST_F(VolumeManagerTest, ClaimsOfHostPathAndLocalVolumes) {
   EXPECT_EQ(manager->MountedVolumes("uid-1")[0].claim, "x");
   ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
 
+  EXPECT_FALSE(mounts->at(0).relabel) << "the host's files";
   Bind(objects, "x", absl::StrCat(R"("accessModes":["ReadOnlyMany"],"local":{"path":")", root / "disk", R"("})"));
   ASSERT_TRUE(Mount(pod).ok());
   mounts = Mounts(pod);
