@@ -298,6 +298,9 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     return handler.ok() && agent_->RecursiveReadOnly(*handler);
   };
   volumes.recursive_read_only = recursive_read_only;
+  volumes.matches_node = [this](const core::NodeSelector& nodes) {
+    return MatchesTerms(nodes, agent_->node().metadata().labels(), nullptr);
+  };
   volumes.sync_period = config_.sync_frequency;
   volumes_ = std::make_unique<VolumeManager>(
       executor_, volumes, *objects_, *mounter_, clock_,

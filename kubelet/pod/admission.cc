@@ -136,28 +136,31 @@ std::vector<std::string> Ordered(const ResourceList& wanted) {
 
 }  // namespace
 
-bool MatchesNode(const Pod& pod, const core::Node& node) {
-  const auto& labels = node.metadata().labels();
-  auto label = [&](const std::string& key) -> const std::string* {
-    auto it = labels.find(key);
-    return it == labels.end() ? nullptr : &it->second;
-  };
-  for (const auto& [key, value] : pod.spec().nodeselector()) {
-    const std::string* have = label(key);
-    if (have == nullptr || *have != value) return false;
-  }
-  const auto& affinity = pod.spec().affinity().nodeaffinity();
-  if (!affinity.has_requiredduringschedulingignoredduringexecution()) return true;
-  for (const auto& term : affinity.requiredduringschedulingignoredduringexecution().nodeselectorterms()) {
+bool MatchesTerms(const core::NodeSelector& selector, const Labels& labels, const std::string* name) {
+  for (const auto& term : selector.nodeselectorterms()) {
     if (term.matchexpressions_size() == 0 && term.matchfields_size() == 0) continue;
     bool all = true;
-    for (const auto& r : term.matchexpressions()) all = all && Matches(r, label(r.key()));
-    for (const auto& r : term.matchfields()) {
-      all = all && Matches(r, r.key() == "metadata.name" ? &node.metadata().name() : nullptr);
+    for (const auto& r : term.matchexpressions()) {
+      auto it = labels.find(r.key());
+      all = all && Matches(r, it == labels.end() ? nullptr : &it->second);
+    }
+    if (name != nullptr) {
+      for (const auto& r : term.matchfields()) all = all && Matches(r, r.key() == "metadata.name" ? name : nullptr);
     }
     if (all) return true;
   }
   return false;
+}
+
+bool MatchesNode(const Pod& pod, const core::Node& node) {
+  const auto& labels = node.metadata().labels();
+  for (const auto& [key, value] : pod.spec().nodeselector()) {
+    auto it = labels.find(key);
+    if (it == labels.end() || it->second != value) return false;
+  }
+  const auto& affinity = pod.spec().affinity().nodeaffinity();
+  return !affinity.has_requiredduringschedulingignoredduringexecution() ||
+         MatchesTerms(affinity.requiredduringschedulingignoredduringexecution(), labels, &node.metadata().name());
 }
 
 AdmissionResult Admit(const Pod& pod, const core::Node& node, const std::vector<PodPtr>& others,

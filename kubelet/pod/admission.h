@@ -30,6 +30,10 @@ struct Lack {
 // The pods to end so that `pod` fits, as few and as small as upstream picks them; an error when no set would do.
 StatusOr<std::vector<PodPtr>> PodsToPreempt(const Pod& pod, const std::vector<PodPtr>& others, std::vector<Lack> lacks);
 
+using Labels = google::protobuf::Map<std::string, std::string>;
+// One of the terms fits labels and name; without a name the terms' fields do not count.
+bool MatchesTerms(const core::NodeSelector& selector, const Labels& labels, const std::string* name);
+
 // spec.nodeSelector and the required node affinity.
 bool MatchesNode(const Pod& pod, const core::Node& node);
 

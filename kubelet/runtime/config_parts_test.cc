@@ -238,6 +238,20 @@ TEST(ContainerConfig, AContainerOfAnyKindMakesTheSandboxPrivileged) {
   EXPECT_TRUE(privileged());
 }
 
+TEST(ContainerConfig, GroupsOfVolumesComeToThePods) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_securitycontext()->set_fsgroup(1);
+  pod.mutable_spec()->mutable_securitycontext()->add_supplementalgroups(2);
+  ContainerInputs in;
+  in.volume_groups = {3, 4};
+  EXPECT_THAT(
+      MakeContainerConfig(pod, pod.spec().containers(0), in, {})->linux().security_context().supplemental_groups(),
+      ElementsAre(1, 2, 3, 4));
+  SandboxInputs sandbox;
+  sandbox.volume_groups = {3};
+  EXPECT_THAT(SandboxConfig(pod, sandbox, {})->linux().security_context().supplemental_groups(), ElementsAre(1, 2, 3));
+}
+
 TEST(ContainerConfig, FilesAreRelabelledWhereTheHostHasSeLinux) {
   Pod pod = MakePod({"c"});
   ContainerInputs in;

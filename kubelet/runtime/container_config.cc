@@ -30,10 +30,11 @@ bool AnyPrivileged(const Pod& pod) {
   return false;
 }
 
-void SetGroups(const core::PodSecurityContext& sc, google::protobuf::RepeatedField<int64_t>* groups,
-               cri_v1::SupplementalGroupsPolicy* policy) {
+void SetGroups(const core::PodSecurityContext& sc, const std::vector<int64_t>& of_volumes,
+               google::protobuf::RepeatedField<int64_t>* groups, cri_v1::SupplementalGroupsPolicy* policy) {
   if (sc.has_fsgroup()) groups->Add(sc.fsgroup());
   for (int64_t group : sc.supplementalgroups()) groups->Add(group);
+  groups->Add(of_volumes.begin(), of_volumes.end());
   if (sc.supplementalgroupspolicy() == "Strict") *policy = cri_v1::Strict;
 }
 
@@ -124,7 +125,7 @@ StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxIn
   if (pod_sc.has_runasuser()) sc->mutable_run_as_user()->set_value(pod_sc.runasuser());
   if (pod_sc.has_runasgroup()) sc->mutable_run_as_group()->set_value(pod_sc.runasgroup());
   cri_v1::SupplementalGroupsPolicy policy = cri_v1::Merge;
-  SetGroups(pod_sc, sc->mutable_supplemental_groups(), &policy);
+  SetGroups(pod_sc, in.volume_groups, sc->mutable_supplemental_groups(), &policy);
   sc->set_supplemental_groups_policy(policy);
   if (pod_sc.has_selinuxoptions()) SetSeLinux(pod_sc.selinuxoptions(), sc->mutable_selinux_options());
   SetSandboxResources(pod, node, linux->mutable_resources(), linux->mutable_overhead());
@@ -258,7 +259,7 @@ StatusOr<cri_v1::ContainerConfig> MakeContainerConfig(const Pod& pod, const core
   if (effective.has_runasgroup()) sc->mutable_run_as_group()->set_value(effective.runasgroup());
   sc->set_readonly_rootfs(effective.readonlyrootfilesystem());
   cri_v1::SupplementalGroupsPolicy policy = cri_v1::Merge;
-  SetGroups(pod.spec().securitycontext(), sc->mutable_supplemental_groups(), &policy);
+  SetGroups(pod.spec().securitycontext(), in.volume_groups, sc->mutable_supplemental_groups(), &policy);
   sc->set_supplemental_groups_policy(policy);
   sc->set_no_new_privs(effective.has_allowprivilegeescalation() && !effective.allowprivilegeescalation());
   if (effective.procmount() != "Unmasked") {

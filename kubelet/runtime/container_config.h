@@ -40,6 +40,7 @@ struct SandboxInputs {
   uint32_t attempt = 0;
   std::string cgroup_parent, hostname;
   Resolver resolver;
+  std::vector<int64_t> volume_groups;  // see VolumeManager::ExtraGroups
   cri_v1::UserNamespace users = HostUsers();
 };
 // What the pod costs as a whole, and the sandbox beside it, for runtimes that size virtual machines.
@@ -57,6 +58,7 @@ struct ContainerInputs {
   int restart_count = 0;
   Env env;
   std::vector<ContainerMount> mounts;
+  std::vector<int64_t> volume_groups;
   std::string hosts_file;       // "": not mounted
   std::string termination_log;  // host path of the termination message file; "": not mounted
   std::string pid_target;       // container whose processes an ephemeral container sees

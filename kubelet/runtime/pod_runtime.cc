@@ -128,6 +128,7 @@ Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr po
   in.attempt = attempt;
   in.cgroup_parent = CgroupParent(*pod);
   CO_ASSIGN_OR_RETURN(in.users, co_await UsersOf(pod));
+  in.volume_groups = volumes_.ExtraGroups(*pod);
   std::vector<std::pair<std::string, std::string>> warnings;
   CO_ASSIGN_OR_RETURN(in.resolver, PodResolver(*pod, options_.dns, &warnings));
   if (report) {
@@ -208,6 +209,7 @@ Task<StatusOr<ContainerInputs>> PodRuntime::Inputs(PodPtr pod, core::Container c
   }
   std::map<std::string, std::string> env(in.env.begin(), in.env.end());
   CO_ASSIGN_OR_RETURN(in.mounts, co_await volumes_.ContainerMounts(pod, container.name(), env));
+  in.volume_groups = volumes_.ExtraGroups(*pod);
   bool hosts_mounted = false;
   for (const auto& mount : in.mounts) hosts_mounted = hosts_mounted || mount.container_path == "/etc/hosts";
   if (!hosts_mounted && (!ips.empty() || IsHostNetwork(*pod))) {

@@ -11,6 +11,7 @@ namespace {
 namespace core = k8s::io::api::core::v1;
 
 constexpr char kProtection[] = "kubernetes.io/pvc-protection";
+constexpr char kGid[] = "pv.beta.kubernetes.io/gid";
 
 Status CheckClaim(const PersistentVolumeClaim& claim) {
   const auto& finalizers = claim.metadata().finalizers();
@@ -37,12 +38,14 @@ Status CheckVolume(const PersistentVolume& volume, const PersistentVolumeClaim& 
 }
 
 bool UsedAsDevice(const Pod& pod, const std::string& volume) {
-  auto in = [&](const core::Container& c) {
+  auto in = [&](const auto& c) {
     return std::any_of(c.volumedevices().begin(), c.volumedevices().end(),
                        [&](const auto& d) { return d.name() == volume; });
   };
   return std::any_of(pod.spec().containers().begin(), pod.spec().containers().end(), in) ||
-         std::any_of(pod.spec().initcontainers().begin(), pod.spec().initcontainers().end(), in);
+         std::any_of(pod.spec().initcontainers().begin(), pod.spec().initcontainers().end(), in) ||
+         std::any_of(pod.spec().ephemeralcontainers().begin(), pod.spec().ephemeralcontainers().end(),
+                     [&](const auto& c) { return in(c.ephemeralcontainercommon()); });
 }
 
 StatusOr<ClaimedVolume> DirectoryOf(const PersistentVolume& volume) {
@@ -50,7 +53,11 @@ StatusOr<ClaimedVolume> DirectoryOf(const PersistentVolume& volume) {
   ClaimedVolume out;
   out.volume = volume.metadata().name();
   const auto& modes = volume.spec().accessmodes();
-  out.read_only = modes.size() == 1 && modes.Get(0) == "ReadOnlyMany";
+  out.one_pod = modes.size() == 1 && modes.Get(0) == "ReadWriteOncePod";
+  if (auto it = volume.metadata().annotations().find(kGid); it != volume.metadata().annotations().end()) {
+    out.gid = it->second;
+  }
+  if (volume.spec().nodeaffinity().has_required()) out.nodes = volume.spec().nodeaffinity().required();
   if (source.has_hostpath()) {
     out.path = source.hostpath().path();
     out.host_path_type = source.hostpath().type();
@@ -117,7 +124,7 @@ Task<StatusOr<ClaimedVolume>> ResolveClaim(ObjectSource& objects, std::shared_pt
   }
   CO_ASSIGN_OR_RETURN(ClaimedVolume out, DirectoryOf(**persistent));
   out.claim = name;
-  out.read_only = out.read_only || source.persistentvolumeclaim().readonly();
+  out.read_only = source.persistentvolumeclaim().readonly();
   co_return out;
 }
 

@@ -1,8 +1,9 @@
-// From a pod's persistent volume claim to the directory on this node that lies behind it: hostPath and local volumes.
+// From a pod's persistent volume claim to the directory that lies behind it: hostPath and local volumes.
 // CSI and network volumes are refused, each by name. Loop only.
 #ifndef SKIFF_KUBELET_VOLUME_CLAIMS_H_
 #define SKIFF_KUBELET_VOLUME_CLAIMS_H_
 
+#include <optional>
 #include <string>
 
 #include "base/async.h"
@@ -16,6 +17,9 @@ struct ClaimedVolume {
   std::string path;           // on the host
   std::string host_path_type;
   bool read_only = false;
+  bool one_pod = false;               // ReadWriteOncePod is its only access mode
+  std::string gid;                    // that processes of its pods are to be in; ""
+  std::optional<NodeSelector> nodes;  // where it can be reached
 };
 
 // Errors in upstream's words: "error processing PVC ns/name: PVC is not bound".

@@ -17,6 +17,7 @@
 namespace skiff::kubelet {
 
 using k8s::io::api::core::v1::ConfigMap;
+using k8s::io::api::core::v1::NodeSelector;
 using k8s::io::api::core::v1::PersistentVolume;
 using k8s::io::api::core::v1::PersistentVolumeClaim;
 using k8s::io::api::core::v1::Pod;

@@ -38,6 +38,21 @@ const core::Volume* FindVolume(const Pod& pod, const std::string& name) {
   return nullptr;
 }
 
+// Whether a pod other than `uid` has the local volume. The disk and the mount table tell, so that pods of an earlier
+// process count.
+StatusOr<bool> HeldByAnother(const std::string& root, const std::string& uid, const std::string& volume,
+                             Mounter& mounter) {
+  if (!Exists(layout::Pods(root))) return false;
+  ASSIGN_OR_RETURN(const auto uids, ListDir(layout::Pods(root)));
+  for (const std::string& other : uids) {
+    const std::string dir = VolumeDir(root, other, kLocalPlugin, volume);
+    if (other == uid || !Exists(dir)) continue;
+    ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(dir));
+    if (mounted) return true;
+  }
+  return false;
+}
+
 bool IsOffline(const Status& status) { return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status); }
 
 }  // namespace
@@ -70,9 +85,12 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
     SteadyTime next_try{};
     std::chrono::nanoseconds pause{0};
     std::string error;
-    std::string claim;        // of a persistent volume, once it is known
-    bool read_only = false;   // as the claim or its volume say
-    bool unresolved = false;  // what lies behind the claim cannot be told
+    // Of a claim, once its persistent volume is known.
+    std::string claim, persistent;  // names
+    std::string gid;
+    bool read_only = false;
+    bool unresolved = false;   // what lies behind the claim cannot be told
+    bool not_at_node = false;  // .. is not on this node
   };
   struct PodState {
     std::shared_ptr<const Pod> pod;
@@ -91,6 +109,8 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
   PodEventFn events;
   Wakeup refresh;
   std::map<std::string, PodPtr> pods;  // by uid
+  // Held from the look whether another pod has a volume that only one may have until this pod has it.
+  std::shared_ptr<AsyncLock> one_pod = std::make_shared<AsyncLock>();
   std::minstd_rand random{std::random_device{}()};
 
   std::string PodPath(const std::string& uid) const { return PodDir(options.root_dir, uid); }
@@ -206,7 +226,11 @@ Task<Status> VolumeManager::Impl::SetUpClaim(PodPtr state, std::string name) {
   VolumeState& at = state->volumes[name];
   at.unresolved = false;
   at.claim = claimed->claim;
+  at.persistent = claimed->volume;
+  at.gid = claimed->gid;
   at.read_only = claimed->read_only;
+  at.not_at_node = claimed->nodes && options.matches_node && !options.matches_node(*claimed->nodes);
+  if (at.not_at_node) co_return FailedPrecondition("no matching NodeSelectorTerms");
   if (!claimed->local) {
     at.info.plugin = "kubernetes.io/host-path";
     at.path = claimed->path;
@@ -223,7 +247,22 @@ Task<Status> VolumeManager::Impl::SetUpClaim(PodPtr state, std::string name) {
   setup.on_root_mismatch = pod->spec().securitycontext().fsgroupchangepolicy() == "OnRootMismatch";
   setup.read_only = claimed->read_only;
   Mounter* mounts = &mounter;
-  std::function<Status()> bind = [setup, mounts] { return SetUpLocal(setup, *mounts); };
+  // Upstream's kubelet holds only volumes of its own directories to the access mode; a hostPath is the scheduler's.
+  AsyncLock::Guard guard;
+  const bool alone = claimed->one_pod;
+  if (alone) {
+    CO_ASSIGN_OR_RETURN(guard, co_await one_pod->Lock());
+  }
+  std::function<Status()> bind = [setup, mounts, alone, root = options.root_dir, uid = pod->metadata().uid(),
+                                  volume = claimed->volume]() -> Status {
+    if (alone) {
+      ASSIGN_OR_RETURN(const bool held, HeldByAnother(root, uid, volume, *mounts));
+      if (held) {
+        return FailedPrecondition("volume uses the ReadWriteOncePod access mode and is already in use by another pod");
+      }
+    }
+    return SetUpLocal(setup, *mounts);
+  };
   co_return co_await RunBlocking(std::move(bind));
 }
 
@@ -267,7 +306,9 @@ Task<Status> VolumeManager::Impl::SetUpAll(PodPtr state, bool again) {
               {"volume", name});
     if (events) {
       events(*state->pod, "Warning", "FailedMount",
-             absl::StrCat("MountVolume.SetUp failed for volume ", GoQuote(name), " : ", status.message()));
+             absl::StrCat(volume.not_at_node ? "MountVolume.NodeAffinity check" : "MountVolume.SetUp",
+                          " failed for volume ", GoQuote(volume.persistent.empty() ? name : volume.persistent), " : ",
+                          status.message()));
     }
   }
   co_return absl::OkStatus();
@@ -511,6 +552,18 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::ContainerMounts(std::
                                                                            std::string container,
                                                                            std::map<std::string, std::string> env) {
   return impl_->ContainerMounts(std::move(pod), std::move(container), std::move(env));
+}
+
+std::vector<int64_t> VolumeManager::ExtraGroups(const Pod& pod) const {
+  std::set<int64_t> groups;
+  auto found = impl_->pods.find(pod.metadata().uid());
+  if (found == impl_->pods.end()) return {};
+  for (const auto& [name, volume] : found->second->volumes) {
+    int64_t group;
+    if (volume.mounted && absl::SimpleAtoi(volume.gid, &group)) groups.insert(group);
+  }
+  for (int64_t own : pod.spec().securitycontext().supplementalgroups()) groups.erase(own);
+  return {groups.begin(), groups.end()};
 }
 
 Task<Status> VolumeManager::TearDown(std::string uid, bool remove_directory) {

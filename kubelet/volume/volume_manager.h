@@ -32,6 +32,7 @@ struct VolumeOptions {
   std::function<int64_t()> allocatable_milli_cpu;
   std::function<int64_t()> allocatable_ephemeral_storage;
   std::function<bool(const Pod&)> recursive_read_only;              // the pod's runtime handler can
+  std::function<bool(const NodeSelector&)> matches_node;            // without it: everything does
   std::chrono::nanoseconds sync_period = std::chrono::seconds(60);  // refresh of configMap, secret, token, downward API
 };
 
@@ -68,6 +69,9 @@ class VolumeManager {
   // is absent gives `missing value for NAME`. Call right before creating the container (init ones too).
   Task<StatusOr<std::vector<ContainerMount>>> ContainerMounts(std::shared_ptr<const Pod> pod, std::string container,
                                                               std::map<std::string, std::string> env);
+
+  // Groups that the pod's mounted volumes want its processes to be in, beyond those that its spec names.
+  std::vector<int64_t> ExtraGroups(const Pod& pod) const;
 
   // Takes everything of the pod down (all containers must be gone): subPath binds, tmpfs, volume directories. The pod's
   // directory ROOT/pods/UID is removed as well when `remove_directory`. Idempotent; an error means: call again later.

@@ -4,6 +4,7 @@
 
 #include "api/codec.h"
 #include "base/async_testing.h"
+#include "kubelet/pod/admission.h"
 #include "kubelet/volume/testing.h"
 #include "kubelet/volume/volume_kind.h"
 
@@ -40,12 +41,14 @@ struct VolumeManagerTest : testing::Test {
   std::vector<std::string> events;
   std::unique_ptr<VolumeManager> manager;
   bool recursive_read_only = false;
+  google::protobuf::Map<std::string, std::string> labels;  // the node's
 
   VolumeManagerTest() {
     VolumeOptions options;
     options.root_dir = root.path();
     options.allocatable_memory = [] { return int64_t{1} << 30; };
     options.recursive_read_only = [this](const Pod&) { return recursive_read_only; };
+    options.matches_node = [this](const NodeSelector& nodes) { return MatchesTerms(nodes, labels, nullptr); };
     manager = std::make_unique<VolumeManager>(
         loop.get_executor(), options, objects, mounter, clock,
         [this](const Pod&, std::string_view type, std::string_view reason, std::string_view message) {
@@ -230,11 +233,18 @@ TEST_F(VolumeManagerTest, ClaimsOfHostPathAndLocalVolumes) {
   EXPECT_FALSE(mounts->at(0).relabel) << "the host's files";
   Bind(objects, "x", absl::StrCat(R"("accessModes":["ReadOnlyMany"],"local":{"path":")", root / "disk", R"("})"));
   ASSERT_TRUE(Mount(pod).ok());
-  mounts = Mounts(pod);
+  EXPECT_FALSE(Mounts(pod)->at(0).read_only) << "only the pod says so, not the volume's modes";
+  EXPECT_TRUE(Mounts(pod)->at(0).relabel);
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  const auto reader =
+      PodFrom(R"([{"name":"v","persistentVolumeClaim":{"claimName":"x","readOnly":true}}])", kClaimMount);
+  ASSERT_TRUE(Mount(reader).ok());
+  mounts = Mounts(reader);
   ASSERT_TRUE(mounts.ok()) << mounts.status();
   const std::string bound = Volume("kubernetes.io~local-volume/pv");
   EXPECT_EQ(mounts->at(0).host_path, bound);
   EXPECT_TRUE(mounts->at(0).read_only);
+  EXPECT_FALSE(mounts->at(0).relabel);
   EXPECT_EQ(mounter.mounts().at(bound), absl::StrCat("bind ", root / "disk"));
   ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
   EXPECT_TRUE(mounter.mounts().empty());
@@ -263,6 +273,75 @@ TEST_F(VolumeManagerTest, ClaimsThatCannotBeUsed) {
   Bind(objects, "x", R"("volumeMode":"Block","local":{"path":"/dev/x"})");
   EXPECT_TRUE(absl::StrContains(said(), "volume v has volumeMode Block, but is specified in volumeMounts"));
   EXPECT_TRUE(events.empty()) << "the caller tells";
+}
+
+TEST_F(VolumeManagerTest, AVolumeOfAnotherNodeIsRefused) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  Bind(objects, "x",
+       absl::StrCat(
+           R"("nodeAffinity":{"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"k","operator":"In",)",
+           R"("values":["there"]}]}]}},"local":{"path":")", root / "disk", R"("})"));
+  const auto pod = PodFrom(kClaim, kClaimMount);
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
+  clock.Advance(0s, loop);
+  EXPECT_EQ(events, std::vector<std::string>{"Warning FailedMount: MountVolume.NodeAffinity check failed for volume "
+                                             "\"pv\" : no matching NodeSelectorTerms"});
+  EXPECT_FALSE(result);
+  labels["k"] = "there";
+  clock.Advance(500ms, loop);
+  for (int i = 0; i < 200 && !result; ++i) loop.run_for(5ms), loop.restart();
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(result->ok()) << *result;
+  EXPECT_EQ(events.size(), 1u);
+}
+
+TEST_F(VolumeManagerTest, ReadWriteOncePodIsForOnePod) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  const std::string local = absl::StrCat(R"("local":{"path":")", root / "disk", R"("})");
+  const auto first = PodFrom(kClaim, kClaimMount);
+  auto second = std::make_shared<Pod>(*first);
+  second->mutable_metadata()->set_uid("uid-2");
+  // With several modes nobody knows which is meant.
+  Bind(objects, "x", R"("accessModes":["ReadWriteOncePod","ReadWriteOnce"],)" + local);
+  ASSERT_TRUE(Mount(first).ok());
+  ASSERT_TRUE(Mount(second).ok());
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-2", true)).ok());
+
+  Bind(objects, "x", R"("accessModes":["ReadWriteOncePod"],)" + local);
+  ASSERT_TRUE(Mount(first).ok());
+  // Of an earlier process too.
+  VolumeOptions options;
+  options.root_dir = root.path();
+  VolumeManager later(loop.get_executor(), options, objects, mounter, clock,
+                      [this](const Pod&, std::string_view, std::string_view, std::string_view message) {
+                        events.push_back(std::string(message));
+                      });
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(later, second, &result));
+  for (int i = 0; i < 200 && events.empty(); ++i) loop.run_for(5ms), loop.restart();
+  EXPECT_EQ(events, std::vector<std::string>{"MountVolume.SetUp failed for volume \"pv\" : volume uses the "
+                                             "ReadWriteOncePod access mode and is already in use by another pod"});
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  clock.Advance(500ms, loop);
+  for (int i = 0; i < 200 && !result; ++i) loop.run_for(5ms), loop.restart();
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(result->ok()) << *result;
+}
+
+TEST_F(VolumeManagerTest, VolumesBringGroups) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  const auto pod = PodFrom(kClaim, kClaimMount, R"("securityContext":{"supplementalGroups":[7]},)");
+  for (const auto& [gid, groups] :
+       {std::pair<std::string, std::vector<int64_t>>{"1234", {1234}}, {"7", {}}, {"x", {}}}) {
+    Bind(objects, "x", absl::StrCat(R"("local":{"path":")", root / "disk", R"("})"));
+    (*objects.volumes["pv"].mutable_metadata()->mutable_annotations())["pv.beta.kubernetes.io/gid"] = gid;
+    EXPECT_TRUE(manager->ExtraGroups(*pod).empty());
+    ASSERT_TRUE(Mount(pod).ok());
+    EXPECT_EQ(manager->ExtraGroups(*pod), groups) << gid;
+    ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  }
 }
 
 TEST_F(VolumeManagerTest, EphemeralClaimsBelongToThePod) {
