@@ -153,10 +153,8 @@ class Node:
                 s.sendall(more)
             s.settimeout(quiet)
             closed = False
-            length = re.search(rb"(?i)content-length: (\d+)", answered)
-            keep = length and b" 101 " not in answered.split(b"\r\n")[0]
             try:
-                while not (keep and len(rest) >= int(length[1])):
+                while True:
                     got = s.recv(65536)
                     if not got:
                         closed = True
