@@ -79,13 +79,13 @@ Status MakeDirsBeneath(int volume_fd, const std::string& relative, mode_t mode) 
     Fd child(Walk(volume_fd, next, O_PATH | O_DIRECTORY));
     if (!child.valid()) {
       if (errno != ENOENT) return ErrnoStatus(errno, absl::StrCat("openat2 ", next));
-      if (mkdirat(parent.get(), name.c_str(), mode & 06777) != 0 && errno != EEXIST) {
+      if (mkdirat(parent.get(), name.c_str(), mode & 07777) != 0 && errno != EEXIST) {
         return ErrnoStatus(errno, absl::StrCat("cannot create directory ", next));
       }
       child = Fd(OpenAt2(parent.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK,
                          RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
       if (!child.valid()) return ErrnoStatus(errno, absl::StrCat("cannot open ", next));
-      if (fchmod(child.get(), mode & 06777) != 0) return ErrnoStatus(errno, absl::StrCat("chmod ", next));
+      if (fchmod(child.get(), mode & 07777) != 0) return ErrnoStatus(errno, absl::StrCat("chmod ", next));
     }
     parent = std::move(child);
     done = next;
