@@ -141,7 +141,8 @@ Task<void> Bury(std::shared_ptr<Child> child, std::shared_ptr<asio::steady_timer
   siginfo_t info{};
   for (;;) {
     const auto [ec] = co_await child->exited.async_wait(Descriptor::wait_read, kAwait);
-    if (waitid(P_PID, static_cast<id_t>(child->pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) break;
+    // An error: somebody else has reaped it, as the kernel does where SIGCHLD is ignored.
+    if (waitid(P_PID, static_cast<id_t>(child->pid), &info, WEXITED | WNOHANG) != 0 || info.si_pid != 0) break;
     if (ec && ec != asio::error::operation_aborted) break;  // aborted: by a limit that came to its end meanwhile
   }
   boost::system::error_code ignored;

@@ -135,8 +135,10 @@ TEST(JwsTest, VerifiesWithACertificate) {
 
 // A client's store of rotated pairs: connections are made without a certificate until it has its first.
 TEST(TlsTest, TheOneFileOfAPairMayComeLater) {
-  const std::string path = testing::TempDir() + "/later-" + RandomUuid() + ".pem";
+  const std::string path = testing::TempDir() + "/later-" + RandomUuid() + "-current.pem";
   TlsClientConfig::Options options;
+  options.cert_file = options.key_file = path + ".other";
+  EXPECT_FALSE(TlsClientConfig::Make(options).ok()) << "not the link of a store of rotated pairs";
   options.cert_file = options.key_file = path;
   options.reload_interval = std::chrono::nanoseconds(0);
   const auto config = TlsClientConfig::Make(options);

@@ -531,6 +531,10 @@ void Check::Unsupported() {
     Add("shutdownGracePeriod ", FormatDuration(config.shutdown_grace_period),
         " is not supported by this kubelet, only 0s is");
   }
+  const json* by_priority = FindConfigValue(document, "shutdownGracePeriodByPodPriority");
+  if (by_priority != nullptr && by_priority->is_array() && !by_priority->empty()) {
+    Add("shutdownGracePeriodByPodPriority is not supported by this kubelet");
+  }
   if (config.cgroup_driver != "cgroupfs" && config.cgroup_driver != "systemd") {
     Add("cgroupDriver (--cgroup-driver) ", GoQuote(config.cgroup_driver), " must be cgroupfs or systemd");
   }

@@ -47,6 +47,8 @@ TEST(ConfigChecks, UpstreamsSentences) {
             "memoryManagerPolicy (--memory-manager-policy) \"Static\" is not supported"},
            {"topologyManagerPolicy: best-effort\n", "topologyManagerPolicy"},
            {"shutdownGracePeriod: 30s\n", "shutdownGracePeriod 30s is not supported by this kubelet"},
+           {"shutdownGracePeriodByPodPriority: [{priority: 1, shutdownGracePeriodSeconds: 5}]\n",
+            "shutdownGracePeriodByPodPriority is not supported by this kubelet"},
            {"nodeLeaseDurationSeconds: -1\n", "nodeLeaseDurationSeconds must be greater than 0"},
            {"systemCgroups: /s\n",
             "systemCgroups (--system-cgroups) was specified and cgroupRoot (--cgroup-root) was not specified"},

@@ -221,6 +221,10 @@ Task<Status> Kubelet::ReachApiServer() {
                                             config_.cert_dir, node_name_, clock_));
     }
     CO_ASSIGN_OR_RETURN(api, client::LoadKubeconfig(config_.kubeconfig), "invalid kubeconfig");
+    // Nobody would ever put it there.
+    if (!api.tls.cert_file.empty() && !Exists(api.tls.cert_file)) {
+      co_return NotFound("invalid kubeconfig: unable to read client-cert ", api.tls.cert_file);
+    }
   }
   CO_ASSIGN_OR_RETURN(const ApiClients clients, MakeApiClients(executor_, api, config_));
   rest_ = clients.general;

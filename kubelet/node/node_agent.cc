@@ -57,6 +57,8 @@ std::chrono::nanoseconds Spread(std::chrono::nanoseconds period) {
       std::uniform_int_distribution<int64_t>(-period.count() / 2, period.count() / 2)(random));
 }
 
+constexpr seconds kResolverPatience(1);
+
 // A runtime that did not answer well for this long is down.
 constexpr seconds kRuntimeSilence(30);
 
@@ -83,6 +85,7 @@ NodeAgent::NodeAgent(asio::any_io_executor executor, std::shared_ptr<client::Res
                      Clock& clock, client::EventSink& events, const Config& config, NodeFacts facts,
                      NodeResources resources)
     : executor_(executor),
+      finding_(std::make_shared<Finding>(executor)),
       rest_(std::move(rest)),
       runtime_(runtime),
       clock_(clock),
@@ -178,9 +181,19 @@ void NodeAgent::Gone(const core::Node& last) {
   node_.mutable_metadata()->clear_resourceversion();
 }
 
+Task<void> NodeAgent::Find(std::shared_ptr<Finding> finding, FindIps find) {
+  finding->found = co_await RunBlockingFor(find);
+  finding->running = false;
+  finding->done.Notify();
+}
+
 Task<void> NodeAgent::FindAddresses() {
   if (!find_ips_) co_return;
-  auto found = co_await RunBlockingFor(find_ips_);
+  // A resolver that does not answer holds up neither the start nor the heartbeats: what it says counts when it comes.
+  if (!std::exchange(finding_->running, true)) Spawn(executor_, "find addresses", Find(finding_, find_ips_));
+  (co_await finding_->done.WaitFor(kResolverPatience)).IgnoreError();
+  if (!finding_->found) co_return;
+  auto found = *std::exchange(finding_->found, std::nullopt);
   if (!found.ok()) {  // the status keeps those it has
     if (!absl::IsCancelled(found.status())) {
       LOG_ERROR(found.status(), "Failed to set some node status fields", {"node", facts_.name});
@@ -195,8 +208,8 @@ Task<void> NodeAgent::FindAddresses() {
 }
 
 Task<NodeAgent::Images> NodeAgent::Observe() {
-  co_await FindAddresses();
   co_await CheckRuntime();
+  co_await FindAddresses();
   co_return co_await runtime_.ListImages({}, {.timeout = seconds(30)});
 }
 
@@ -367,8 +380,10 @@ Task<Status> NodeAgent::Update(bool force) {
     auto answer = co_await rest_->UpdateStatus(std::move(update));
     if (answer.ok()) {
       const core::NodeStatus written = answer->status();
-      if (!IsLater(node_, *answer)) node_ = *std::move(answer);
-      known_ = true;
+      if (!IsLater(node_, *answer)) {
+        node_ = *std::move(answer);
+        known_ = true;
+      }
       last_report_ = clock_.Steady();
       report_delay_ = changed ? Spread(config_.node_status_report_frequency) : std::chrono::nanoseconds(0);
       ReportTransitions(before, written);

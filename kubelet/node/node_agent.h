@@ -29,7 +29,8 @@ class NodeAgent {
   void SetPressure(std::function<NodePressure()> pressure) { pressure_ = std::move(pressure); }
 
   // Finds the node's addresses; on the blocking pool, before each status. Without, they stay what the facts say.
-  void SetAddresses(std::function<StatusOr<std::vector<std::string>>()> find) { find_ips_ = std::move(find); }
+  using FindIps = std::function<StatusOr<std::vector<std::string>>()>;
+  void SetAddresses(FindIps find) { find_ips_ = std::move(find); }
   // Once, before pods are told of them.
   Task<void> FindAddresses();
 
@@ -72,7 +73,17 @@ class NodeAgent {
   void ReportCordon(const core::Node& node);
   void ReportTransitions(const core::NodeStatus& before, const core::NodeStatus& after);
 
+  // A look for the addresses: one at a time, which may outlive this.
+  struct Finding {
+    explicit Finding(asio::any_io_executor executor) : done(executor) {}
+    bool running = false;
+    std::optional<StatusOr<std::vector<std::string>>> found;
+    Wakeup done;
+  };
+  static Task<void> Find(std::shared_ptr<Finding> finding, FindIps find);
+
   asio::any_io_executor executor_;
+  std::shared_ptr<Finding> finding_;
   std::shared_ptr<client::Rest> rest_;
   cri::Runtime& runtime_;
   Clock& clock_;
@@ -82,7 +93,7 @@ class NodeAgent {
   NodeResources resources_;
   std::vector<std::function<std::string()>> checks_;
   std::function<NodePressure()> pressure_;
-  std::function<StatusOr<std::vector<std::string>>()> find_ips_;
+  FindIps find_ips_;
   core::Node node_;
   bool known_ = false;  // node_ is as the API has it, our status in it
   ::runtime::v1::StatusResponse runtime_status_;

@@ -179,12 +179,18 @@ TEST_F(NodeAgentTest, ResourcesOfOthersStayInTheStatus) {
 }
 
 TEST_F(NodeAgentTest, AddressesAreLookedForWithEachStatus) {
-  std::atomic<int> asked = 0, address = 1;
   Start(server_.NewRest(clock_));
-  agent_->SetAddresses([&]() -> StatusOr<std::vector<std::string>> {
-    ++asked;
-    if (address == 0) return NotFound("can't get ip address of node n1");
-    return std::vector<std::string>{absl::StrCat("10.0.0.", address.load())};
+  // On another thread, which may be at it still when the test has ended.
+  struct Machine {
+    std::atomic<int> asked = 0, address = 1;
+  };
+  const auto machine = std::make_shared<Machine>();
+  std::atomic<int>&asked = machine->asked, &address = machine->address;
+  agent_->SetAddresses([machine]() -> StatusOr<std::vector<std::string>> {
+    ++machine->asked;
+    const int last = machine->address;
+    if (last == 0) return NotFound("can't get ip address of node n1");
+    return std::vector<std::string>{absl::StrCat("10.0.0.", last)};
   });
   auto is = [&](std::string_view text) {
     return Stored().status().addresses_size() == 2 && Stored().status().addresses(0).address() == text;

@@ -25,6 +25,7 @@ struct PodWorkers::Worker {
   bool finished = false;   // nothing is held any more
   bool gone = false;       // its source does not know it any more
   bool unknown = false;    // only the runtime knows it
+  bool was_over = false;   // as this life of the kubelet found it
   bool returned = false;   // a manifest that was put back: admitted anew, whatever is left of it
   bool looked = false;     // its state was read from the runtime in this life
   std::optional<int64_t> grace;

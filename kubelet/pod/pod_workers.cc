@@ -59,6 +59,7 @@ void PodWorkers::Update(PodPtr pod) {
     w->seen = clock_.Steady();
     if (pod->metadata().has_deletiontimestamp()) w->terminate = true;
     w->evicted = pod->status().phase() == "Failed" && pod->status().reason() == "Evicted";
+    w->was_over = IsTerminalPhase(pod->status().phase());
     // A new pod of which a pass over all that the runtime has found nothing: there is nothing of it.
     w->looked = !cache_.MayHave(uid);
     workers_.emplace(uid, w);
@@ -107,8 +108,8 @@ void PodWorkers::Update(PodPtr pod) {
   if (deleted_now && w->syncing()) {
     w->terminate = true;
     w->interrupt->Stop();
-  } else if (shorter) {
-    w->interrupt->Stop();
+  } else if (shorter || (deleted_now && w->grace && pod->metadata().deletiongraceperiodseconds() < *w->grace)) {
+    w->interrupt->Stop();  // an end that is under way goes on with less time
   }
   w->wakeup.Notify();
 }
@@ -197,7 +198,7 @@ std::vector<PodPtr> PodWorkers::HeldByOthers(const std::string& uid) const {
   if (allocations_ == nullptr) return out;
   for (PodPtr& pod : out) {
     if (PodPtr actuated = allocations_->Actuated(*pod)) {
-      pod = std::make_shared<const Pod>(LargerOf(*pod, *actuated));
+      pod = std::make_shared<const Pod>(HeldBy(*pod, *actuated, *cache_.Get(pod->metadata().uid())));
     }
   }
   return out;

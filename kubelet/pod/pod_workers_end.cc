@@ -17,15 +17,13 @@ namespace {
 
 // Of a pod that ends; at least one second, so that preStop hooks and the order of containers count whatever was asked.
 int64_t EffectiveGrace(const Pod& pod, std::optional<int64_t> asked) {
-  int64_t grace = 0;
-  if (asked) {
-    grace = *asked;
-  } else if (pod.metadata().has_deletiongraceperiodseconds()) {
-    grace = pod.metadata().deletiongraceperiodseconds();
-  } else if (pod.spec().has_terminationgraceperiodseconds()) {
-    grace = pod.spec().terminationgraceperiodseconds();
+  std::optional<int64_t> grace = asked;
+  if (pod.metadata().has_deletiongraceperiodseconds()) {
+    const int64_t deletion = pod.metadata().deletiongraceperiodseconds();
+    grace = std::min(grace.value_or(deletion), deletion);
   }
-  return std::max<int64_t>(grace, 1);
+  if (!grace && pod.spec().has_terminationgraceperiodseconds()) grace = pod.spec().terminationgraceperiodseconds();
+  return std::max<int64_t>(grace.value_or(0), 1);
 }
 
 }  // namespace
@@ -40,7 +38,11 @@ Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
   PodStatePtr state = *std::move(before);
   if (!w->unknown && !w->rejected) statuses_.Set(*pod, Generate(*w, *pod, *state, false));
   probes_.StopLivenessAndStartup(w->uid);
-  Status killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, EffectiveGrace(*pod, w->grace)));
+  // One that was over in an earlier life was ended there: nothing of it is asked for again.
+  Status killed;
+  if (!w->was_over || state->AnyRunning() || state->AnyReady()) {
+    killed = co_await Interrupt::Run(w->interrupt, runtime_.Kill(pod, state, EffectiveGrace(*pod, w->grace)));
+  }
   if (!killed.ok()) {
     if (!absl::IsCancelled(killed)) {
       events_.Record(*pod, client::kWarning, "FailedKillPod", absl::StrCat("error killing pod: ", killed.message()));
@@ -118,6 +120,7 @@ bool PodWorkers::StaticEnding(const std::string& ns, const std::string& name) co
 
 void PodWorkers::Drop(const std::shared_ptr<Worker>& w) {
   EndTurn(*w);
+  runtime_.Forget(w->uid);  // once more: late arrivals were ended since
   statuses_.Forget(w->uid);
   if (allocations_ != nullptr) allocations_->Remove(w->uid);
   auto it = workers_.find(w->uid);

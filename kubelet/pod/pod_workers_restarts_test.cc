@@ -171,6 +171,37 @@ TEST_F(PodWorkersTest, APodThatIsOverHoldsNothingWhileItsSandboxWillNotGo) {
   EXPECT_THAT(beside["u-2"], IsEmpty());
 }
 
+TEST_F(PodWorkersTest, WhatWasOverInAnEarlierLifeIsNotEndedAgain) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->set_restartpolicy("Never");
+  Add(pod);
+  runtime.Exit(runtime.ContainerNamed("c"), 0);
+  Relist();
+  ASSERT_TRUE(Until([&] { return sink.pods["p"].status().phase() == "Succeeded"; }));
+  const size_t stops = runtime.CountCalls("StopPodSandbox");
+  const Pod stored = sink.pods["p"];
+  workers = nullptr;
+  pods->Forget("u-1");  // as a new process
+  workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
+                                         cgroups, events, PodWorkersOptions{.root_dir = root}, PodWorkersHooks{});
+  Relist();
+  runtime.failures["StopPodSandbox"] = {absl::InternalError("no network plugin yet")};
+  workers->Update(std::make_shared<const Pod>(stored));
+  EXPECT_TRUE(Until([&] { return workers->Released("u-1"); }));
+  EXPECT_EQ(runtime.CountCalls("StopPodSandbox"), stops);
+}
+
+TEST_F(PodWorkersTest, AShorterDeleteCountsForAPodThatIsBeingEvicted) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->mutable_containers(0)->mutable_lifecycle()->mutable_prestop()->mutable_sleep()->set_seconds(200);
+  Add(std::move(pod));
+  ASSERT_TRUE(workers->Evict("u-1", 300, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  Settle();
+  DeleteFromApi(5);
+  Advance(seconds(6));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("StopContainer c") == 1; }));
+}
+
 TEST_F(PodWorkersTest, ClaimsOfDevicesAreNotPassedOver) {
   Pod pod = MakePod({"c"});
   pod.mutable_spec()->add_resourceclaims()->set_name("gpu");

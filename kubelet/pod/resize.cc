@@ -144,10 +144,7 @@ Pod LargerOf(const Pod& allocated, const Pod& actuated) {
   return out;
 }
 
-std::optional<Pod> RoomToStart(const Pod& allocated, const Pod& actuated, const PodState& state,
-                               const std::string& container) {
-  const core::Container *to = FindContainer(allocated, container), *from = FindContainer(actuated, container);
-  if (to == nullptr || from == nullptr || AmountsOf(allocated, *to) == AmountsOf(actuated, *from)) return std::nullopt;
+Pod HeldBy(const Pod& allocated, const Pod& actuated, const PodState& state) {
   Pod had = actuated;
   auto take = [&](const auto& granted, auto* list) {
     for (int i = 0; i < granted.size() && i < list->size(); ++i) {
@@ -157,6 +154,13 @@ std::optional<Pod> RoomToStart(const Pod& allocated, const Pod& actuated, const 
   take(allocated.spec().initcontainers(), had.mutable_spec()->mutable_initcontainers());
   take(allocated.spec().containers(), had.mutable_spec()->mutable_containers());
   return LargerOf(allocated, had);
+}
+
+std::optional<Pod> RoomToStart(const Pod& allocated, const Pod& actuated, const PodState& state,
+                               const std::string& container) {
+  const core::Container *to = FindContainer(allocated, container), *from = FindContainer(actuated, container);
+  if (to == nullptr || from == nullptr || AmountsOf(allocated, *to) == AmountsOf(actuated, *from)) return std::nullopt;
+  return HeldBy(allocated, actuated, state);
 }
 
 bool ResizesSwap(const Pod& wanted, const Pod& allocated,

@@ -36,6 +36,10 @@ bool ResizeInProgress(const Pod& allocated, const Pod& actuated, const PodState&
 // have shrunk.
 Pod LargerOf(const Pod& allocated, const Pod& actuated);
 
+// What a pod whose resize is under way takes from others: of running containers the larger size, of the rest what they
+// were granted.
+Pod HeldBy(const Pod& allocated, const Pod& actuated, const PodState& state);
+
 // What the pod's cgroup must hold before a container starts that was granted another size while it did not run;
 // nullopt: it has the one before. Containers that do not run count with what they were granted.
 std::optional<Pod> RoomToStart(const Pod& allocated, const Pod& actuated, const PodState& state,

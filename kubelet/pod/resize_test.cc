@@ -117,6 +117,8 @@ TEST(ResizeTest, TheCgroupHasRoomBeforeAContainerOfAnotherSizeStarts) {
   EXPECT_TRUE(api::Equal(room->spec().containers(0).resources(), Resources("1 1 96Mi 96Mi")));
   EXPECT_TRUE(api::Equal(room->spec().containers(1).resources(), Resources("1 1 64Mi 64Mi"))) << "it runs";
   EXPECT_TRUE(api::Equal(room->spec().containers(2).resources(), Resources("1 1 32Mi 32Mi")));
+  // The same is what others cannot have meanwhile.
+  EXPECT_TRUE(api::Equal(HeldBy(to, from, state).spec(), room->spec()));
 }
 
 TEST(ResizeTest, MemoryOfContainersThatSwapIsNotResizedInPlace) {
