@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
 
@@ -107,13 +108,28 @@ StatusOr<std::vector<FsStats>> ReadFilesystems(const Host& host) {
   return all;
 }
 
-void DirWalk::Push(Pending pending, bool later) {
-  pending_bytes_ += sizeof(Pending) + pending.path.size();
-  if (later) {
-    pending_.push_front(std::move(pending));
-  } else {
-    pending_.push_back(std::move(pending));
-  }
+// One of the directory that is listed. Those of the directories above it give way, but one is taken in any case: the
+// walk goes on.
+bool DirWalk::Take(std::string_view name) {
+  Level& level = levels_.back();
+  const size_t bytes = sizeof(Pending) + name.size();
+  while (pending_bytes_ + bytes > limits_.pending_bytes && pending_.size() > level.left) DropFirst();
+  if (pending_bytes_ + bytes > limits_.pending_bytes && level.left > 0) return false;
+  pending_.push_back({.name = std::string(name), .place = directories_});
+  pending_bytes_ += bytes;
+  most_pending_ = std::max(most_pending_, pending_bytes_);
+  ++level.left;
+  shallowest_ = std::min(shallowest_, levels_.size() - 1);
+  return true;
+}
+
+// That is the one that would be gone into last.
+void DirWalk::DropFirst() {
+  while (levels_[shallowest_].left == 0) ++shallowest_;
+  --levels_[shallowest_].left;
+  levels_[shallowest_].more = true;
+  pending_bytes_ -= sizeof(Pending) + pending_.front().name.size();
+  pending_.pop_front();
 }
 
 void DirWalk::Count(const struct stat& st) {
@@ -135,19 +151,33 @@ void DirWalk::Count(const struct stat& st) {
   usage_.bytes += bytes;
 }
 
-// Leaves no stream where the directory is gone meanwhile.
+// One step: leaves no stream where a directory is done, or gone meanwhile.
 Status DirWalk::OpenNext(const Dir& dir) {
-  current_ = std::move(pending_.back());
-  pending_.pop_back();
-  pending_bytes_ -= sizeof(Pending) + current_.path.size();
-  directories_ = pushed_ = 0;
-  more_ = false;
-  StatusOr<Fd> fd = dir.OpenFile(current_.path, O_RDONLY | O_DIRECTORY | O_NOATIME);
-  if (!fd.ok() && ErrnoOf(fd.status()) == EPERM) fd = dir.OpenFile(current_.path, O_RDONLY | O_DIRECTORY);
+  path_.resize(levels_.back().path);
+  if (levels_.back().left > 0) {
+    Level& above = levels_.back();
+    const Pending next = std::move(pending_.back());
+    pending_.pop_back();
+    pending_bytes_ -= sizeof(Pending) + next.name.size();
+    --above.left;
+    above.done = next.place;
+    if (!path_.empty()) path_ += '/';
+    path_ += next.name;
+    levels_.push_back({.path = path_.size()});
+  } else if (!levels_.back().more) {
+    levels_.pop_back();
+    return absl::OkStatus();
+  }
+  levels_.back().more = false;
+  directories_ = 0;
+  const std::string path = path_.empty() ? "." : path_;
+  StatusOr<Fd> fd = dir.OpenFile(path, O_RDONLY | O_DIRECTORY | O_NOATIME);
+  if (!fd.ok() && ErrnoOf(fd.status()) == EPERM) fd = dir.OpenFile(path, O_RDONLY | O_DIRECTORY);
   if (!fd.ok()) {
-    if (current_.path == ".") return fd.status();
+    if (path_.empty()) return fd.status();
     // Gone, or replaced by something else, meanwhile. A path beyond what the kernel takes stays unseen.
     if (ErrnoOf(fd.status()) == ENAMETOOLONG) usage_.complete = false;
+    levels_.pop_back();
     return absl::OkStatus();
   }
   stream_.reset(fdopendir(fd->get()));
@@ -157,46 +187,50 @@ Status DirWalk::OpenNext(const Dir& dir) {
 }
 
 StatusOr<bool> DirWalk::Go(const Dir& dir, const WalkBounds& bounds) {
-  constexpr uint64_t kLeast = 64;  // directories that a listing is good for, however many wait
   if (!begun_) {
     ASSIGN_OR_RETURN(const struct stat root, dir.Stat("."));
     device_ = root.st_dev;
     usage_ = {.bytes = static_cast<uint64_t>(root.st_blocks) * 512, .inodes = 1, .complete = true};
-    Push({.path = "."}, false);
+    levels_.emplace_back();
     begun_ = true;
   }
   const auto deadline = std::chrono::steady_clock::now() + bounds.time;
   uint64_t entries = 0, steps = 0;
-  const auto late = [&] { return ++steps % 1024 == 0 && std::chrono::steady_clock::now() > deadline; };
+  const auto late = [&] { return ++steps % 64 == 0 && std::chrono::steady_clock::now() > deadline; };
   for (;;) {
     if (stream_ == nullptr) {
-      if (pending_.empty()) return true;
+      if (levels_.empty()) return true;
       if (late()) return false;
       RETURN_IF_ERROR(OpenNext(dir));
       if (stream_ == nullptr) continue;
     }
+    Level& level = levels_.back();
     while (entries < bounds.entries) {
       if (late()) return false;
       const dirent* entry = readdir(stream_.get());
       if (entry == nullptr) {
-        if (more_) Push({.path = std::move(current_.path), .seen = current_.seen + pushed_}, true);
+        level.counted = true;
+        // The first listed is gone into first, so that those that are left are listed after it.
+        std::reverse(pending_.end() - static_cast<ptrdiff_t>(level.left), pending_.end());
         stream_.reset();
         break;
       }
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
       ++entries;
+      bool directory = entry->d_type == DT_DIR;
+      if (directory) ++directories_;
+      if (level.counted && (directory ? directories_ <= level.done : entry->d_type != DT_UNKNOWN)) continue;
       struct stat st {};
       if (fstatat(dirfd(stream_.get()), entry->d_name, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) continue;
-      if (st.st_dev != device_) continue;  // something is mounted there
-      if (current_.seen == 0) Count(st);
-      if (!S_ISDIR(st.st_mode) || ++directories_ <= current_.seen) continue;
-      if (more_ || (pending_bytes_ >= limits_.pending_bytes && pushed_ >= kLeast)) {
-        more_ = true;
-        continue;
+      if (entry->d_type == DT_UNKNOWN && S_ISDIR(st.st_mode)) {
+        directory = true;
+        ++directories_;
       }
-      ++pushed_;
-      Push({.path = current_.path == "." ? std::string(name) : absl::StrCat(current_.path, "/", name)}, false);
+      if (st.st_dev != device_) continue;  // something is mounted there
+      if (!level.counted) Count(st);
+      if (!directory || directories_ <= level.done || level.more) continue;
+      level.more = !Take(name);
     }
     if (stream_ != nullptr) return false;
   }

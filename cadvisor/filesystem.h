@@ -43,27 +43,37 @@ class DirWalk {
  public:
   // Of what is kept in memory, whatever a pod has made.
   struct Limits {
-    size_t pending_bytes = 8 << 20;  // of names of directories to be looked at; the rest is listed again later
-    size_t linked = 100'000;         // files of several names; of further ones each name counts for its share
+    size_t pending_bytes = 256 << 10;  // of names of directories to be looked at; the rest is listed again later
+    size_t linked = 10'000;            // files of several names; of further ones each name counts for its share
   };
   DirWalk() : DirWalk(Limits{}) {}
   explicit DirWalk(Limits limits) : limits_(limits) {}
 
   // Goes on in `dir`, the same each time. True at the end, false when a bound was met before.
   StatusOr<bool> Go(const Dir& dir, const WalkBounds& bounds);
-  const DirUsage& usage() const { return usage_; }  // of what was seen
+  const DirUsage& usage() const { return usage_; }             // of what was seen
+  size_t most_pending_bytes() const { return most_pending_; }  // that there were at any time
 
  private:
   struct Close {
     void operator()(DIR* stream) const { closedir(stream); }
   };
   struct Pending {
-    std::string path;
-    uint64_t seen = 0;  // so many of its directories were taken before, and everything in it was counted
+    std::string name;
+    uint64_t place = 0;  // among the directories of its directory as they are listed, from 1
+  };
+  // The directory that is looked at and those above it; no more than a path that the kernel takes has parts.
+  struct Level {
+    size_t path = 0;       // so much of path_ is its
+    uint64_t done = 0;     // place of the last of its directories that was gone into
+    size_t left = 0;       // so many of pending_ are its
+    bool more = true;      // there are, or may be, some beyond those: to be listed again
+    bool counted = false;  // was listed to its end once
   };
   Status OpenNext(const Dir& dir);
   void Count(const struct stat& st);
-  void Push(Pending pending, bool later);
+  bool Take(std::string_view name);
+  void DropFirst();
 
   const Limits limits_;
   bool begun_ = false;
@@ -71,11 +81,12 @@ class DirWalk {
   DirUsage usage_;
   std::unordered_set<ino_t> linked_;
   double link_shares_ = 0;
-  std::deque<Pending> pending_;  // the last is next
-  size_t pending_bytes_ = 0;
-  Pending current_;
-  uint64_t directories_ = 0, pushed_ = 0;  // of the current one, in this pass
-  bool more_ = false;                      // it has some that were not taken
+  std::vector<Level> levels_;    // the last is looked at
+  std::string path_;             // "" for the root
+  std::deque<Pending> pending_;  // of all levels, the deepest last; the last is next
+  size_t pending_bytes_ = 0, most_pending_ = 0;
+  size_t shallowest_ = 0;     // no level above it has any pending
+  uint64_t directories_ = 0;  // of the current one, in this listing
   std::unique_ptr<DIR, Close> stream_;
 };
 

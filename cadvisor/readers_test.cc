@@ -154,8 +154,37 @@ TEST_F(MeasureTest, KeepsLittleInMemory) {
   const auto ended = walk.Go(*dir, {});
   ASSERT_TRUE(ended.ok() && *ended);
   EXPECT_TRUE(walk.usage().complete);
+  EXPECT_LE(walk.most_pending_bytes(), 1000u);
   EXPECT_NEAR(static_cast<double>(walk.usage().inodes), 3006, 20);
   EXPECT_NEAR(static_cast<double>(walk.usage().bytes), static_cast<double>(whole->bytes), 20 * 4096);
+}
+
+// Every level of a deep tree has directories that have to wait, and each of those has some too.
+TEST_F(MeasureTest, KeepsLittleOfADeepTree) {
+  std::string path = "d";
+  for (int level = 0; level < 100; ++level) {
+    path += "/0";
+    for (int i = 1; i < 8; ++i) {
+      const std::string side = path + "/" + std::to_string(i);
+      tree_.Add({{side + "/1/x", "x"}, {side + "/2/3/x", "x"}});
+    }
+  }
+  const auto dir = Dir::Open(tree_.path() + "/d");
+  const auto whole = MeasureDir(*dir);
+  ASSERT_TRUE(whole.ok() && whole->complete);
+  EXPECT_EQ(whole->inodes, 5u + 100 + 100 * 7 * 6);
+  for (const size_t limit : {0, 100, 1000, 5000}) {
+    DirWalk walk({.pending_bytes = limit, .linked = 10});
+    for (bool finished = false; !finished;) {
+      const auto went = walk.Go(*dir, {.entries = 1000, .time = std::chrono::minutes(1)});
+      ASSERT_TRUE(went.ok()) << went.status();
+      finished = *went;
+    }
+    EXPECT_EQ(walk.usage().inodes, whole->inodes) << limit;
+    EXPECT_EQ(walk.usage().bytes, whole->bytes) << limit;
+    EXPECT_LE(walk.most_pending_bytes(), std::max<size_t>(limit, 50)) << limit;  // one in any case
+    EXPECT_GE(walk.most_pending_bytes(), limit / 2) << limit;
+  }
 }
 
 TEST(Processes, CountsDescriptors) {
