@@ -45,10 +45,16 @@ StatusOr<Stats*> Kubelet::GetStats() {
 }
 
 Task<StatusOr<std::string>> Kubelet::Metrics() {
-  StatsInputs in = MakeStatsInputs(true);
-  std::erase_if(in.pods, [](const StatsPod& pod) {
-    return std::all_of(pod.volumes.begin(), pod.volumes.end(), [](const auto& v) { return v.claim.empty(); });
-  });
+  StatsInputs in;
+  // Few pods have claims, and copies of all the others would cost more than the rest of the answer.
+  for (const std::string& uid : workers_->Known()) {
+    const auto mounted = volumes_->MountedVolumes(uid);
+    if (std::all_of(mounted.begin(), mounted.end(), [](const auto& v) { return v.claim.empty(); })) continue;
+    PodPtr pod = workers_->Find(uid);
+    if (pod == nullptr) continue;
+    StatsPod one = StatsPodOf(std::move(pod));
+    if (one.state->AnyRunning()) in.pods.push_back(std::move(one));
+  }
   std::vector<ClaimFigures> claims;
   if (!in.pods.empty()) {
     if (const auto stats = GetStats(); stats.ok()) claims = co_await (*stats)->Claims(std::move(in));
