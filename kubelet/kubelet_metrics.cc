@@ -21,7 +21,9 @@ void Kubelet::RegisterVolumeMetrics() {
                           }
                         }
                         for (const auto& pod : workers_->Active()) {
+                          const auto used = UsedVolumes(*pod);  // others are not set up
                           for (const auto& v : pod->spec().volumes()) {
+                            if (!used.contains(v.name())) continue;
                             const VolumeKindInfo kind = KindOf(v);
                             if (kind.kind == VolumeKind::kImage) continue;  // the runtime's
                             const auto known = types.find({pod->metadata().uid(), v.name()});
