@@ -1,7 +1,7 @@
 // The bodies of the kubelet's statistics endpoints: /metrics/cadvisor, /metrics/resource and /stats/summary (upstream's
-// k8s.io/kubelet/pkg/apis/stats/v1alpha1), from cgroups, procfs and file systems. Nothing is read between requests, and
-// nothing kept but the last CPU readings and what volumes hold (volume_sizes.h). Call from the loop; the reading is
-// done on the blocking pool, one request at a time.
+// k8s.io/kubelet/pkg/apis/stats/v1alpha1), from cgroups, procfs and file systems. Between requests nothing is read
+// but volumes, whose walks go on to their end (volume_sizes.h), and nothing kept but the last CPU readings and what
+// volumes hold. Call from the loop; the reading is done on the blocking pool, one request at a time.
 #ifndef SKIFF_KUBELET_STATS_NODE_STATS_H_
 #define SKIFF_KUBELET_STATS_NODE_STATS_H_
 

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_split.h"
@@ -396,6 +398,81 @@ TEST_F(VolumeSizesTest, WalksTakeTurns) {
   ASSERT_TRUE(sizes_.Latest(tree_.path() + "/small"));
   EXPECT_EQ(sizes_.Latest(tree_.path() + "/small")->used.inodes, 2u);
   EXPECT_LT(Inodes(), 300u);
+}
+
+// Two that do not end soon hold up nobody, and what waits holds no descriptors.
+TEST_F(VolumeSizesTest, LongWalksDoNotHoldUpOthers) {
+  std::vector<VolumeSizes::Volume> all;
+  for (const char* name : {"v", "w1", "w2", "w3", "small"}) {
+    for (int i = 0; i < (name[0] == 'w' ? 300 : 1); ++i) tree_.Add({{absl::StrCat(name, "/file", i), "x"}});
+    all.push_back({.path = absl::StrCat(tree_.path(), "/", name), .walked = true});
+  }
+  VolumeSizes sizes({.period = std::chrono::hours(1),
+                     .patience = std::chrono::nanoseconds(0),
+                     .piece = {.entries = 10, .time = std::chrono::minutes(1)}});
+  Spawn(loop_.get_executor(), "ask", sizes.Refresh(all));
+  Poll();
+  size_t pieces = 0, small_at = 0;
+  for (; Piece(); ++pieces) {
+    size_t held = 0;
+    for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      held += std::filesystem::read_symlink(fd.path(), gone).string().starts_with(tree_.path()) ? 1 : 0;
+    }
+    EXPECT_LE(held, 4u);
+    if (small_at == 0 && sizes.Latest(tree_.path() + "/small")) small_at = pieces;
+    ASSERT_LT(pieces, 2000u);
+  }
+  EXPECT_GT(small_at, 0u);
+  EXPECT_LT(small_at, 120u);
+  EXPECT_GT(pieces, 190u);
+  EXPECT_EQ(sizes.Latest(tree_.path() + "/v")->used.inodes, 1005u);
+  for (const char* name : {"/w1", "/w2", "/w3"}) EXPECT_EQ(sizes.Latest(tree_.path() + name)->used.inodes, 301u);
+}
+
+// A directory of a server that is gone.
+TEST_F(VolumeSizesTest, APieceThatHangsHoldsUpNobody) {
+  tree_.Add({{"small/file", "x"}});
+  const std::string v = tree_.path() + "/v", small = tree_.path() + "/small";
+  VolumeSizes sizes({.period = std::chrono::nanoseconds(1),
+                     .patience = std::chrono::milliseconds(200),
+                     .piece = {.entries = 100, .time = std::chrono::minutes(1)},
+                     .hang = std::chrono::nanoseconds(0)});
+  const auto took = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    bool done = false;
+    Spawn(loop_.get_executor(), "ask", [](VolumeSizes& s, std::string a, std::string b, bool* end) -> Task<void> {
+      co_await s.Refresh({{.path = std::move(a), .walked = true}, {.path = std::move(b), .walked = true}});
+      *end = true;
+    }(sizes, v, small, &done));
+    loop_.restart();
+    while (!done && loop_.run_one() > 0) {
+    }
+    return std::chrono::steady_clock::now() - start;
+  };
+  EXPECT_GE(took(), std::chrono::milliseconds(200));  // waited for, once
+  asio::io_context rest;
+  const BlockingOn other(rest.get_executor());
+  const auto run = [&] {
+    size_t ran = 0;
+    Poll();
+    for (rest.restart(); rest.poll_one() > 0; rest.restart()) {
+      ++ran;
+      Poll();
+    }
+    return ran;
+  };
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_LT(took(), std::chrono::milliseconds(200));
+    EXPECT_EQ(run(), 1u) << i;  // the small one
+    ASSERT_TRUE(sizes.Latest(small));
+    EXPECT_EQ(sizes.Latest(small)->used.inodes, 2u);
+    EXPECT_FALSE(sizes.Latest(v));
+  }
+  ASSERT_TRUE(Piece());  // it is back, and goes on
+  ASSERT_TRUE(sizes.Latest(v));
+  EXPECT_GE(run(), 10u);
+  EXPECT_EQ(sizes.Latest(v)->used.inodes, 1004u);
 }
 
 TEST(Stats, TheImageOfASandbox) {

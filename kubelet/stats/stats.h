@@ -1,6 +1,7 @@
 // Figures of the node, its pods and their containers, from cgroups and /proc, in the forms that the kubelet serves:
 // /metrics/cadvisor, /metrics/resource and /stats/summary. Reading blocks and goes to the blocking pool; one reading at
-// a time. Nothing is read while nobody asks. Upstream: kubernetes.io/docs/reference/instrumentation/node-metrics.
+// a time. While nobody asks nothing is read but volumes, to the end of what was begun. Upstream:
+// kubernetes.io/docs/reference/instrumentation/node-metrics.
 #ifndef SKIFF_KUBELET_STATS_STATS_H_
 #define SKIFF_KUBELET_STATS_STATS_H_
 
