@@ -48,11 +48,10 @@ Task<StatusOr<std::string>> Kubelet::Metrics() {
   StatsInputs in;
   // Few pods have claims, and copies of all the others would cost more than the rest of the answer.
   for (const std::string& uid : workers_->Known()) {
+    if (!workers_->Wanted(uid)) continue;
     const auto mounted = volumes_->MountedVolumes(uid);
     if (std::all_of(mounted.begin(), mounted.end(), [](const auto& v) { return v.claim.empty(); })) continue;
-    PodPtr pod = workers_->Find(uid);
-    if (pod == nullptr) continue;
-    StatsPod one = StatsPodOf(std::move(pod));
+    StatsPod one = StatsPodOf(workers_->Find(uid));
     if (one.state->AnyRunning()) in.pods.push_back(std::move(one));
   }
   std::vector<ClaimFigures> claims;

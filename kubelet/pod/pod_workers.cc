@@ -233,6 +233,11 @@ bool PodWorkers::Released(const std::string& uid) const {
   return it == workers_.end() || it->second->finished;
 }
 
+bool PodWorkers::Wanted(const std::string& uid) const {
+  auto it = workers_.find(uid);
+  return it != workers_.end() && !it->second->unknown && !it->second->gone;
+}
+
 bool PodWorkers::MayRun(const std::string& uid) const {
   auto it = workers_.find(uid);
   return it != workers_.end() && !it->second->stopped;

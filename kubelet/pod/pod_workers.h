@@ -88,6 +88,8 @@ class PodWorkers {
   PodPtr FindByName(const std::string& ns, const std::string& name) const;
   // Pods that hold resources: not finished and not rejected.
   std::vector<PodPtr> Active() const;
+  // Its source has it: it is one of Pods().
+  bool Wanted(const std::string& uid) const;
   // Containers may still run.
   bool MayRun(const std::string& uid) const;
   // Nobody wants its containers and logs any more: it is gone or deleted, or was evicted. What is known of it is told.

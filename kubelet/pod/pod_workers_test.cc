@@ -26,7 +26,9 @@ TEST_F(PodWorkersTest, StartsReportsAndEndsAPod) {
   ASSERT_TRUE(Until([&] { return sink.deleted.size() == 1; }));
   EXPECT_EQ(sink.written.back().phase(), "Succeeded");
   EXPECT_EQ(sink.written.back().observedgeneration(), 2);
+  EXPECT_TRUE(workers->Wanted("u-1"));
   workers->Remove("u-1");
+  EXPECT_FALSE(workers->Wanted("u-1"));
   EXPECT_TRUE(Until([&] { return workers->size() == 0; }));
   EXPECT_TRUE(runtime.sandboxes.empty());
 }
