@@ -230,7 +230,9 @@ Status Cgroups::LimitReserved(const std::string& name, const CgroupResources& re
 
 Status Cgroups::LimitPods(const CgroupResources& top) {
   if (!options_.enabled) return absl::OkStatus();
-  return Apply(options_.names.Kubepods(), top);
+  RETURN_IF_ERROR(Apply(options_.names.Kubepods(), top));
+  // systemd takes controllers away that none of its units asks for (cpuset).
+  return MakeDirectories(options_.names.Qos("Burstable"));
 }
 
 Status Cgroups::MakeRoots(const CgroupResources& top) {

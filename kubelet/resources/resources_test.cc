@@ -288,6 +288,17 @@ TEST_F(CgroupsTest, LimitsOfAnEarlierLifeAreChangedLater) {
   EXPECT_FALSE(cgroups.LimitPods({.memory_limit = 3 << 20}).ok());
 }
 
+TEST_F(CgroupsTest, ControllersThatSystemdTookAwayComeBack) {
+  ASSERT_TRUE(WriteFileAtomic(root + "/cgroup.controllers", "cpuset cpu memory").ok());
+  Cgroups cgroups({.mount = root});
+  ASSERT_TRUE(cgroups.v2());
+  ASSERT_TRUE(cgroups.MakeRoots({}).ok());
+  const std::string on = root + "/kubepods/cgroup.subtree_control";
+  ASSERT_TRUE(WriteFileAtomic(on, "cpu memory").ok());
+  ASSERT_TRUE(cgroups.LimitPods({.memory_limit = 1 << 20}).ok());
+  EXPECT_EQ(ReadFile(on).value_or("").substr(0, 7), "+cpuset");
+}
+
 TEST_F(CgroupsTest, NoHierarchyIsAnError) {
   Cgroups cgroups({.mount = root});
   EXPECT_EQ(cgroups.MakeRoots({}).code(), absl::StatusCode::kFailedPrecondition);
