@@ -284,7 +284,8 @@ Task<bool> Kubelet::EvictPod(PodPtr evicted, PodEviction what) {
   }
   // One whose end began before is waited for again: as long as it holds what it has, no other pod goes in its place.
   (void)workers_->Evict(uid, what.grace_seconds, {kEvicted, what.report.message}, std::move(condition));
-  if (!workers_->MayRun(uid)) co_return false;  // it ended by itself while it was being ranked
+  // It ended by itself while it was being ranked: what that gave back is looked at before any other pod has to go.
+  if (!workers_->MayRun(uid)) co_return true;
   events_->RecordAnnotated(client::ReferenceTo(pod), client::kWarning, kEvicted, what.report.message,
                            what.report.annotations);
   if (co_await workers_->AwaitEnd(evicted, what.grace_seconds)) {
