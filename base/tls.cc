@@ -269,8 +269,7 @@ StatusOr<std::shared_ptr<TlsClientConfig>> TlsClientConfig::Make(Options options
       [options](const std::vector<std::string>& contents) {
         return ClientContext(options, {contents[0], contents[1]});
       },
-      // A store of rotated pairs may have none yet. Other files that are not there are somebody's mistake.
-      options.cert_file == options.key_file && options.cert_file.ends_with("-current.pem"));
+      options.files_may_come_later);
   RETURN_IF_ERROR(files->Load(), options.cert_file);
   return std::make_shared<ClientConfig>(std::move(options), nullptr, std::move(files));
 }

@@ -45,10 +45,11 @@ class TlsServerConfig {
 class TlsClientConfig {
  public:
   struct Options {
-    std::string ca_pem;               // empty: the system's
-    KeyPair pair;                     // empty: no client certificate
-    std::string cert_file, key_file;  // alternatively, re-read when changed (the kubelet's rotated certificate)
-    std::string server_name;          // empty: the host that is dialled
+    std::string ca_pem;                 // empty: the system's
+    KeyPair pair;                       // empty: no client certificate
+    std::string cert_file, key_file;    // alternatively, re-read when changed (the kubelet's rotated certificate)
+    bool files_may_come_later = false;  // without them connections have no client certificate
+    std::string server_name;            // empty: the host that is dialled
     bool insecure_skip_verify = false;
     std::chrono::nanoseconds reload_interval = std::chrono::seconds(2);
   };

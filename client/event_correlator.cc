@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
 #include "api/time.h"
+#include "base/json_dump.h"
 
 namespace skiff::client {
 namespace {
@@ -107,7 +108,7 @@ std::string EventCorrelator::PatchOf(const Event& event) {
   nlohmann::json patch = {{"count", event.count()}, {"message", event.message()}};
   patch["lastTimestamp"] = api::FormatTime(event.lasttimestamp());
   // A message may be any bytes that a container printed.
-  return patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return DumpJson(patch);
 }
 
 }  // namespace skiff::client

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
 #include "api/time.h"
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "client/event_correlator.h"
@@ -220,7 +221,7 @@ struct SeriesRecorder::State {
       nlohmann::json patch;
       patch["series"] = {{"count", event.series().count()},
                          {"lastObservedTime", api::FormatMicroTime(event.series().lastobservedtime())}};
-      std::string text = patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      std::string text = DumpJson(patch);
       status =
           (co_await rest->Patch<CoreEvent>(event.metadata().namespace_(), event.metadata().name(), std::move(text)))
               .status();

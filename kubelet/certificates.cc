@@ -112,6 +112,7 @@ client::Config ByStore(const client::Config& config, const RotationOptions& stor
   out.tls.server_name = config.tls.server_name;
   out.tls.insecure_skip_verify = config.tls.insecure_skip_verify;
   out.tls.cert_file = out.tls.key_file = CurrentPath(store);
+  out.tls.files_may_come_later = true;  // the store may be empty yet
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include "kubelet/config_checks.h"
 #include "kubelet/config_document.h"
 #include "kubelet/config_fields.h"
+#include "kubelet/config_value_checks.h"
 #include "kubelet/feature_gates.h"
 
 namespace skiff::kubelet {

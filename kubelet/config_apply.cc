@@ -8,6 +8,7 @@
 #include "kubelet/config_checks.h"
 #include "kubelet/config_document.h"
 #include "kubelet/config_fields.h"
+#include "kubelet/config_value_checks.h"
 #include "kubelet/feature_gates.h"
 #include "kubelet/server/tls_limits.h"
 #include "kubelet/volume/payload.h"

@@ -130,6 +130,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void SpawnVital(const std::string& name, Task<void> task);
   Task<Status> ReachApiServer();  // makes the clients
   void MakeServingRotator(KubeletServerOptions* server);
+  void ShowTtl(const std::string& metric, const std::string& help, const CertificateRotator& rotator);
   void MakeParts(const std::string& runtime_name);
   void RegisterMetrics();
   void RegisterVolumeMetrics();

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_dump.h"
 #include "cni/plugin/error.h"
 
 namespace skiff::cni {
@@ -11,7 +12,7 @@ using nlohmann::ordered_json;
 namespace {
 
 // Paths and names come from outside and may not be UTF-8.
-std::string Print(const ordered_json& out) { return out.dump(-1, ' ', false, ordered_json::error_handler_t::replace); }
+std::string Print(const ordered_json& out) { return DumpJson(out); }
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include "api/codec.h"
 #include "api/int_or_string.h"
 #include "api/selector.h"
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "client/object.h"
 #include "controlplane/controllers/controller.h"
@@ -165,7 +166,7 @@ class DaemonSetController final : public Controller {
       *revision.mutable_metadata()->mutable_annotations() = set->metadata().annotations();
       revision.mutable_metadata()->mutable_annotations()->erase("kubectl.kubernetes.io/last-applied-configuration");
       *revision.mutable_metadata()->add_ownerreferences() = client::ControllerReference(*set);
-      revision.mutable_data()->set_raw(data.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      revision.mutable_data()->set_raw(DumpJson(data));
       revision.set_revision(most + 1);
       auto created = co_await context_.rest->Create(std::move(revision));
       if (!created.ok()) co_return created.status();

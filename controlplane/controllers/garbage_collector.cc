@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "api/scheme.h"
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "client/object.h"
 #include "controlplane/controllers/controller.h"
@@ -208,7 +209,7 @@ class GarbageCollector final : public Controller {
     for (const std::string& owner : owners) references.push_back({{"$patch", "delete"}, {"uid", owner}});
     const json patch = {{"metadata", {{"uid", uid}, {"ownerReferences", references}}}};
     // Owners' uids are whatever somebody wrote into the dependent.
-    std::string text = patch.dump(-1, ' ', false, json::error_handler_t::replace);
+    std::string text = DumpJson(patch);
     const auto patched =
         co_await RequestJson(context_.rest, "PATCH", path, "application/strategic-merge-patch+json", std::move(text));
     co_return absl::IsNotFound(patched.status()) ? absl::OkStatus() : patched.status();

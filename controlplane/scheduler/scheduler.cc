@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
 #include "api/time.h"
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "client/events.h"
 #include "client/object.h"
@@ -353,7 +354,7 @@ class Scheduler {
         was_false ? api::FormatTime(condition->lasttransitiontime()) : api::FormatTime(rest_->clock().Now());
     const nlohmann::json patch = {{"metadata", {{"uid", waiting.pod->metadata().uid()}}},
                                   {"status", {{"conditions", {changed}}}}};
-    std::string text = patch.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    std::string text = DumpJson(patch);
     group_.Spawn("pod condition", WriteCondition(waiting.pod, std::move(text)));
   }
 

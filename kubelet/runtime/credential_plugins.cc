@@ -13,6 +13,7 @@
 #include "api/codec.h"
 #include "base/files.h"
 #include "base/flags.h"
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "base/tls.h"
 
@@ -334,7 +335,7 @@ Task<StatusOr<CredentialPlugins::Auth>> CredentialPlugins::Execute(const Credent
   command.argv = {JoinPath(bin_dir_, provider.name)};
   command.argv.insert(command.argv.end(), provider.args.begin(), provider.args.end());
   command.env = EnvironmentWith(provider.env);
-  command.input = request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+  command.input = DumpJson(request) + "\n";
   command.timeout = std::chrono::minutes(1);
   const std::string what =
       absl::StrCat("error execing credential provider plugin ", provider.name, " for image ", image);

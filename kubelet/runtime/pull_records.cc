@@ -12,6 +12,7 @@
 #include "api/codec.h"
 #include "api/time.h"
 #include "base/files.h"
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "base/tls.h"
 #include "kubelet/state/layout.h"
@@ -33,8 +34,7 @@ bool IsRecordFile(std::string_view name) { return name.starts_with("sha256-") &&
 // disk.
 Status WriteRecord(const std::string& dir, const std::string& name, const json& content) {
   RETURN_IF_ERROR(MakeDirs(dir, 0700));
-  return WriteFileAtomic(JoinPath(dir, FileName(name)),
-                         content.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", 0600, Durable::kNo);
+  return WriteFileAtomic(JoinPath(dir, FileName(name)), DumpJson(content) + "\n", 0600, Durable::kNo);
 }
 
 json HolderJson(const PulledWith::Holder& h, bool with_hash) {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/json_dump.h"
 #include "base/log.h"
 #include "cadvisor/network.h"
 #include "kubelet/stats/readers.h"
@@ -297,7 +298,7 @@ class Builder {
 
 std::string SummaryJson(Readers& readers, const NodeSource& source, bool only_cpu_and_memory) {
   // Names come from the API and are UTF-8; anything else is replaced rather than thrown over.
-  return Builder(readers, source, only_cpu_and_memory).Build().dump(-1, ' ', false, Json::error_handler_t::replace);
+  return DumpJson(Builder(readers, source, only_cpu_and_memory).Build());
 }
 
 }  // namespace skiff::kubelet
