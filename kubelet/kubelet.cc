@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/program.h"
 #include "base/sd_notify.h"
+#include "base/vital.h"
 #include "client/request_metrics.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/lock_file.h"
@@ -17,7 +18,6 @@
 #include "kubelet/server/flagz.h"
 #include "kubelet/server/pages.h"
 #include "kubelet/state/layout.h"
-#include "kubelet/vital.h"
 #include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
@@ -493,7 +493,7 @@ Task<void> Kubelet::Housekeep() {
   }
 }
 
-void Kubelet::SpawnVital(const std::string& name, Task<void> task) { group_.Spawn(name, Vital(name, std::move(task))); }
+void Kubelet::SpawnVital(const std::string& name, Task<void> task) { skiff::SpawnVital(group_, name, std::move(task)); }
 
 Task<Status> Kubelet::Run() {
   // What the runtime has must be known before anything is decided.

@@ -126,7 +126,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::chrono::steady_clock::time_point LastSync() override { return watch_->last_pass(); }
 
  private:
-  // For the tasks without which it is no kubelet (vital.h).
+  // For the tasks without which it is no kubelet (base/vital.h).
   void SpawnVital(const std::string& name, Task<void> task);
   Task<Status> ReachApiServer();  // makes the clients
   void MakeServingRotator(KubeletServerOptions* server);

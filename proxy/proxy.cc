@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/program.h"
+#include "base/vital.h"
 #include "client/events.h"
 #include "client/informer.h"
 #include "k8s/io/api/core/v1/node.pb.h"
@@ -315,16 +316,16 @@ Task<Status> Proxy::Run() {
   AddProgramMetrics(registry_, options_.gates);
   AddKernelMetrics(registry_, data_path_, syncer_.reconciler());
   syncer_.SetBalancing(options_.balancing);
-  group_.Spawn("send events", events_.Run());
+  SpawnVital(group_, "send events", events_.Run());
   CO_RETURN_IF_ERROR(co_await Listen());
-  group_.Spawn("listen again", servers_.Retry());
+  SpawnVital(group_, "listen again", servers_.Retry());
   if (!options_.config_file.empty()) group_.Spawn("watch configuration", WatchConfig());
   MakeInformers();
   if (options_.path.pod_packets) {
     packets_.Expect();
     group_.Spawn("load packet programs", LoadPackets());
   }
-  group_.Spawn("watch node", nodes_->Run());
+  SpawnVital(group_, "watch node", nodes_->Run());
   CO_RETURN_IF_ERROR(co_await nodes_->WaitForSync());
   if (nodes_->size() == 0) LOG_WARNING("The node does not exist yet", {"node", options_.node_name});
   if (options_.config.node_port_addresses.empty()) {
@@ -335,11 +336,11 @@ Task<Status> Proxy::Run() {
   }
   RecordOnNode(client::kNormal, "Starting", "");
   services_.Start(group_);
-  group_.Spawn("watch service CIDRs", cidrs_->Run());
+  SpawnVital(group_, "watch service CIDRs", cidrs_->Run());
   CO_RETURN_IF_ERROR(co_await services_.WaitForSync());
   UpdateNodeAddresses();
-  group_.Spawn("watch addresses", WatchNodeAddresses());
-  group_.Spawn("move UDP sockets", MoveUdp());
+  SpawnVital(group_, "watch addresses", WatchNodeAddresses());
+  SpawnVital(group_, "move UDP sockets", MoveUdp());
   co_return co_await SyncLoop();
 }
 

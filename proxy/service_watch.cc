@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/vital.h"
 #include "client/informer.h"
 #include "k8s/io/api/core/v1/service.pb.h"
 #include "k8s/io/api/discovery/v1/generated.pb.h"
@@ -128,8 +129,8 @@ void ServiceWatch::OnSlice(const std::string& key) {
 }
 
 void ServiceWatch::Start(TaskGroup& group) {
-  group.Spawn("watch services", informers_->services->Run());
-  group.Spawn("watch endpoint slices", informers_->slices->Run());
+  SpawnVital(group, "watch services", informers_->services->Run());
+  SpawnVital(group, "watch endpoint slices", informers_->slices->Run());
 }
 
 Task<Status> ServiceWatch::WaitForSync() {

@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/vital.h"
 #include "client/events.h"
 #include "client/informer.h"
 #include "cni/agent/conflist.h"
@@ -50,8 +51,8 @@ class Agent {
 
   Task<Status> Run() {
     TaskGroup group(co_await asio::this_coro::executor);
-    group.Spawn("watch nodes", nodes_->Run());
-    group.Spawn("send events", events_.Run());
+    SpawnVital(group, "watch nodes", nodes_->Run());
+    SpawnVital(group, "send events", events_.Run());
     Status status = co_await nodes_->WaitForSync();
     Status last;
     while (status.ok()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/vital.h"
 #include "controlplane/controllers/cidr_set.h"
 #include "controlplane/controllers/controller.h"
 
@@ -66,7 +67,7 @@ std::shared_ptr<Informers> MakeInformers(std::shared_ptr<client::Rest> rest) {
 
 Task<void> RunInformers(std::shared_ptr<Informers> informers) {
   TaskGroup group(co_await asio::this_coro::executor);
-  for (const auto& informer : informers->all()) group.Spawn("informer", informer->Run());
+  for (const auto& informer : informers->all()) SpawnVital(group, "informer", informer->Run());
   co_await group.Join();
 }
 
@@ -88,7 +89,7 @@ Task<Status> RunControllers(std::shared_ptr<client::Rest> rest, ControllerOption
   if (synced.ok()) {
     for (auto& [name, controller] : controllers) {
       VLOG(1, "Starting controller", {"controller", name});
-      group.Spawn(name, controller->Run());
+      SpawnVital(group, name, controller->Run());
     }
   } else {
     group.Cancel();

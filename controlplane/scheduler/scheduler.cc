@@ -10,6 +10,7 @@
 #include "api/time.h"
 #include "base/json_dump.h"
 #include "base/log.h"
+#include "base/vital.h"
 #include "client/events.h"
 #include "client/object.h"
 #include "controlplane/controllers/informers.h"
@@ -76,7 +77,7 @@ class Scheduler {
   }
 
   Task<void> Run() {
-    group_.Spawn("scheduler events", events_.Run());
+    SpawnVital(group_, "scheduler events", events_.Run());
     while (true) {
       const SteadyTime now = rest_->clock().Steady();
       // The oldest of the most important first.
@@ -380,7 +381,7 @@ class Scheduler {
 
 Task<void> RunAll(std::shared_ptr<Informers> informers) {
   TaskGroup group(co_await asio::this_coro::executor);
-  for (const auto& informer : informers->all()) group.Spawn("informer", informer->Run());
+  for (const auto& informer : informers->all()) SpawnVital(group, "informer", informer->Run());
   co_await group.Join();
 }
 

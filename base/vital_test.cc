@@ -1,11 +1,11 @@
-#include "kubelet/vital.h"
+#include "base/vital.h"
 
 #include <stdexcept>
 
 #include "base/async_testing.h"
 #include "gtest/gtest.h"
 
-namespace skiff::kubelet {
+namespace skiff {
 namespace {
 
 Task<void> Throw(bool now) {
@@ -34,4 +34,4 @@ TEST(Vital, CancellationIsAnEndLikeAnyOther) {
 }
 
 }  // namespace
-}  // namespace skiff::kubelet
+}  // namespace skiff

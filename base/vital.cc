@@ -1,15 +1,15 @@
-#include "kubelet/vital.h"
+#include "base/vital.h"
 
 #include <cstdlib>
 #include <exception>
 
 #include "base/log.h"
 
-namespace skiff::kubelet {
+namespace skiff {
 namespace {
 
 [[noreturn]] void Die(const std::string& name, std::string_view what) {
-  LOG_ERROR(Internal(what), "A task that must not end was ended by an exception: the kubelet ends", {"task", name});
+  LOG_ERROR(Internal(what), "A task that must not end was ended by an exception: the process ends", {"task", name});
   std::_Exit(1);
 }
 
@@ -25,4 +25,8 @@ Task<void> Vital(std::string name, Task<void> task) {
   }
 }
 
-}  // namespace skiff::kubelet
+void SpawnVital(TaskGroup& group, const std::string& name, Task<void> task) {
+  group.Spawn(name, Vital(name, std::move(task)));
+}
+
+}  // namespace skiff
