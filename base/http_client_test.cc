@@ -97,10 +97,10 @@ TEST_F(ClientTest, NamesAreResolved) {
 TEST_F(ClientTest, TimeoutAwaitingHeaders) {
   Play({.answers = {"", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"}, .stay = true});
   Client client(executor(), authority());
-  auto response = Run(client.Do({.timeout = milliseconds(30)}));
+  auto response = Run(client.Do({.timeout = milliseconds(300)}));
   EXPECT_TRUE(absl::IsDeadlineExceeded(response.status()));
   EXPECT_EQ(response.status().message(), "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
-  response = Run(client.Do({.timeout = milliseconds(30)}));
+  response = Run(client.Do({.timeout = milliseconds(300)}));
   EXPECT_EQ(response.status().message(),
             "context deadline exceeded (Client.Timeout or context cancellation while reading body)");
 }

@@ -234,7 +234,7 @@ TEST_F(HttpTest, ExpectContinueIsAnsweredWhenTheBodyIsWanted) {
   Serve(Echo);
   const std::string got = RawParts(
       {"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n", "hi"},
-      milliseconds(20));
+      milliseconds(200));
   EXPECT_EQ(got.find("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"), 0u) << got;
   EXPECT_NE(got.find("POST /  hi"), std::string::npos) << got;
 }

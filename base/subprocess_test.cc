@@ -13,6 +13,8 @@
 #include <cstring>
 #include <thread>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "base/async_testing.h"
 #include "base/files.h"
 
@@ -68,10 +70,9 @@ TEST(Subprocess, NotFound) {
 }
 
 TEST(Subprocess, TimeoutKillsTheGroup) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = RunNow({.argv = {"sh", "-c", "sleep 100 & sleep 100"}, .timeout = std::chrono::milliseconds(50)});
+  const auto result =
+      RunNow({.argv = {"sh", "-c", "sleep 100000 & sleep 100000"}, .timeout = std::chrono::milliseconds(50)});
   EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 TEST(Subprocess, CancellationKills) {
@@ -144,11 +145,8 @@ TEST(Subprocess, AChildThatCannotBeKilledDoesNotHoldTheLoop) {
   DeadMount mount;
   if (!mount.mounted()) GTEST_SKIP() << "needs root and FUSE";
   asio::io_context loop;
-  const auto start = std::chrono::steady_clock::now();
-  const auto result =
-      RunTask(loop, RunCommand({.argv = {"ls", mount.path()}, .timeout = std::chrono::milliseconds(500)}));
+  const auto result = RunTask(loop, RunCommand({.argv = {"ls", mount.path()}, .timeout = std::chrono::seconds(3)}));
   EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), 0) << "it is still there";
   mount.End();
   loop.restart();
@@ -157,11 +155,11 @@ TEST(Subprocess, AChildThatCannotBeKilledDoesNotHoldTheLoop) {
 }
 
 TEST(Subprocess, AChildThatLeavesTheOutputOpenDoesNotHoldUs) {
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = RunNow({.argv = {"sh", "-c", "echo x; sleep 5 & exit 0"}});
+  const auto result = RunNow({.argv = {"sh", "-c", "sleep 100000 & echo $!; exit 0"}});
   ASSERT_TRUE(result.ok());
-  EXPECT_EQ(result->out, "x\n");
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(4));
+  int sleeper = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(absl::StripAsciiWhitespace(result->out), &sleeper)) << result->out;
+  kill(sleeper, SIGKILL);
 }
 
 }  // namespace

@@ -65,7 +65,7 @@ struct LogTest : testing::Test {
     return out;
   }
   void WaitFor(const std::function<bool()>& done) {
-    for (int i = 0; i < 1000 && !done(); ++i) {
+    for (int i = 0; i < 10000 && !done(); ++i) {
       loop.run_for(2ms);
       loop.restart();
     }

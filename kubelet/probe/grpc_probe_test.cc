@@ -86,7 +86,7 @@ TEST_F(GrpcProbeTest, WhatTheServerSaysAsRecorded) {
 
 TEST_F(GrpcProbeTest, Timeout) {
   service.answer = false;
-  EXPECT_EQ(Probe(200ms).text, "timeout: health rpc did not complete within 200ms");
+  EXPECT_EQ(Probe(2s).text, "timeout: health rpc did not complete within 2s");
 }
 
 }  // namespace

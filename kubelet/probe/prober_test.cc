@@ -332,11 +332,11 @@ Task<void> Answer(http::Exchange& exchange) {
     const auto stream = co_await exchange.Upgrade(path == "/stalls-away" ? 302 : 200, headers);
     if (!stream.ok()) co_return;
     (co_await (*stream)->Write(path == "/long" ? std::string(20 << 10, 'x') : "some")).IgnoreError();
-    if (path != "/breaks") (co_await SleepFor(5s)).IgnoreError();
+    if (path != "/breaks") (co_await SleepFor(1h)).IgnoreError();
     co_return;
   }
   if (path == "/slow") {
-    (co_await SleepFor(5s)).IgnoreError();
+    (co_await SleepFor(1h)).IgnoreError();
   }
   std::string body =
       absl::StrCat(exchange.request().headers.Get("User-Agent"), " ", exchange.request().headers.Get("Host"));
@@ -402,7 +402,7 @@ TEST_F(ActionTest, HttpStatusCodes) {
 }
 
 TEST_F(ActionTest, HttpErrorsInGosWords) {
-  EXPECT_EQ(Http("/slow?cmd=sleep 5", 50ms).text,
+  EXPECT_EQ(Http("/slow?cmd=sleep 5", 500ms).text,
             absl::StrCat("Get \"http://127.0.0.1:", port,
                          "/slow?cmd=sleep%205\": context deadline exceeded (Client.Timeout exceeded while awaiting "
                          "headers)"));
@@ -424,9 +424,8 @@ TEST_F(ActionTest, HttpRedirectsKeepTheHostUnlessTheyNameOne) {
 }
 
 TEST_F(ActionTest, HttpBodiesAreBoundedByTheTimeOutAndMustNotBreak) {
-  const auto began = std::chrono::steady_clock::now();
   for (const char* path : {"/stalls", "/stalls-away"}) {
-    const auto stalled = Http(path, 100ms);
+    const auto stalled = Http(path, 1s);
     EXPECT_EQ(stalled.kind, ProbeOutcome::kError) << path;
     EXPECT_EQ(stalled.state, "failure");
     EXPECT_EQ(stalled.text, "context deadline exceeded (Client.Timeout or context cancellation while reading body)");
@@ -438,7 +437,6 @@ TEST_F(ActionTest, HttpBodiesAreBoundedByTheTimeOutAndMustNotBreak) {
   const auto cut = Http("/long");
   EXPECT_EQ(cut.kind, ProbeOutcome::kSuccess) << "10 KiB of a body are enough";
   EXPECT_EQ(cut.text, std::string(10 << 10, 'x'));
-  EXPECT_LT(std::chrono::steady_clock::now() - began, 4s);
 }
 
 TEST_F(ActionTest, AHooksAnswerMayBreak) {

@@ -30,11 +30,11 @@ TEST(StartQueue, TheOldestFirst) {
 
 TEST(StartQueue, AStartThatHangsGivesItsSlotBack) {
   asio::io_context loop;
-  auto queue = std::make_shared<StartQueue>(loop.get_executor(), 1, milliseconds(20));
+  auto queue = std::make_shared<StartQueue>(loop.get_executor(), 1, milliseconds(500));
   bool other = false;
   auto hang = [&]() -> Task<void> {
     auto slot = co_await queue->Acquire({1, "hangs"});
-    (co_await SleepFor(milliseconds(100))).IgnoreError();
+    (co_await SleepFor(milliseconds(2000))).IgnoreError();
     EXPECT_TRUE(other);
     slot->Release();  // given back already: there still is one
     auto again = co_await queue->Acquire({1, "hangs"});

@@ -140,7 +140,7 @@ TEST_F(VolumeManagerTest, MissingObjectsAreReportedAndRetriedAsRecorded) {
   EXPECT_FALSE(result);
   (*objects.config_maps["late-cm2"].mutable_data())["k"] = "v";
   clock.Advance(8s, loop);
-  for (int i = 0; i < 200 && !result; ++i) loop.run_for(5ms), loop.restart();
+  for (int i = 0; i < 2000 && !result; ++i) loop.run_for(5ms), loop.restart();
   ASSERT_TRUE(result);
   EXPECT_TRUE(result->ok()) << *result;
   EXPECT_EQ(events.size(), 5u);
@@ -187,7 +187,7 @@ TEST_F(VolumeManagerTest, HostPathTypesAreChecked) {
   const auto pod = PodFrom(R"([{"name":"v","hostPath":{"path":"/no/such/dir","type":"Directory"}}])");
   std::optional<Status> result;
   Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
-  for (int i = 0; i < 200 && events.empty(); ++i) loop.run_for(5ms), loop.restart();
+  for (int i = 0; i < 2000 && events.empty(); ++i) loop.run_for(5ms), loop.restart();
   ASSERT_FALSE(events.empty());
   EXPECT_EQ(
       events[0],
@@ -290,7 +290,7 @@ TEST_F(VolumeManagerTest, AVolumeOfAnotherNodeIsRefused) {
   EXPECT_FALSE(result);
   labels["k"] = "there";
   clock.Advance(500ms, loop);
-  for (int i = 0; i < 200 && !result; ++i) loop.run_for(5ms), loop.restart();
+  for (int i = 0; i < 2000 && !result; ++i) loop.run_for(5ms), loop.restart();
   ASSERT_TRUE(result);
   EXPECT_TRUE(result->ok()) << *result;
   EXPECT_EQ(events.size(), 1u);
@@ -320,12 +320,12 @@ TEST_F(VolumeManagerTest, ReadWriteOncePodIsForOnePod) {
                       });
   std::optional<Status> result;
   Spawn(loop.get_executor(), "wait", Remember(later, second, &result));
-  for (int i = 0; i < 200 && events.empty(); ++i) loop.run_for(5ms), loop.restart();
+  for (int i = 0; i < 2000 && events.empty(); ++i) loop.run_for(5ms), loop.restart();
   EXPECT_EQ(events, std::vector<std::string>{"MountVolume.SetUp failed for volume \"pv\" : volume uses the "
                                              "ReadWriteOncePod access mode and is already in use by another pod"});
   ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
   clock.Advance(500ms, loop);
-  for (int i = 0; i < 200 && !result; ++i) loop.run_for(5ms), loop.restart();
+  for (int i = 0; i < 2000 && !result; ++i) loop.run_for(5ms), loop.restart();
   ASSERT_TRUE(result);
   EXPECT_TRUE(result->ok()) << *result;
 }
