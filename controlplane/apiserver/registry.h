@@ -65,6 +65,10 @@ class Registry {
   std::chrono::seconds event_ttl_ = std::chrono::hours(1);
 };
 
+// What no deletion may ask for: 422.
+Status ValidateDeleteOptions(const metav1::DeleteOptions& options);
+// The uid and the version that a deletion asks for: 409 when the object has others.
+Status CheckPreconditions(const Kind& kind, const metav1::DeleteOptions& options, const metav1::ObjectMeta& meta);
 // A 500 without a reason, as upstream's plain errors become.
 Status PlainError(std::string_view message);
 inline constexpr std::string_view kModifiedMessage =

@@ -12,35 +12,6 @@ namespace core = ::k8s::io::api::core::v1;
 constexpr char kOrphan[] = "orphan";
 constexpr char kForeground[] = "foregroundDeletion";
 
-Status ValidateDeleteOptions(const metav1::DeleteOptions& options) {
-  api::FieldErrors errors;
-  const api::Path path("propagationPolicy");
-  if (options.has_orphandependents() && options.has_propagationpolicy()) {
-    errors.InvalidRaw(path, absl::StrCat("\"", options.propagationpolicy(), "\""),
-                      "orphanDependents and deletionPropagation cannot be both set");
-  }
-  if (options.has_propagationpolicy() && options.propagationpolicy() != "Foreground" &&
-      options.propagationpolicy() != "Background" && options.propagationpolicy() != "Orphan")
-    errors.NotSupported(path, options.propagationpolicy(), {"Foreground", "Background", "Orphan", "nil"});
-  return errors.ToStatus("meta.k8s.io", "DeleteOptions", "");
-}
-
-// The conflict names the kind where others name the resource, as upstream does here.
-Status CheckPreconditions(const Kind& kind, const metav1::DeleteOptions& options, const metav1::ObjectMeta& meta) {
-  const api::About about{kind.resource->group, kind.resource->kind, meta.name()};
-  const auto& preconditions = options.preconditions();
-  if (preconditions.has_uid() && preconditions.uid() != meta.uid())
-    return api::ConflictError(about, absl::StrCat("the UID in the precondition (", preconditions.uid(),
-                                                  ") does not match the UID in record (", meta.uid(),
-                                                  "). The object might have been deleted and then recreated"));
-  if (preconditions.has_resourceversion() && preconditions.resourceversion() != meta.resourceversion())
-    return api::ConflictError(about,
-                              absl::StrCat("the ResourceVersion in the precondition (", preconditions.resourceversion(),
-                                           ") does not match the ResourceVersion in record (", meta.resourceversion(),
-                                           "). The object might have been modified"));
-  return absl::OkStatus();
-}
-
 bool HasFinalizer(const metav1::ObjectMeta& meta, std::string_view name) {
   for (const std::string& finalizer : meta.finalizers())
     if (finalizer == name) return true;
@@ -107,6 +78,37 @@ Status Failed(const Status& status) {
 }
 
 }  // namespace
+
+Status ValidateDeleteOptions(const metav1::DeleteOptions& options) {
+  api::FieldErrors errors;
+  const api::Path path("propagationPolicy");
+  if (options.has_orphandependents() && options.has_propagationpolicy()) {
+    errors.InvalidRaw(path, absl::StrCat("\"", options.propagationpolicy(), "\""),
+                      "orphanDependents and deletionPropagation cannot be both set");
+  }
+  if (options.has_propagationpolicy() && options.propagationpolicy() != "Foreground" &&
+      options.propagationpolicy() != "Background" && options.propagationpolicy() != "Orphan")
+    errors.NotSupported(path, options.propagationpolicy(), {"Foreground", "Background", "Orphan", "nil"});
+  for (const std::string& value : options.dryrun())
+    if (value != "All") errors.NotSupported(api::Path("dryRun"), value, {"All"});
+  return errors.ToStatus("meta.k8s.io", "DeleteOptions", "");
+}
+
+// The conflict names the kind where others name the resource, as upstream does here.
+Status CheckPreconditions(const Kind& kind, const metav1::DeleteOptions& options, const metav1::ObjectMeta& meta) {
+  const api::About about{kind.resource->group, kind.resource->kind, meta.name()};
+  const auto& preconditions = options.preconditions();
+  if (preconditions.has_uid() && preconditions.uid() != meta.uid())
+    return api::ConflictError(about, absl::StrCat("the UID in the precondition (", preconditions.uid(),
+                                                  ") does not match the UID in record (", meta.uid(),
+                                                  "). The object might have been deleted and then recreated"));
+  if (preconditions.has_resourceversion() && preconditions.resourceversion() != meta.resourceversion())
+    return api::ConflictError(about,
+                              absl::StrCat("the ResourceVersion in the precondition (", preconditions.resourceversion(),
+                                           ") does not match the ResourceVersion in record (", meta.resourceversion(),
+                                           "). The object might have been modified"));
+  return absl::OkStatus();
+}
 
 Task<StatusOr<DeleteResult>> Registry::Delete(Context& context, const Kind& kind, std::string ns, std::string name,
                                               metav1::DeleteOptions options) {

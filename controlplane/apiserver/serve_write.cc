@@ -221,14 +221,8 @@ StatusOr<metav1::DeleteOptions> DeleteOptionsOf(const Call& call, const std::str
 }
 
 Status TakeDryRun(const metav1::DeleteOptions& options, Context* context) {
-  for (const std::string& value : options.dryrun()) {
-    if (value != "All") {
-      api::FieldErrors errors;
-      errors.NotSupported(api::Path("dryRun"), value, {"All"});
-      return errors.ToStatus("meta.k8s.io", "DeleteOptions", "");
-    }
-    context->dry_run = true;
-  }
+  RETURN_IF_ERROR(ValidateDeleteOptions(options));
+  if (options.dryrun_size() > 0) context->dry_run = true;
   return absl::OkStatus();
 }
 

@@ -57,7 +57,10 @@ Task<Status> ServeDelete(ServerParts& parts, Call& call);
 Task<Status> ServeDeleteCollection(ServerParts& parts, Call& call);
 // Subresources and reviews with their own bodies: nothing if it is none of them.
 Task<std::optional<Status>> ServeSpecial(ServerParts& parts, Call& call);
+Task<Status> ServeEviction(ServerParts& parts, Call& call);
 Task<Status> ServeComponentStatuses(ServerParts& parts, Call& call);
+// A Status of success: what subresources answer that give back no object.
+Task<Status> AnswerSuccess(Call& call, int code);
 // log, exec, attach, portforward, proxy.
 Task<Status> ServeStream(ServerParts& parts, Call& call);
 

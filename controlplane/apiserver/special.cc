@@ -1,10 +1,9 @@
-// Subresources whose body is not the object itself: scale, binding, token, eviction.
+// Subresources whose body is not the object itself: binding and token here; scale and eviction in their own files.
 #include "api/codec.h"
 #include "api/errors.h"
 #include "api/field_errors.h"
 #include "api/managed_fields.h"
 #include "api/patch.h"
-#include "api/selector.h"
 #include "api/time.h"
 #include "controlplane/apiserver/body.h"
 #include "controlplane/apiserver/output.h"
@@ -16,14 +15,12 @@
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 #include "k8s/io/api/core/v1/scheduling.pb.h"
-#include "k8s/io/api/policy/v1/generated.pb.h"
 
 namespace skiff::controlplane {
 namespace {
 
 namespace authn = ::k8s::io::api::authentication::v1;
 namespace core = ::k8s::io::api::core::v1;
-namespace policy = ::k8s::io::api::policy::v1;
 
 constexpr int64_t kMinTokenSeconds = 10 * 60;
 constexpr int64_t kMaxTokenSeconds = int64_t{1} << 32;
@@ -31,14 +28,6 @@ constexpr int64_t kMaxTokenSeconds = int64_t{1} << 32;
 // year and carry the time after which their use is reported.
 constexpr int64_t kWarnOnlySeconds = 3607;
 constexpr int64_t kExtendedSeconds = 365 * 24 * 3600;
-
-Task<Status> AnswerSuccess(Call& call, int code) {
-  api::StatusMessage status;
-  status.set_status("Success");
-  status.set_code(code);
-  co_return co_await Answer(call.exchange, code, call.output, &call.context,
-                            EncodeMessage(status, {"", "v1", "Status"}, call.output));
-}
 
 // ---- binding ----
 
@@ -212,80 +201,15 @@ Task<Status> ServeToken(ServerParts& parts, Call& call) {
                             EncodeMessage(request, {"authentication.k8s.io", "v1", "TokenRequest"}, call.output));
 }
 
-// ---- eviction ----
-
-Status DisruptionRefusal(const policy::PodDisruptionBudget& budget) {
-  api::StatusMessage status = api::ToStatusMessage(
-      api::TooManyRequestsError("Cannot evict pod as it would violate the pod's disruption budget.", 0));
-  status.set_message("Cannot evict pod as it would violate the pod's disruption budget.");
-  auto* cause = status.mutable_details()->add_causes();
-  cause->set_reason("DisruptionBudget");
-  cause->set_message(absl::StrCat("The disruption budget ", budget.metadata().name(), " needs ",
-                                  budget.status().desiredhealthy(), " healthy pods and has ",
-                                  budget.status().currenthealthy(), " currently"));
-  return api::FromStatusMessage(std::move(status));
-}
-
-Task<Status> ServeEviction(ServerParts& parts, Call& call) {
-  auto query = ParseWriteQuery(call.request(), "CreateOptions", &call.context);
-  if (!query.ok()) co_return query.status();
-  auto body = co_await ReadWhole(call.exchange);
-  if (!body.ok()) co_return body.status();
-  auto object =
-      DecodeBody(call.request(), *body, api::TypeOpsOf<policy::Eviction>(), query->field_validation, &call.context);
-  if (!object.ok()) co_return object.status();
-  const policy::Eviction& eviction = *object->As<policy::Eviction>();
-  const std::string ns = call.info().ns, name = call.info().name;
-  if (eviction.metadata().name() != name && !eviction.metadata().name().empty())
-    co_return api::BadRequestError("name in URL does not match name in Eviction object");
-  auto pod = parts.admission.Find<core::Pod>("pods", ns, name);
-  if (!pod) co_return api::NotFoundError({"", "pods", name});
-  const Attributes attributes{call.kind, Operation::kCreate, "eviction", ns, name, &*object, nullptr};
-  if (Status status = parts.admission.Validate(call.context, attributes); !status.ok()) co_return status;
-  metav1::DeleteOptions options;
-  if (eviction.has_deleteoptions()) options = eviction.deleteoptions();
-  const bool ended = pod->status().phase() == "Succeeded" || pod->status().phase() == "Failed" ||
-                     pod->status().phase() == "Pending" || pod->metadata().has_deletiontimestamp();
-  if (!ended) {
-    std::vector<policy::PodDisruptionBudget> budgets;
-    const Kind& kind = *parts.kinds.Find("policy", "v1", "poddisruptionbudgets");
-    parts.store.PeekPrefix(kind.Prefix(ns), [&](const std::string& key, const ValuePtr& value) {
-      auto found = kind.Decode(key, *value);
-      if (!found.ok()) return true;
-      const auto& budget = *found->As<policy::PodDisruptionBudget>();
-      auto selector = api::LabelSelector::From(budget.spec().has_selector() ? &budget.spec().selector() : nullptr);
-      if (selector.ok() && selector->Matches(pod->metadata().labels())) budgets.push_back(budget);
-      return true;
-    });
-    if (budgets.size() > 1)
-      co_return PlainError(
-          "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
-    if (budgets.size() == 1) {
-      Status refused;
-      UpdateRequest request;
-      request.ns = ns;
-      request.name = budgets[0].metadata().name();
-      request.subresource = "status";
-      request.change = [&](const api::Object* existing) -> StatusOr<api::Object> {
-        api::Object updated = existing->Clone();
-        auto& budget = *updated.As<policy::PodDisruptionBudget>();
-        if (budget.status().observedgeneration() < budget.metadata().generation())
-          return api::TooManyRequestsError("Cannot evict pod as it would violate the pod's disruption budget.", 10);
-        if (budget.status().disruptionsallowed() <= 0) return DisruptionRefusal(budget);
-        budget.mutable_status()->set_disruptionsallowed(budget.status().disruptionsallowed() - 1);
-        (*budget.mutable_status()->mutable_disruptedpods())[name] = api::ToTime(call.context.now);
-        return updated;
-      };
-      auto result = co_await parts.registry.Update(call.context, kind, std::move(request));
-      if (!result.ok()) co_return result.status();
-    }
-  }
-  auto deleted = co_await parts.registry.Delete(call.context, parts.kinds.Core("pods"), ns, name, options);
-  if (!deleted.ok()) co_return deleted.status();
-  co_return co_await AnswerSuccess(call, 201);
-}
-
 }  // namespace
+
+Task<Status> AnswerSuccess(Call& call, int code) {
+  api::StatusMessage status;
+  status.set_status("Success");
+  status.set_code(code);
+  co_return co_await Answer(call.exchange, code, call.output, &call.context,
+                            EncodeMessage(status, {"", "v1", "Status"}, call.output));
+}
 
 Task<std::optional<Status>> ServeSpecial(ServerParts& parts, Call& call) {
   const std::string_view group = call.kind.resource->group, plural = call.kind.resource->plural;
