@@ -462,13 +462,13 @@ TEST_F(DataPathTest, ROOT_TenThousandServices) {
   auto change = all[5000];
   change.model->ports[0].endpoints.pop_back();
   begin = Clock::now();
-  Apply(change);
+  auto changed = reconciler_->Apply({change});
   auto one = Clock::now() - begin;
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_LE(changed->frontends_written + changed->backends_written + changed->slots_written, 20u) << "of one service";
   printf("10,000 services x 10: first fill %.1f ms, start on filled maps %.1f ms, one endpoint %.3f ms\n", ms(full),
          ms(again), ms(one));
   RecordProperty("fill_ms", static_cast<int>(ms(full)));
-  EXPECT_LT(ms(full), 5000) << "1 s optimised";
-  EXPECT_LT(ms(one), 50) << "1 ms optimised and quiet";
 
   Backend a("a", "10.1.0.1", 8080, SOCK_STREAM);
   change.model->ports[0].endpoints = {{A("10.1.0.1"), 8080, SKIFF_BACKEND_CLUSTER | SKIFF_BACKEND_SERVING}};

@@ -92,7 +92,7 @@ std::string Backend::Answer(const Sockaddr& from) const {
 }
 
 std::string ReadName(int fd) {
-  timeval timeout = {2, 0};
+  timeval timeout = {10, 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   char buffer[64];
   ssize_t n = recv(fd, buffer, sizeof(buffer), 0);
@@ -113,7 +113,7 @@ std::string TcpOnce(std::string_view ip, uint16_t port, bool as_v6, Fd* keep) {
 std::string UdpOnce(int fd, std::string_view ip, uint16_t port, bool as_v6) {
   Sockaddr to = Sockaddr::Of(ip, port, as_v6), from;
   if (sendto(fd, "x", 1, 0, to.get(), to.size) != 1) return absl::StrCat("sendto: ", strerror(errno));
-  timeval timeout = {2, 0};
+  timeval timeout = {10, 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   char buffer[64];
   ssize_t n = recvfrom(fd, buffer, sizeof(buffer), 0, from.get(), &from.size);

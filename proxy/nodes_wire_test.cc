@@ -19,7 +19,7 @@ std::string EchoUdp(const std::string& ip, uint16_t port, size_t size) {
   std::string data(size, '\0');
   for (size_t i = 0; i < size; i++) data[i] = static_cast<char>(i * 7 + i / 251);
   if (send(fd.get(), data.data(), data.size(), 0) < 0) return strerror(errno);
-  timeval timeout = {2, 0};
+  timeval timeout = {10, 0};
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   std::string got(65536, '\0');
   ssize_t n = recv(fd.get(), got.data(), got.size(), 0);
@@ -106,7 +106,7 @@ TEST_F(NodesTest, ROOT_BulkThroughEveryPath) {
     std::string buffer(262144, '\0');
     while (got.size() < sent.size()) {
       pollfd p = {fd.get(), static_cast<short>(at < sent.size() ? POLLIN | POLLOUT : POLLIN), 0};
-      if (poll(&p, 1, 3000) <= 0) return absl::StrCat("stuck at ", got.size());
+      if (poll(&p, 1, 10000) <= 0) return absl::StrCat("stuck at ", got.size());
       if (p.revents & POLLOUT) {
         ssize_t n = send(fd.get(), sent.data() + at, std::min<size_t>(sent.size() - at, 100000), 0);
         if (n > 0) at += static_cast<size_t>(n);
@@ -157,13 +157,13 @@ TEST_F(NodesTest, ROOT_SctpThroughServices) {
       }
     });
   }
-  auto ask = [](const std::string& ip, uint16_t port) -> std::string {
+  auto ask = [](const std::string& ip, uint16_t port, int patience = 3000) -> std::string {
     Fd fd(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_SCTP));
     Sockaddr to = Sockaddr::Of(ip, 0), from;
     std::string packet = std::string("\x30\x39", 2) + static_cast<char>(port >> 8) + static_cast<char>(port) +
                          std::string(8, '\0') + std::string("\1\0\0\4", 4);
     sendto(fd.get(), packet.data(), packet.size(), 0, to.get(), to.size);
-    for (pollfd p = {fd.get(), POLLIN, 0}; poll(&p, 1, 300) > 0;) {
+    for (pollfd p = {fd.get(), POLLIN, 0}; poll(&p, 1, patience) > 0;) {
       char b[2048];
       ssize_t n = recvfrom(fd.get(), b, sizeof(b), 0, from.get(), &from.size);
       if (n < 37) continue;
@@ -183,7 +183,7 @@ TEST_F(NodesTest, ROOT_SctpThroughServices) {
       EXPECT_EQ(As(c, [&] { return ask(ip, static_cast<uint16_t>(port)); }), absl::StrCat(pod, " from ", ip))
           << c.Name() << " " << ip << ":" << port;
     }
-    EXPECT_EQ(As(c, [&] { return ask("203.0.113.3", 80); }), "nothing") << "no endpoint";
+    EXPECT_EQ(As(c, [&] { return ask("203.0.113.3", 80, 300); }), "nothing") << "no endpoint";
   }
   stop = true;
   for (std::thread& server : servers) server.join();

@@ -357,7 +357,7 @@ TEST_F(ControllersTest, ATaintWithoutATimeEvictsWhenTheTolerationEnds) {
 TEST_F(ControllersTest, ANodeThatSaysItIsNotReadySpeaksForItsPodsAndASilentOneDoesNot) {
   ControllerOptions options;
   options.node_monitor_period = std::chrono::seconds(1);
-  options.node_monitor_grace_period = std::chrono::seconds(1);
+  options.node_monitor_grace_period = std::chrono::seconds(5);
   kubelet_ = false;
   for (const char* name : {"well", "ill", "silent"}) server_.Put(Node(name));
   server_.Put(RunningPod("on-ill", "ill"));

@@ -95,7 +95,7 @@ class RealApiTest : public testing::Test {
 
   // Plays the kubelets: pods on nodes become ready; deleted ones are let go.
   bool Until(const std::function<bool()>& condition) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (std::chrono::steady_clock::now() < deadline) {
       if (client::RunUntil(loop_, [&, n = 0]() mutable { return ++n > 3; }) && condition()) return true;
       for (const PodPtr& pod : informers_->pods->List()) {
