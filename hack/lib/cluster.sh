@@ -110,13 +110,15 @@ node_cgroups() {
   done
 }
 
+# remove_cgroups: of all nodes; fails while one is left, since the last processes may still be on their way out.
 remove_cgroups() {
-  local mount
+  local mount left=0
   for mount in $(cgroup_hierarchies) $(cgroup2_mount); do
     find "$mount/$NAME"/n[1-9] -depth -type d -exec rmdir {} + 2>/dev/null
+    compgen -G "$mount/$NAME/n[1-9]" >/dev/null && left=1
     rmdir "$mount/$NAME" 2>/dev/null
   done
-  return 0
+  return "$left"
 }
 
 # --- nodes ----------------------------------------------------------------------------------------------------------
@@ -176,5 +178,5 @@ node_network() {
     'mkdir -p /var/log/pods /var/log/containers "$0/varlog/pods" "$0/varlog/containers" &&
      mount --bind "$0/varlog/pods" /var/log/pods && mount --bind "$0/varlog/containers" /var/log/containers &&
      : >"$0/ready" && exec sleep infinity' "$DIR/$node"
-  WATCH_LOG=keeper-$node wait_for 5 "the namespaces of node $node" test -e "$DIR/$node/ready"
+  WATCH_LOG=keeper-$node wait_for 60 "the namespaces of node $node" test -e "$DIR/$node/ready"
 }

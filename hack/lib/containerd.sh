@@ -46,10 +46,10 @@ EOF
 # containerd_wait SOCKET: until it answers.
 containerd_wait() {
   local i
-  for ((i = 0; i < 200; i++)); do
+  for ((i = 0; i < 1200; i++)); do
     ctr --address "$1" version >/dev/null 2>&1 && return 0
     sleep 0.05
   done
-  echo "containerd at $1 did not answer within 10 seconds" >&2
+  echo "containerd at $1 did not answer within 60 seconds" >&2
   return 1
 }

@@ -439,10 +439,11 @@ def run(result, recordings, binaries, only):
     left = sorted(chosen.values(), key=window, reverse=True)
     differences = {}
     for attempt in range(TRIES):
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        # Who lost a race in a crowd gets a quieter machine.
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE if attempt == 0 else AT_ONCE // 4) as pool:
             for recording, (found, reasons) in zip(left, pool.map(lambda r: replay(watched, r, exceptions), left)):
                 differences[recording["name"]], used[recording["name"]] = found, reasons
-        left = [r for r in left if differences[r["name"]] and window(r) < LONGEST_RETRY]
+        left = [r for r in left if differences[r["name"]] and window(r) < LONGEST_RETRY and not exceptions.whole_of(r["name"])]
         if attempt == 0:
             again = {r["name"] for r in left}
     resolver.close()
