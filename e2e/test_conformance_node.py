@@ -214,15 +214,14 @@ def ephemeral_containers(t):
     for i, script in enumerate(("echo polo; sleep 1000", "echo again; sleep 1000")):
         t.api.call("PATCH", path, {"spec": {"ephemeralContainers": [{**container(script, f"debugger-{i}")}]}}, "application/strategic-merge-patch+json")
     t.until(name, "debugged", lambda p: sum("running" in s["state"] for s in p["status"].get("ephemeralContainerStatuses", [])) == 2)
-    time.sleep(1)
-    equal([t.log(name, "debugger-0"), t.log(name, "debugger-1")], ["polo\n", "again\n"])
+    wait("their logs", lambda: [t.log(name, "debugger-0"), t.log(name, "debugger-1")] == ["polo\n", "again\n"])
     equal(len(t.api.call("GET", path)["spec"]["ephemeralContainers"]), 2)
     # As `kubectl debug --profile=sysadmin` makes one, in a pod that is not privileged.
     privileged = container("grep CapEff /proc/self/status; sleep 1000", "debugger-2", securityContext={"privileged": True})
     t.api.call("PATCH", path, {"spec": {"ephemeralContainers": [privileged]}}, "application/strategic-merge-patch+json")
     t.until(name, "debugged", lambda p: sum("running" in s["state"] for s in p["status"].get("ephemeralContainerStatuses", [])) == 3)
-    time.sleep(1)
-    equal(int(t.log(name, "debugger-2").split()[1], 16) & 1 << 21, 1 << 21)  # CAP_SYS_ADMIN
+    log = wait("its log", lambda: t.log(name, "debugger-2"))
+    equal(int(log.split()[1], 16) & 1 << 21, 1 << 21)  # CAP_SYS_ADMIN
 
 
 # --- hooks and probes -----------------------------------------------------------------------------------------------------------
@@ -257,10 +256,10 @@ def hooks(t):
 @check
 def probes_that_succeed_restart_nothing(t):
     good = [{"exec": {"command": ["true"]}}, {"httpGet": {"path": "/healthz", "port": 8080}}, {"tcpSocket": {"port": 8080}}]
-    names = [t.pod(container(None, livenessProbe={**probe, "periodSeconds": 1}, readinessProbe={**probe, "periodSeconds": 1}), restartPolicy="Always")
-             for probe in good]
+    often = {"periodSeconds": 1, "timeoutSeconds": 10}
+    names = [t.pod(container(None, livenessProbe={**probe, **often}, readinessProbe={**probe, **often}), restartPolicy="Always") for probe in good]
     names.append(t.pod({"name": "c", "image": AGNHOST, "args": ["grpc-health-checking"],
-                        "livenessProbe": {"grpc": {"port": 5000}, "initialDelaySeconds": 1, "periodSeconds": 1}}, restartPolicy="Always"))
+                        "livenessProbe": {"grpc": {"port": 5000}, "initialDelaySeconds": 1, **often}}, restartPolicy="Always"))
     for name in names:
         t.ready(name)
     time.sleep(10)
@@ -617,7 +616,7 @@ EVICT = {"key": "kubernetes.io/e2e-evict-taint-key", "value": "evictTaintVal", "
 
 
 def tolerating(t, seconds):
-    return t.pod(container("sleep 1000"), tolerations=[{**EVICT, "operator": "Equal", "tolerationSeconds": seconds}])
+    return t.pod(container("sleep 1000"), terminationGracePeriodSeconds=5, tolerations=[{**EVICT, "operator": "Equal", "tolerationSeconds": seconds}])
 
 
 def set_taints(t, *taints):
@@ -629,14 +628,20 @@ def taints_evict_when_the_toleration_ends(t):
     short, long = tolerating(t, 3), tolerating(t, 8)
     for name in (short, long):
         t.phase(name, "Running")
+
+    def leaving():
+        pods = t.api.call("GET", t.path("pods") + f"?labelSelector=check%3D{t.prefix}")["items"]
+        return {p["metadata"]["name"] for p in pods if "deletionTimestamp" in p["metadata"]}
+
+    begin = time.monotonic()
     set_taints(t, EVICT)
     try:
-        begin = time.monotonic()
-        t.gone(short)
+        equal(wait("the first eviction", leaving), {short})
         assert time.monotonic() - begin >= 3, "evicted before its time"
-        assert "deletionTimestamp" not in t.get(long)["metadata"], "evicted together with the other"
-        t.gone(long)
+        wait("the other eviction", lambda: long in leaving())
         assert time.monotonic() - begin >= 8, "evicted before its time"
+        t.gone(short)
+        t.gone(long)
     finally:
         set_taints(t)
 

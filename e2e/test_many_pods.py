@@ -101,9 +101,10 @@ class ManyPodsTest(lib.unittest.TestCase):
             while marks and first + AT_ONCE >= marks[0]:
                 rows[marks.pop(0)] = {name: min(f[name] for f in recent) for name in recent[0]}
                 print(first + AT_ONCE, rows[max(rows)], f"{time.monotonic() - begin:.0f} s", flush=True)
-        early, late = rows[CYCLES // 2], rows[CYCLES]
-        self.assertLessEqual(late["open files"], early["open files"])
-        self.assertLessEqual(late["private dirty KiB"], early["private dirty KiB"] + MOST_KIB)
+        early = rows[CYCLES // 2]
+        # A connection or a timer of what was under way just now goes with it.
+        lib.wait(f"no more open files than before: {rows}", lambda: self.figures()["open files"] <= early["open files"], 120, 1)
+        lib.wait(f"no more memory than before: {rows}", lambda: self.figures()["private dirty KiB"] <= early["private dirty KiB"] + MOST_KIB, 90, 1)
         # Threads come with what blocks longer than usual, and go some seconds after it.
         lib.wait("threads to be as few as before", lambda: self.figures()["threads"] <= early["threads"], 70, 1)
         lib.wait("nothing of them to be left", lambda: not self.left(), 70, 1)
@@ -119,8 +120,9 @@ class ManyPodsTest(lib.unittest.TestCase):
                 "nodeName": "n1", "terminationGracePeriodSeconds": 1, "containers": [
                     {"name": "c", "image": IMAGE, "readinessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 2}}]}})
         lib.wait("all to be Ready", lambda: self.ready() == count, 60, 0.2)
-        time.sleep(11)  # containers of the last ten seconds before a start count as new, as upstream has it
+        lib.wait_for_age(11, self.pods())  # containers of the last ten seconds before a start count as new, as upstream has it
         watcher = KeptApi()
+        watcher.connection.timeout = 900  # nothing is to be told all the while
         version = self.api.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")["metadata"]["resourceVersion"]
         watcher.connection.request("GET", f"/api/v1/namespaces/{NAMESPACE}/pods?watch=true&resourceVersion={version}")
         stream = watcher.connection.getresponse()

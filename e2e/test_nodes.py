@@ -13,9 +13,10 @@ class NodesTest(lib.ClusterTest):
         self.assertEqual(len({p["spec"]["nodeName"] for p in pods}), 3, "one pod on each node")
         for a in pods:
             for b in pods:
-                answer = lib.kubectl("exec", a["metadata"]["name"], "--", "fetch", "-t", "3",
-                                     f"http://{b['status']['podIP']}:8080/")
-                self.assertEqual(answer.strip(), b["metadata"]["name"])
+                # The first may come before the way between two nodes is there.
+                answer = lib.wait("an answer", lambda: lib.kubectl("exec", a["metadata"]["name"], "--", "fetch", "-t", "3",
+                                                                   f"http://{b['status']['podIP']}:8080/").strip())
+                self.assertEqual(answer, b["metadata"]["name"])
 
     def test_every_pod_reaches_the_service(self):
         ip = lib.get("service", "hello")["spec"]["clusterIP"]

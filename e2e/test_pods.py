@@ -50,6 +50,17 @@ class PodsTest(lib.ClusterTest):
             return pod
         return None
 
+    def kubelet_again(self):
+        """Kills the kubelet and starts it again; returns once the new one has given a sign of life."""
+        def renewed():
+            return lib.get("lease", "n1", "-n", "kube-node-lease")["spec"]["renewTime"]
+
+        command = lib.command_of("kubelet-n1")
+        lib.kill("kubelet-n1")
+        before = renewed()
+        lib.start_again("kubelet-n1", command)
+        lib.wait("the kubelet to go on", lambda: renewed() != before)
+
     def test_a_static_pod_and_its_mirror(self):
         self.write("web.yaml", WEB.format(port=8081))
         first = lib.wait("the mirror pod to be Ready", self.ready, 30)
@@ -70,8 +81,7 @@ class PodsTest(lib.ClusterTest):
 
         # The kubelet's restart changes nothing either.
         uid = mirror()["metadata"]["uid"]
-        lib.kill("kubelet-n1")
-        lib.restart()
+        self.kubelet_again()
         lib.wait("the mirror pod to be Ready", self.ready, 20)
         self.assertEqual(mirror()["metadata"]["uid"], uid)
         self.assertEqual(mirror()["status"]["containerStatuses"][0]["containerID"], container)
@@ -110,10 +120,11 @@ spec:
   containers: [{name: c, image: "localhost/skiff/test:1", command: [sleep, "1000"]}]
 """)
         lib.wait("the pod to run", lambda: lib.get("pod", "orphan")["status"]["phase"] == "Running", 30)
+        command = lib.command_of("kubelet-n1")
         lib.kill("kubelet-n1")
         lib.kubectl("delete", "pod", "orphan", "--grace-period=0", "--force")
-        lib.restart()
-        lib.wait("its container to be ended", lambda: running("orphan") == [], 30)
+        lib.start_again("kubelet-n1", command)
+        lib.wait("its container to be ended", lambda: running("orphan") == [], 60)
         lib.wait("its directory to go", lambda: not any(
             "orphan" in p for p in os.listdir(os.path.join(lib.DIR, "n1", "podlogs"))), 60)
 
@@ -177,8 +188,7 @@ spec:
         self.assertIn("Node didn't have enough resource: cpu, requested: 1000000", pending["message"])
         self.assertEqual(self.status("resized")["containerStatuses"][0]["allocatedResources"]["cpu"], "200m")
         container = self.status("resized")["containerStatuses"][0]["containerID"]
-        lib.kill("kubelet-n1")
-        lib.restart()
+        self.kubelet_again()
         resize("150m", "48Mi")
         lib.wait("the smaller size", lambda: self.condition("resized", "PodResizePending") is None
                  and self.status("resized")["containerStatuses"][0]["resources"]["limits"]["cpu"] == "150m", 30)
@@ -234,12 +244,13 @@ spec:
 """)
         lib.wait("the pod to run", lambda: self.status("crashing")["phase"] == "Running", 30)
         steady = self.status("crashing")["containerStatuses"][1]["containerID"]
+        command = lib.command_of("controlplane")
         lib.kill("controlplane")
         log = os.path.join(lib.DIR, "n1", "podlogs")
         folder = next(os.path.join(log, f, "c") for f in os.listdir(log) if "_crashing_" in f)
         lib.wait("a restart without the API server", lambda: os.path.exists(os.path.join(folder, "1.log")), 30)
-        lib.restart()
-        lib.wait("the restart to be told", lambda: self.status("crashing")["containerStatuses"][0]["restartCount"] >= 1, 40)
+        lib.start_again("controlplane", command)
+        lib.wait("the restart to be told", lambda: self.status("crashing")["containerStatuses"][0]["restartCount"] >= 1, 90)
         now = self.status("crashing")["containerStatuses"]
         self.assertEqual(now[0]["lastState"]["terminated"]["exitCode"], 3)
         self.assertEqual((now[1]["containerID"], now[1]["restartCount"]), (steady, 0))
@@ -266,7 +277,7 @@ spec:
         readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
 """ % count)
         lib.wait("all to be Ready", lambda: lib.get("deployment", "many")["status"].get("readyReplicas") == count, 90)
-        time.sleep(11)  # containers of the last ten seconds before a start count as new, as upstream has it
+        lib.wait_for_age(11, lib.get("pods", "-l", "app=many")["items"])  # containers of the last ten seconds before a start count as new, as upstream has it
         seen = []
         watch = subprocess.Popen(["kubectl", "get", "pods", "-l", "app=many", "-w", "--output-watch-events", "-o", "json"],
                                  stdout=subprocess.PIPE, text=True, env={**os.environ, "KUBECONFIG": lib.KUBECONFIG})
@@ -284,14 +295,17 @@ spec:
                 if not all(c["status"] == "True" for c in pod["status"]["conditions"] if c["type"] in ("Ready", "ContainersReady")):
                     seen.append((pod["metadata"]["name"], pod["status"]))
 
+        def probed():
+            lines = lib.kubectl("get", "--raw", "/api/v1/nodes/n1/proxy/metrics/probes").splitlines()
+            return sum('pod="many-' in line and 'probe_type="Readiness",result="successful"} ' in line for line in lines) == count
+
         reader = threading.Thread(target=read)
         reader.start()
         try:
             for _ in range(2):
-                lib.kill("kubelet-n1")
-                lib.restart()
-                lease = lib.get("lease", "n1", "-n", "kube-node-lease")["spec"]["renewTime"]
-                lib.wait("the kubelet to go on", lambda: lib.get("lease", "n1", "-n", "kube-node-lease")["spec"]["renewTime"] != lease, 40)
+                self.kubelet_again()
+                lib.wait("every pod to have been probed again", probed)
+            time.sleep(2)  # what was told last is still on its way
         finally:
             watch.terminate()
             reader.join()
