@@ -367,37 +367,70 @@ TEST_F(ApiServerTest, BodyLimits_OfSizeAndDepth) {
   EXPECT_EQ(Call("POST", kConfigMaps, json(deep)).status, 400);
 }
 
-// A kubelet that answers with a redirect, to see that it is not followed.
-Task<void> Redirecting(http::Exchange& exchange) {
-  (void)co_await exchange.Respond(302, {{"Location", "https://127.0.0.1:1/secret"}}, "moved");
-}
+// A kubelet that answers with a redirect, to see that it is not followed, and shows what it was asked with.
+struct Redirecting {
+  http::Headers* seen;
+  Task<void> operator()(http::Exchange& exchange) const {
+    *seen = exchange.request().headers;
+    (void)co_await exchange.Respond(302, {{"Location", "https://127.0.0.1:1/secret"}}, "moved");
+  }
+};
 
-TEST_F(ApiServerTest, Redirects_OfKubeletsAreNotFollowed) {
-  MakeServiceAccount();
-  auto pair = SelfSigned({.common_name = "n1", .ip_addresses = {"127.0.0.1"}, .server_auth = true});
-  ASSERT_TRUE(pair.ok());
-  auto tls = TlsServerConfig::Make(*pair);
-  ASSERT_TRUE(tls.ok());
-  http::Server kubelet(loop_->get_executor(), Redirecting);
-  auto port = kubelet.Listen("127.0.0.1:0", *tls);
-  ASSERT_TRUE(port.ok());
-  const json node = {{"metadata", {{"name", "n1"}}},
-                     {"status",
-                      {{"addresses", {{{"type", "InternalIP"}, {"address", "127.0.0.1"}}}},
-                       {"daemonEndpoints", {{"kubeletEndpoint", {{"Port", *port}}}}}}}};
-  ASSERT_EQ(Call("POST", "/api/v1/nodes", node).status, 201);
-  json pod = Pod("p");
-  pod["spec"]["nodeName"] = "n1";
-  ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", pod).status, 201);
+class KubeletTest : public ApiServerTest {
+ protected:
+  void SetUp() override {
+    ApiServerTest::SetUp();
+    MakeServiceAccount();
+    auto pair = SelfSigned({.common_name = "n1", .ip_addresses = {"127.0.0.1"}, .server_auth = true});
+    ASSERT_TRUE(pair.ok());
+    auto tls = TlsServerConfig::Make(*pair);
+    ASSERT_TRUE(tls.ok());
+    kubelet_.emplace(loop_->get_executor(), Redirecting{&seen_});
+    auto port = kubelet_->Listen("127.0.0.1:0", *tls);
+    ASSERT_TRUE(port.ok());
+    const json node = {{"metadata", {{"name", "n1"}}},
+                       {"status",
+                        {{"addresses", {{{"type", "InternalIP"}, {"address", "127.0.0.1"}}}},
+                         {"daemonEndpoints", {{"kubeletEndpoint", {{"Port", *port}}}}}}}};
+    ASSERT_EQ(Call("POST", "/api/v1/nodes", node).status, 201);
+    json pod = Pod("p");
+    pod["spec"]["nodeName"] = "n1";
+    ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", pod).status, 201);
+  }
+
+  void TearDown() override {
+    kubelet_.reset();  // it is on the server's loop
+    ApiServerTest::TearDown();
+  }
+
+  Answered Exec(http::Headers headers) {
+    headers.Set("Connection", "Upgrade");
+    headers.Set("Upgrade", "websocket");
+    return Call("GET", "/api/v1/namespaces/default/pods/p/exec?command=id&stdout=1", nullptr, "admin",
+                {"system:masters"}, std::move(headers));
+  }
+
+  http::Headers seen_;
+  std::optional<http::Server> kubelet_;
+};
+
+TEST_F(KubeletTest, Redirects_AreNotFollowed) {
   const Answered logs = Call("GET", "/api/v1/namespaces/default/pods/p/log");
   EXPECT_EQ(logs.status, 500) << logs.body;
-  const Answered exec = Call("GET", "/api/v1/namespaces/default/pods/p/exec?command=id&stdout=1", nullptr, "admin",
-                             {"system:masters"}, {{"Connection", "Upgrade"}, {"Upgrade", "websocket"}});
+  const Answered exec = Exec({});
   EXPECT_EQ(exec.status, 502) << exec.body;
   // A node that names the loopback address is not proxied to.
   const Answered proxied = Call("GET", "/api/v1/nodes/n1/proxy/healthz");
   EXPECT_EQ(proxied.status, 400);
   EXPECT_EQ(Message(proxied), "address not allowed");
+}
+
+TEST_F(KubeletTest, CredentialsOfTheClientAreNotPassedOn) {
+  const std::string token = "base64url.bearer.authorization.k8s.io.Z29vZA";
+  EXPECT_EQ(Exec({{"Authorization", "Basic eA=="}, {"Sec-WebSocket-Protocol", "v4.channel.k8s.io, " + token}}).status,
+            502);
+  EXPECT_FALSE(seen_.Has("Authorization"));
+  EXPECT_EQ(seen_.Get("Sec-WebSocket-Protocol"), "v4.channel.k8s.io");
 }
 
 }  // namespace

@@ -3,12 +3,11 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "api/errors.h"
+#include "api/websocket_token.h"
 #include "base/files.h"
 
 namespace skiff::controlplane {
 namespace {
-
-constexpr std::string_view kBase64UrlBearerProtocol = "base64url.bearer.authorization.k8s.io.";
 
 void AddAuthenticated(User* user) {
   if (!user->InGroup(kAuthenticated) && user->name != kAnonymous) user->groups.emplace_back(kAuthenticated);
@@ -27,19 +26,6 @@ std::vector<std::string> SplitCsv(std::string_view line) {
       fields.back().push_back(c);
   }
   return fields;
-}
-
-// The token of a WebSocket client that cannot set headers.
-std::string ProtocolToken(const http::Request& request) {
-  for (std::string_view header : request.headers.All("Sec-WebSocket-Protocol")) {
-    size_t at = header.find(kBase64UrlBearerProtocol);
-    if (at == std::string_view::npos) continue;
-    std::string_view rest = header.substr(at + kBase64UrlBearerProtocol.size());
-    rest = rest.substr(0, rest.find_first_of(", "));
-    auto token = Base64UrlDecode(rest);
-    if (token.ok()) return *token;
-  }
-  return "";
 }
 
 }  // namespace
@@ -89,7 +75,11 @@ StatusOr<User> Authenticator::Authenticate(const http::Request& request, WallTim
     token = std::string(header.substr(7));
     while (!token.empty() && token.front() == ' ') token.erase(0, 1);
   }
-  if (token.empty()) token = ProtocolToken(request);
+  if (token.empty()) {
+    auto found = api::WebSocketToken(request.headers);
+    if (!found.ok()) return api::UnauthorizedError("Unauthorized");
+    token = *std::move(found);
+  }
   if (!token.empty()) {
     auto verified = AuthenticateToken(token, {}, now);
     if (!verified.ok()) return api::UnauthorizedError("Unauthorized");

@@ -8,6 +8,7 @@
 #include "api/errors.h"
 #include "api/field_errors.h"
 #include "api/time.h"
+#include "api/websocket_token.h"
 #include "base/log.h"
 #include "controlplane/apiserver/body.h"
 #include "controlplane/apiserver/kubelet_connections.h"
@@ -45,6 +46,7 @@ http::Headers ForwardedHeaders(const http::Request& request, bool upgrade) {
     if (IsHopHeader(name)) continue;
     out.Add(name, value);
   }
+  api::RemoveWebSocketToken(&out);
   if (upgrade) {
     out.Set("Connection", "Upgrade");
     out.Set("Upgrade", request.headers.Get("Upgrade"));

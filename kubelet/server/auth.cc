@@ -1,5 +1,6 @@
 #include "kubelet/server/auth.h"
 
+#include "api/websocket_token.h"
 #include "base/log.h"
 #include "base/tls.h"
 
@@ -24,48 +25,7 @@ std::string BearerToken(const http::Headers& headers) {
   return std::string(value);
 }
 
-constexpr std::string_view kProtocols = "Sec-WebSocket-Protocol";
-constexpr std::string_view kTokenProtocol = "base64url.bearer.authorization.k8s.io.";
-
-std::vector<std::string_view> ProtocolsOf(const http::Headers& headers) {
-  std::vector<std::string_view> out;
-  for (const std::string_view header : headers.All(kProtocols)) {
-    for (const absl::string_view protocol : absl::StrSplit(header, ',')) {
-      out.push_back(absl::StripAsciiWhitespace(protocol));
-    }
-  }
-  return out;
-}
-
-// The token that a browser, which cannot set headers, gives as one of a WebSocket's protocols; "" where there is none.
-StatusOr<std::string> ProtocolToken(const http::Headers& headers) {
-  if (!headers.HasToken("Connection", "upgrade") || !headers.HasToken("Upgrade", "websocket")) return "";
-  std::optional<std::string> token;
-  bool others = false;
-  for (const std::string_view protocol : ProtocolsOf(headers)) {
-    if (!absl::StartsWith(protocol, kTokenProtocol)) {
-      others = true;
-      continue;
-    }
-    if (token) return InvalidArgument("multiple base64.bearer.authorization tokens specified");
-    auto decoded = Base64UrlDecode(protocol.substr(kTokenProtocol.size()));
-    if (!decoded.ok()) return InvalidArgument("invalid base64.bearer.authorization token encoding");
-    token = *std::move(decoded);
-  }
-  // It is never answered with the one that is a secret.
-  if (!token.value_or("").empty() && !others) return InvalidArgument("missing additional subprotocol");
-  return token.value_or("");
-}
-
 }  // namespace
-
-void RemoveProtocolToken(http::Headers* headers) {
-  std::vector<std::string_view> kept = ProtocolsOf(*headers);
-  if (std::erase_if(kept, [](auto protocol) { return absl::StartsWith(protocol, kTokenProtocol); }) == 0) return;
-  const std::string text = absl::StrJoin(kept, ",");
-  headers->Remove(kProtocols);
-  if (!text.empty()) headers->Set(kProtocols, text);
-}
 
 RequestAttributes AttributesOf(const std::string& method, const std::string& path) {
   RequestAttributes out;
@@ -112,7 +72,7 @@ Task<StatusOr<std::optional<UserInfo>>> Authenticator::Authenticate(const http::
   if (options_.webhook_authentication) {
     token = BearerToken(request.headers);
     if (token.empty()) {
-      CO_ASSIGN_OR_RETURN(token, ProtocolToken(request.headers));
+      CO_ASSIGN_OR_RETURN(token, api::WebSocketToken(request.headers));
     }
   }
   if (!token.empty()) {

@@ -76,9 +76,6 @@ class Authenticator {
   std::map<std::string, CachedAccess> accesses_;
 };
 
-// Takes a bearer token out of the protocols that a WebSocket offers.
-void RemoveProtocolToken(http::Headers* headers);
-
 // The verb and the subresources (asked in order, one grant is enough) for a request: GET is get whatever it upgrades
 // to, POST create, PUT update, PATCH patch, DELETE delete. exec, attach, run and portForward over GET need what POST
 // needs (security row verb-mapping): see auth.cc.

@@ -1,10 +1,10 @@
 #include "kubelet/server/stream.h"
 
+#include "api/websocket_token.h"
 #include "base/http_client.h"
 #include "base/http_watch.h"
 #include "base/log.h"
 #include "kubelet/server/answers.h"
-#include "kubelet/server/auth.h"
 #include "kubelet/server/stream_translator.h"
 
 namespace skiff::kubelet {
@@ -101,7 +101,7 @@ Task<void> RelayUpgrade(http::Exchange& exchange, const std::string& url, std::c
     }
     forward.headers.Add(name, value);
   }
-  RemoveProtocolToken(&forward.headers);
+  api::RemoveWebSocketToken(&forward.headers);
   http::Client client(co_await asio::this_coro::executor, parsed->authority);
   auto answer = co_await client.Upgrade(std::move(forward));
   if (!answer.ok()) {
