@@ -94,7 +94,7 @@ def kill(process):
     """kill -9; what is gone hack/up and start_again start again."""
     pid = pid_of(process)
     os.kill(pid, signal.SIGKILL)
-    wait(f"{process} to be gone", lambda: not os.path.exists(f"/proc/{pid}"), 10)
+    wait(f"{process} to be gone", lambda: not os.path.exists(f"/proc/{pid}"), 30)
     return pid
 
 

@@ -115,9 +115,10 @@ def service_environment(t):
     t.ready(server)
     service = t.make("services", {"spec": {"selector": {"check": t.prefix}, "ports": [{"port": 8765, "targetPort": 8080}]}})
     address = t.api.call("GET", t.path("services", service))["spec"]["clusterIP"]
-    time.sleep(1)  # the kubelet's watch of services
     prefix = service.upper().replace("-", "_")
-    holds(t.output("env"), f"{prefix}_SERVICE_HOST={address}\n", f"{prefix}_SERVICE_PORT=8765\n", f"{prefix}_PORT=tcp://{address}:8765\n",
+    # The kubelet hears of services by a watch.
+    text = wait("the service in the environment", lambda: (text := t.output("env")) and f"{prefix}_SERVICE_HOST=" in text and text)
+    holds(text, f"{prefix}_SERVICE_HOST={address}\n", f"{prefix}_SERVICE_PORT=8765\n", f"{prefix}_PORT=tcp://{address}:8765\n",
           f"{prefix}_PORT_8765_TCP_PROTO=tcp\n", f"{prefix}_PORT_8765_TCP_ADDR={address}\n")
 
 
