@@ -20,7 +20,7 @@ class StartQueue : public std::enable_shared_from_this<StartQueue> {
   // `longest` (0: for ever): a slot is free again after so long. A call that hangs (a network plugin that waits for
   // something) must not keep others from starting, perhaps what it waits for.
   StartQueue(asio::any_io_executor executor, int slots, std::chrono::milliseconds longest = {})
-      : executor_(std::move(executor)), free_(slots), longest_(longest) {}
+      : executor_(std::move(executor)), slots_(slots), free_(slots), longest_(longest) {}
 
   // Held over one or more calls to the runtime, but no longer than the queue lets it.
   class Slot {
@@ -58,7 +58,8 @@ class StartQueue : public std::enable_shared_from_this<StartQueue> {
 
   // `age`: the smaller goes first (the pod's creation time, then its key).
   Task<StatusOr<Slot>> Acquire(std::pair<int64_t, std::string> age) {
-    if (free_ > 0 && waiting_.empty()) {
+    // None is free while somebody waits in vain; who waits still, but for its turn to run, has one already.
+    if (free_ > 0) {
       --free_;
       co_return Slot(shared_from_this());
     }
@@ -74,6 +75,9 @@ class StartQueue : public std::enable_shared_from_this<StartQueue> {
     }
     co_return waited.ok() ? absl::CancelledError("no slot") : waited;
   }
+
+  // Something starts, or waits for it.
+  bool busy() const { return free_ < slots_; }
 
  private:
   struct Waiter {
@@ -91,6 +95,7 @@ class StartQueue : public std::enable_shared_from_this<StartQueue> {
   }
 
   asio::any_io_executor executor_;
+  const int slots_;
   int free_;
   std::chrono::milliseconds longest_;
   std::multimap<std::pair<int64_t, std::string>, Waiter> waiting_;

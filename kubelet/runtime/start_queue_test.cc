@@ -28,6 +28,32 @@ TEST(StartQueue, TheOldestFirst) {
   EXPECT_THAT(order, testing::ElementsAre("first", "old", "young"));
 }
 
+TEST(StartQueue, AFreeSlotIsTakenWhileAWaiterHasYetToRunWithItsOwn) {
+  asio::io_context loop;
+  auto queue = std::make_shared<StartQueue>(loop.get_executor(), 2);
+  std::vector<std::string> order;
+  auto waits = [&]() -> Task<void> {
+    auto slot = co_await queue->Acquire({2, "waits"});
+    order.push_back("waits");
+    (co_await SleepFor(milliseconds(5))).IgnoreError();
+    order.push_back("ends");
+  };
+  auto holds = [&](TaskGroup& group) -> Task<void> {
+    auto one = co_await queue->Acquire({1, "one"});
+    auto two = co_await queue->Acquire({1, "two"});
+    group.Spawn("waits", waits());
+    (co_await SleepFor(milliseconds(1))).IgnoreError();
+    one->Release();
+    two->Release();
+    auto comes = co_await queue->Acquire({3, "comes"});
+    order.push_back("comes");
+  };
+  TaskGroup group(loop.get_executor());
+  group.Spawn("holds", holds(group));
+  loop.run();
+  EXPECT_THAT(order, testing::ElementsAre("comes", "waits", "ends"));
+}
+
 TEST(StartQueue, AStartThatHangsGivesItsSlotBack) {
   asio::io_context loop;
   auto queue = std::make_shared<StartQueue>(loop.get_executor(), 1, milliseconds(500));
