@@ -1,5 +1,6 @@
 // The way of statuses to the API server, over HTTP and at the client's rate: what is sent of many changes, when, and in
 // which order.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "client/fake_api_server.h"
@@ -114,6 +115,66 @@ TEST_F(StatusDeliveryTest, api_outage) {
   EXPECT_TRUE(all_have(20));
   for (int t = 0; t < 200; ++t) Tenth();
   EXPECT_EQ(server.requests().size() - before, size_t{kPods}) << "one write each";
+}
+
+// Writes wait until they are let go.
+struct SlowSink final : StatusSink {
+  explicit SlowSink(asio::any_io_executor executor) : executor(std::move(executor)) {}
+  Task<StatusOr<Pod>> Get(std::string, std::string) override { co_return NotFound("not read"); }
+  Task<StatusOr<Pod>> UpdateStatus(Pod pod) override {
+    const std::string name = pod.metadata().name();
+    began.push_back(name);
+    auto& wakeup = let_go[name];
+    if (wakeup == nullptr) wakeup = std::make_unique<Wakeup>(executor);
+    CO_RETURN_IF_ERROR(co_await wakeup->Wait());
+    pod.mutable_metadata()->set_resourceversion(absl::StrCat(++version));
+    co_return pod;
+  }
+  Task<Status> Delete(std::string, std::string, std::string) override { co_return absl::OkStatus(); }
+
+  asio::any_io_executor executor;
+  std::vector<std::string> began;
+  std::map<std::string, std::unique_ptr<Wakeup>> let_go;
+  int version = 100;
+};
+
+TEST(StatusOrder, APodThatBecomesReadyKeepsItsPlaceWhileItsLastWriteIsUnderWay) {
+  asio::io_context loop;
+  FakeClock clock;
+  SlowSink sink(loop.get_executor());
+  StatusManager statuses(loop.get_executor(), &sink, clock);
+  std::map<std::string, PodPtr> pods;
+  statuses.SetLatest([&](const std::string& uid) { return pods[uid]; });
+  TaskGroup group(loop.get_executor());
+  auto settle = [&] {
+    loop.restart();
+    loop.poll();
+  };
+  auto set = [&](const std::string& name, bool ready) {
+    auto pod = std::make_shared<Pod>(testing_pods::MakePod({"c"}));
+    pod->mutable_metadata()->set_name(name);
+    pod->mutable_metadata()->set_uid(name);
+    pods.try_emplace(name, pod);
+    core::PodStatus status;
+    status.set_phase("Running");
+    auto* condition = status.add_conditions();
+    condition->set_type("Ready");
+    condition->set_status(ready ? "True" : "False");
+    statuses.Set(*pod, status);
+    settle();
+  };
+  group.Spawn("statuses", statuses.Run());
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) set(name, false);  // four are written at once
+  set("a", true);
+  sink.let_go["b"]->Notify();
+  settle();
+  sink.let_go["a"]->Notify();
+  settle();
+  sink.let_go["c"]->Notify();
+  settle();
+  EXPECT_THAT(sink.began, testing::ElementsAre("a", "b", "c", "d", "e", "a", "f"));
+  group.Cancel();
+  settle();
 }
 
 // Security row termination-message-size: what the containers of a pod left behind together holds 12 KiB, each

@@ -357,16 +357,15 @@ Task<void> StatusManager::Run() {
       if (entries_.contains(it->second) && queued_.insert(it->second).second) queue_.push_back(it->second);
       it = retries_.erase(it);
     }
-    size_t postponed = 0;
-    while (!queue_.empty() && running->size() < kWriters && postponed < queue_.size()) {
-      std::string uid = std::move(queue_.front());
-      queue_.pop_front();
-      if (urgent_ > 0) --urgent_;
-      if (running->contains(uid)) {  // one write a pod at a time
-        queue_.push_back(std::move(uid));
-        ++postponed;
+    // One write a pod at a time: one whose last write is under way keeps its place.
+    for (size_t at = 0; at < queue_.size() && running->size() < kWriters;) {
+      if (running->contains(queue_[at])) {
+        ++at;
         continue;
       }
+      const std::string uid = std::move(queue_[at]);
+      queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
+      if (at < urgent_) --urgent_;
       queued_.erase(uid);
       running->insert(uid);
       group.Spawn("write status", Writer::One(this, uid, running));
