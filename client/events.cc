@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
@@ -23,6 +24,8 @@ using std::chrono::seconds;
 constexpr size_t kMostQueued = 1000;
 constexpr int kMostTries = 12;
 constexpr seconds kBetweenTries{10};
+constexpr size_t kMostDelayed = 500;
+constexpr seconds kLastTry{1};
 constexpr minutes kFinishSeries{6};
 constexpr minutes kRefreshSeries{30};
 
@@ -76,6 +79,43 @@ struct EventRecorder::State {
   Wakeup ready;
   size_t dropped = 0;
   bool abandoned = false;
+  std::optional<EventDelay> delay;
+  bool urgent = false;  // what is queued waits no longer
+
+  static Task<void> WakeAfter(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wakeup) {
+    if ((co_await clock.Sleep(pause)).ok()) wakeup->Notify();
+  }
+
+  // Until what is queued is to be sent. Whether starts are under way is looked at now and then: a moment between two
+  // of them is none for events.
+  Task<void> AwaitTurn() {
+    const SteadyTime first = rest->clock().Steady();
+    SteadyTime until = first + delay->usual;
+    while (!urgent && !abandoned) {
+      const SteadyTime now = rest->clock().Steady();
+      if (now >= until) {
+        if (!delay->busy || !delay->busy() || now - first >= delay->longest) co_return;
+        until = now + delay->usual;
+      }
+      TaskGroup timer(rest->executor());
+      timer.Spawn("events' delay", WakeAfter(rest->clock(), until - now, &ready));
+      const Status waited = co_await ready.Wait();
+      timer.Cancel();
+      co_await timer.Join();
+      if (!waited.ok()) co_return;
+    }
+  }
+
+  // The end of the program: one try each.
+  Task<Status> SendAll() {
+    while (!queue.empty() && !co_await IsCancelled()) {
+      CoreEvent event = std::move(queue.front());
+      queue.pop_front();
+      const auto action = correlator.Correlate(&event);
+      if (action != EventCorrelator::Action::kSkip) (void)co_await Send(std::move(event), action);
+    }
+    co_return absl::OkStatus();
+  }
 
   // Until it is written or given up. False: cancelled.
   Task<bool> Deliver(CoreEvent event) {
@@ -161,27 +201,44 @@ void EventRecorder::RecordAnnotated(const ObjectReference& about, std::string_vi
   event.set_reportingcomponent(state_->component);
   event.set_reportinginstance(state_->host);
   state_->queue.push_back(std::move(event));
-  state_->ready.Notify();
+  if (type != kNormal || state_->queue.size() > kMostDelayed) state_->urgent = true;
+  if (!state_->delay || state_->urgent || state_->queue.size() == 1) state_->ready.Notify();
 }
+
+void EventRecorder::SetDelay(EventDelay delay) { state_->delay = std::move(delay); }
 
 Task<void> EventRecorder::Run() { return RunState(state_); }
 
 Task<void> EventRecorder::RunState(std::shared_ptr<State> state) {
-  while (true) {
-    while (!state->queue.empty()) {
+  bool cancelled = false;
+  while (!cancelled) {
+    if (state->queue.empty()) {
+      state->queue.shrink_to_fit();
+      if (state->abandoned) co_return;
+      cancelled = !(co_await state->ready.Wait()).ok();
+      continue;
+    }
+    if (state->delay) {
+      co_await state->AwaitTurn();
+      cancelled = co_await IsCancelled();
+    }
+    state->urgent = false;
+    for (size_t due = state->queue.size(); due > 0 && !cancelled; --due) {
       CoreEvent event = std::move(state->queue.front());
       state->queue.pop_front();
       const std::string object = State::MakeKey(event), reason = event.reason();
       // One event that cannot be dealt with must not keep all later ones from being written.
       try {
-        if (!co_await state->Deliver(std::move(event))) co_return;
+        cancelled = !co_await state->Deliver(std::move(event));
       } catch (const std::exception& e) {
         LOG_ERROR(Internal(e.what()), "Event lost", {"reason", reason}, {"object", object});
       }
+      cancelled = cancelled || (state->delay && co_await IsCancelled());
     }
-    state->queue.shrink_to_fit();
-    if (state->abandoned || !(co_await state->ready.Wait()).ok()) co_return;
   }
+  if (!state->delay || state->queue.empty()) co_return;
+  co_await ClearCancellation();
+  (void)co_await WithTimeout(kLastTry, "events", state->SendAll());
 }
 
 size_t EventRecorder::dropped() const { return state_->dropped; }

@@ -5,6 +5,8 @@
 #ifndef SKIFF_CLIENT_EVENTS_H_
 #define SKIFF_CLIENT_EVENTS_H_
 
+#include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -43,6 +45,14 @@ class EventSink {
   }
 };
 
+// When events are sent. They wait a moment for others, so that writing them does not compete with the work that they
+// tell of; in the order of their coming, with the times of their coming. A warning is sent at once, with all before it.
+struct EventDelay {
+  std::chrono::nanoseconds usual = std::chrono::milliseconds(50);
+  std::chrono::nanoseconds longest = std::chrono::seconds(2);  // while `busy`
+  std::function<bool()> busy;
+};
+
 class EventRecorder final : public EventSink {
  public:
   // `component` ("kubelet", "default-scheduler") and `host` (the node's name, or "") are the event's source.
@@ -54,6 +64,9 @@ class EventRecorder final : public EventSink {
               std::string message) override;
   void RecordAnnotated(const ObjectReference& about, std::string_view type, std::string_view reason,
                        std::string message, const EventAnnotations& annotations) override;
+  // Before Run; without it, each event is sent at once. What waits when Run is cancelled is still sent, if the server
+  // takes it within a second.
+  void SetDelay(EventDelay delay);
   // Sends what was recorded, until cancelled. Events wait in the queue while the server is away (12 tries each).
   Task<void> Run();
   size_t dropped() const;

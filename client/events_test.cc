@@ -99,6 +99,80 @@ TEST_F(EventsTest, MakesAnEventAgainThatExpired) {
   EXPECT_EQ(server_.List<core::Event>()[0]->count(), 2);
 }
 
+// A clock that stands still until told, for the recorder's delay; the fake server's requests take none of it.
+class DelayedEventsTest : public EventsTest {
+ protected:
+  DelayedEventsTest() {
+    recorder_.SetDelay({.busy = [this] { return busy_; }});
+    group_.Spawn("events", recorder_.Run());
+    Settle();
+  }
+  ~DelayedEventsTest() override {
+    group_.Cancel();
+    RunUntil(loop_, [this] { return group_.size() == 0; });
+  }
+  void Settle() {
+    for (int i = 0; i < 5; ++i) {
+      loop_.restart();
+      loop_.run_for(std::chrono::milliseconds(1));
+    }
+  }
+  void Pass(int ms) {
+    clock_.Advance(std::chrono::milliseconds(ms), loop_);
+    Settle();
+  }
+  bool Sent(size_t count) {
+    return RunUntil(loop_, [&] { return server_.List<core::Event>().size() == count; });
+  }
+  FakeClock clock_;
+  std::shared_ptr<Rest> steered_ = *Rest::Make(loop_.get_executor(), server_.config(), clock_);
+  EventRecorder recorder_{steered_, "kubelet", "n1"};
+  bool busy_ = false;
+};
+
+TEST_F(DelayedEventsTest, WaitAMomentForOthers) {
+  recorder_.Record(Pod("p"), kNormal, "Pulled", "m");
+  Pass(49);
+  EXPECT_EQ(server_.CountRequests("POST"), 0u);
+  recorder_.Record(Pod("p"), kNormal, "Created", "m");
+  Pass(1);
+  EXPECT_TRUE(Sent(2));
+}
+
+TEST_F(DelayedEventsTest, WaitForTheEndOfOtherWorkButNotForLong) {
+  busy_ = true;
+  recorder_.Record(Pod("p"), kNormal, "Pulled", "m");
+  for (int i = 0; i < 39; ++i) Pass(50);
+  EXPECT_EQ(server_.CountRequests("POST"), 0u);
+  Pass(50);
+  EXPECT_TRUE(Sent(1));
+  recorder_.Record(Pod("p"), kNormal, "Created", "m");
+  Pass(50);
+  EXPECT_EQ(server_.CountRequests("POST"), 1u);
+  busy_ = false;
+  Pass(50);
+  EXPECT_TRUE(Sent(2));
+}
+
+TEST_F(DelayedEventsTest, AWarningIsSentAtOnceAfterThoseBeforeIt) {
+  busy_ = true;
+  recorder_.Record(Pod("p"), kNormal, "Pulled", "m");
+  recorder_.Record(Pod("q"), kWarning, "Failed", "m");
+  EXPECT_TRUE(Sent(2));
+  recorder_.Record(Pod("r"), kNormal, "Pulled", "m");
+  Settle();
+  EXPECT_EQ(server_.CountRequests("POST"), 2u) << "the next ones wait again";
+}
+
+TEST_F(DelayedEventsTest, WhatWaitsAtTheEndIsSent) {
+  recorder_.Record(Pod("p"), kNormal, "Killing", "m");
+  recorder_.Record(Pod("q"), kNormal, "Killing", "m");
+  Settle();
+  group_.Cancel();
+  ASSERT_TRUE(RunUntil(loop_, [this] { return group_.size() == 0; }));
+  EXPECT_EQ(server_.List<core::Event>().size(), 2u);
+}
+
 TEST_F(EventsTest, TheQueueIsBounded) {
   EventRecorder recorder(rest_, "kubelet", "n1");
   for (int i = 0; i < 1500; ++i) recorder.Record(Pod(absl::StrCat("p", i)), kNormal, "R", "m");

@@ -520,7 +520,10 @@ Task<Status> Kubelet::Run() {
   if (server_rotator_) SpawnVital("serving certificate", server_rotator_->Run());
   SpawnVital("node", agent_->Run());
   if (config_.make_iptables_util_chains) SpawnVital("iptables", KeepIptablesChains(executor_, clock_));
-  if (recorder_ != nullptr) SpawnVital("events", recorder_->Run());
+  if (recorder_ != nullptr) {
+    recorder_->SetDelay({.busy = [this] { return pod_runtime_->starting(); }});
+    SpawnVital("events", recorder_->Run());
+  }
   // Disks fill and memory runs out while the API server is away, too. What goes only with pods that nobody knows waits
   // for the sources (ContainerGcHooks::sources_ready).
   StartResources();

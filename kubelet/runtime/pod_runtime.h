@@ -68,6 +68,7 @@ class PodRuntime {
              PodRuntimeHooks hooks);
 
   ImagePuller& images() { return images_; }
+  bool starting() const { return starts_->busy(); }
 
   struct SyncResult {
     Status status;                               // the first thing that went wrong
