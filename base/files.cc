@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "absl/strings/str_split.h"
+#include "base/files_ordered.h"
 
 namespace skiff {
 namespace {
@@ -159,6 +160,37 @@ StatusOr<Split> SplitPath(std::string_view path) {
   return out;
 }
 
+// `sync_file`: the bytes are on the disk before the name is theirs; `sync_name`: and so is the name at the end.
+Status WriteBeneath(const Dir& dir, const std::string& relative, std::string_view data, mode_t mode, bool sync_file,
+                    bool sync_name) {
+  ASSIGN_OR_RETURN(const Split split, SplitPath(relative));
+  const std::string name = JoinPath(dir.path(), relative);
+  const Fd parent(OpenAt2(dir.fd(), split.parent.c_str(), O_RDONLY | O_DIRECTORY, 0, kBeneath));
+  if (!parent.valid()) return ErrnoStatus(errno, absl::StrCat("open ", JoinPath(dir.path(), split.parent)));
+  std::string temp;
+  Fd file;
+  // A process that had our number and crashed may have left some: in a container it is always the same.
+  for (int i = 0; i < kMostTempNames && !file.valid() && (i == 0 || errno == EEXIST); ++i) {
+    temp = NextTempName(split.base);
+    file = Fd(OpenAt2(parent.get(), temp.c_str(), O_WRONLY | O_CREAT | O_EXCL, mode, kBeneath));
+  }
+  if (!file.valid()) return ErrnoStatus(errno, absl::StrCat("create ", name));
+  Status status = WriteAll(file.get(), data, name);
+  if (status.ok() && fchmod(file.get(), mode) != 0) status = ErrnoStatus(errno, absl::StrCat("chmod ", name));
+  if (status.ok() && sync_file && fsync(file.get()) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", name));
+  if (status.ok() && renameat(parent.get(), temp.c_str(), parent.get(), split.base.c_str()) != 0) {
+    status = ErrnoStatus(errno, absl::StrCat("rename ", name));
+  }
+  if (!status.ok()) {
+    unlinkat(parent.get(), temp.c_str(), 0);
+    return status;
+  }
+  if (sync_name && fsync(parent.get()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fsync ", JoinPath(dir.path(), split.parent)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 Fd& Fd::operator=(Fd&& other) noexcept {
@@ -208,33 +240,8 @@ StatusOr<std::string> Dir::Read(const std::string& relative, size_t limit) const
 }
 
 Status Dir::WriteAtomic(const std::string& relative, std::string_view data, mode_t mode, Durable durable) const {
-  ASSIGN_OR_RETURN(const Split split, SplitPath(relative));
-  const std::string name = JoinPath(path_, relative);
-  const Fd parent(OpenAt2(fd_.get(), split.parent.c_str(), O_RDONLY | O_DIRECTORY, 0, kBeneath));
-  if (!parent.valid()) return ErrnoStatus(errno, absl::StrCat("open ", JoinPath(path_, split.parent)));
-  std::string temp;
-  Fd file;
-  // A process that had our number and crashed may have left some: in a container it is always the same.
-  for (int i = 0; i < kMostTempNames && !file.valid() && (i == 0 || errno == EEXIST); ++i) {
-    temp = NextTempName(split.base);
-    file = Fd(OpenAt2(parent.get(), temp.c_str(), O_WRONLY | O_CREAT | O_EXCL, mode, kBeneath));
-  }
-  if (!file.valid()) return ErrnoStatus(errno, absl::StrCat("create ", name));
-  Status status = WriteAll(file.get(), data, name);
-  if (status.ok() && fchmod(file.get(), mode) != 0) status = ErrnoStatus(errno, absl::StrCat("chmod ", name));
   const bool sync = durable == Durable::kYes;
-  if (status.ok() && sync && fsync(file.get()) != 0) status = ErrnoStatus(errno, absl::StrCat("fsync ", name));
-  if (status.ok() && renameat(parent.get(), temp.c_str(), parent.get(), split.base.c_str()) != 0) {
-    status = ErrnoStatus(errno, absl::StrCat("rename ", name));
-  }
-  if (!status.ok()) {
-    unlinkat(parent.get(), temp.c_str(), 0);
-    return status;
-  }
-  if (sync && fsync(parent.get()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("fsync ", JoinPath(path_, split.parent)));
-  }
-  return absl::OkStatus();
+  return WriteBeneath(*this, relative, data, mode, sync, sync);
 }
 
 Status Dir::Write(const std::string& relative, std::string_view data) const {
@@ -365,6 +372,12 @@ Status WriteFileAtomic(const std::string& path, std::string_view data, mode_t mo
   ASSIGN_OR_RETURN(const Split split, SplitPath(path));
   ASSIGN_OR_RETURN(const Dir parent, Dir::Open(split.parent));
   return parent.WriteAtomic(split.base, data, mode, durable);
+}
+
+Status WriteFileOrdered(const std::string& path, std::string_view data, mode_t mode) {
+  ASSIGN_OR_RETURN(const Split split, SplitPath(path));
+  ASSIGN_OR_RETURN(const Dir parent, Dir::Open(split.parent));
+  return WriteBeneath(parent, split.base, data, mode, true, false);
 }
 
 Status MakeDirs(const std::string& path, mode_t mode) {

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/files_ordered.h"
+
 namespace skiff {
 namespace {
 
@@ -40,6 +42,15 @@ TEST_F(FilesTest, WritesBesideWhatACrashedProcessOfTheSameNumberLeft) {
     ASSERT_TRUE(written.ok()) << written;
     EXPECT_EQ(*dir_->Read("f"), absl::StrCat(i));
   }
+}
+
+TEST_F(FilesTest, WritesInOrder) {
+  ASSERT_TRUE(WriteFileOrdered(path_ + "/f", "one", 0600).ok());
+  ASSERT_TRUE(WriteFileOrdered(path_ + "/f", "two", 0640).ok());
+  EXPECT_EQ(*dir_->Read("f"), "two");
+  EXPECT_EQ(dir_->Stat("f")->st_mode & 0777, 0640u);
+  EXPECT_THAT(*dir_->List(), ElementsAre("f"));
+  EXPECT_EQ(ErrnoOf(WriteFileOrdered(path_ + "/none/f", "x")), ENOENT);
 }
 
 TEST_F(FilesTest, WritesAndReads) {

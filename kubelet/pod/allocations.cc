@@ -2,12 +2,14 @@
 
 #include "api/codec.h"
 #include "base/files.h"
+#include "base/files_ordered.h"
 #include "base/log.h"
 
 namespace skiff::kubelet {
 namespace {
 
-constexpr auto kCoalesce = std::chrono::milliseconds(100);
+// Many pods that start together are one write: each costs a commit of the disk's journal, for which starts wait too.
+constexpr auto kCoalesce = std::chrono::milliseconds(500);
 
 bool Same(const core::ResourceRequirements& a, const core::ResourceRequirements& b) { return api::Equal(a, b); }
 
@@ -133,20 +135,20 @@ std::string ResourceCheckpoint::Text() const {
   return file;
 }
 
-std::function<Status()> ResourceCheckpoint::TakeWrite() {
+std::function<Status()> ResourceCheckpoint::TakeWrite(bool durable) {
   if (!dirty_ || path_.empty()) return nullptr;
   dirty_ = false;
-  return [file = file_, path = path_, text = Text(), number = ++writes_]() -> Status {
+  return [file = file_, path = path_, text = Text(), number = ++writes_, durable]() -> Status {
     std::lock_guard lock(file->mutex);
     if (number < file->written) return absl::OkStatus();
-    RETURN_IF_ERROR(WriteFileAtomic(path, text, 0600));
+    RETURN_IF_ERROR(durable ? WriteFileAtomic(path, text, 0600) : WriteFileOrdered(path, text, 0600));
     file->written = number;
     return absl::OkStatus();
   };
 }
 
 Status ResourceCheckpoint::Save() {
-  const auto write = TakeWrite();
+  const auto write = TakeWrite(true);
   if (write == nullptr) return absl::OkStatus();
   Status status = write();
   if (!status.ok()) Failed();

@@ -31,11 +31,12 @@ class ResourceCheckpoint {
   explicit ResourceCheckpoint(std::string path) : path_(std::move(path)) {}
   // An absent file is an empty state; a broken one an error that names it.
   Status Load();
-  // Writes when something changed since. Atomic: temporary file, fsync, rename.
+  // Writes when something changed since, for good. Atomic: temporary file, fsync, rename.
   Status Save();
   // The same for another thread; null when nothing has changed. Of two writes the later one taken stays, whichever runs
-  // last. Who could not run it says so by Failed.
-  std::function<Status()> TakeWrite();
+  // last. Who could not run it says so by Failed. Unless `durable`, a machine that crashes soon after may keep the file
+  // as it was before.
+  std::function<Status()> TakeWrite(bool durable = false);
   void Failed() { dirty_ = true; }
   bool dirty() const { return dirty_; }
 
@@ -74,8 +75,8 @@ class Allocations {
   Allocations(asio::any_io_executor executor, Clock& clock, const std::string& root_dir);
   // Broken checkpoints are logged and begun anew: what runs is then taken to have what its spec says.
   void Load();
-  // Writes the checkpoints a moment after they changed, on another thread: the disk must not hold up starts. Until
-  // cancelled.
+  // Writes the checkpoints a moment after they changed, on another thread: the disk must not hold up starts. What must
+  // not be lost (a resize that was granted) is for Save. Until cancelled.
   Task<void> Run();
   Status Save();
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -203,6 +204,39 @@ TEST_F(AllocationsTest, SurviveARestartInUpstreamsLayout) {
   second.Remove("u-1");
   ASSERT_TRUE(second.Save().ok());
   EXPECT_EQ((*api::ParseJson(Read("allocated_pods_state")))["data"], "{}");
+}
+
+TEST_F(AllocationsTest, PodsThatStartTogetherAreOneWriteAndAGrantedResizeIsWrittenAtOnce) {
+  auto settle = [&](const std::string& expected) {
+    for (int i = 0; i < 5000; ++i) {
+      loop.restart();
+      loop.poll();
+      if (Read("allocated_pods_state").find(expected) != std::string::npos) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the disk work comes back from another thread
+    }
+    return false;
+  };
+  Allocations allocations(loop.get_executor(), clock, dir);
+  TaskGroup group(loop.get_executor());
+  group.Spawn("allocations", allocations.Run());
+  Pod pod = Sized({{"c", "100m 100m 32Mi 32Mi"}});
+  for (int i = 0; i < 4; ++i) {
+    pod.mutable_metadata()->set_uid(absl::StrCat("u-", i));
+    allocations.Allocate(pod);
+    clock.Advance(std::chrono::milliseconds(100), loop);
+  }
+  EXPECT_FALSE(std::filesystem::exists(dir + "/allocated_pods_state"));
+  clock.Advance(std::chrono::milliseconds(100), loop);
+  EXPECT_TRUE(settle("u-3"));
+  EXPECT_FALSE(std::filesystem::exists(dir + "/actuated_pods_state")) << "nothing in it has changed";
+  pod.mutable_metadata()->set_uid("u-4");
+  allocations.Allocate(pod);
+  ASSERT_TRUE(allocations.Save().ok());
+  EXPECT_THAT(Read("allocated_pods_state"), HasSubstr("u-4"));
+  pod.mutable_metadata()->set_uid("u-5");
+  allocations.Allocate(pod);
+  group.Cancel();
+  EXPECT_TRUE(settle("u-5")) << "what waits at the end is written";
 }
 
 TEST_F(AllocationsTest, BrokenFilesAreBegunAnew) {
