@@ -172,6 +172,36 @@ TEST_F(ApiServerTest, NodeAuthorizer_ReadsOnlyWhatItsPodsNeed) {
   EXPECT_EQ(AsNode("GET", secrets + "/mine").status, 403);
 }
 
+TEST_F(ApiServerTest, NodeAuthorizer_FollowsBindingsAndTheClaimsThatStatusesName) {
+  MakeServiceAccount();
+  const std::string pods = "/api/v1/namespaces/default/pods";
+  const std::string claim = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/made";
+  const std::string settings = "/api/v1/namespaces/default/configmaps/settings";
+  json pod = Pod("p");
+  pod["spec"]["resourceClaims"] = {{{"name", "c"}, {"resourceClaimTemplateName", "t"}}};
+  pod["spec"]["volumes"] = {{{"name", "v"}, {"configMap", {{"name", "settings"}}}}};
+  ASSERT_EQ(Call("POST", pods, pod).status, 201);
+  EXPECT_EQ(AsNode("GET", settings).status, 403);
+  ASSERT_EQ(
+      Call("POST", pods + "/p/binding", {{"metadata", {{"name", "p"}}}, {"target", {{"kind", "Node"}, {"name", "n1"}}}})
+          .status,
+      201);
+  EXPECT_EQ(AsNode("GET", settings).status, 404);
+  pod = Call("GET", pods + "/p").document;
+  pod["status"]["phase"] = "Running";
+  ASSERT_EQ(Call("PUT", pods + "/p/status", pod).status, 200);
+  EXPECT_EQ(AsNode("GET", settings).status, 404);
+  EXPECT_EQ(AsNode("GET", claim).status, 403);
+  pod = Call("GET", pods + "/p").document;
+  pod["status"]["resourceClaimStatuses"] = {{{"name", "c"}, {"resourceClaimName", "made"}}};
+  const Answered told = Call("PUT", pods + "/p/status", pod);
+  ASSERT_EQ(told.status, 200) << told.body;
+  EXPECT_EQ(AsNode("GET", claim).status, 404);
+  ASSERT_EQ(Call("DELETE", pods + "/p?gracePeriodSeconds=0").status, 200);
+  EXPECT_EQ(AsNode("GET", claim).status, 403);
+  EXPECT_EQ(AsNode("GET", settings).status, 403);
+}
+
 TEST_F(ApiServerTest, NodeAuthorizer_WritesOnlyItsOwnWithNodeRestriction) {
   MakeServiceAccount();
   StopServer();

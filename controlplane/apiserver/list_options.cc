@@ -1,6 +1,6 @@
 #include "controlplane/apiserver/list_options.h"
 
-#include <algorithm>
+#include <map>
 
 #include "absl/strings/numbers.h"
 #include "api/codec.h"
@@ -9,9 +9,12 @@
 #include "api/json_number.h"
 #include "base/tls.h"
 #include "controlplane/apiserver/stored_bytes.h"
+#include "k8s/io/api/core/v1/pod.pb.h"
 
 namespace skiff::controlplane {
 namespace {
+
+namespace core = ::k8s::io::api::core::v1;
 
 StatusOr<int64_t> ParseInt(std::string_view text) {
   int64_t value = 0;
@@ -94,18 +97,39 @@ bool ListQuery::Matches(const Kind& kind, const api::Object& object) const {
   return fields.Matches([&](std::string_view field) { return kind.strategy->FieldValue(object, field).value_or(""); });
 }
 
+namespace {
+
+// What a field selector asks of a stored object, read from its bytes; nothing where only the whole object tells.
+std::optional<std::string> StoredText(const Kind& kind, const StoredValue& value, const StoredIdentity& identity,
+                                      std::string_view field) {
+  if (field == "metadata.name") return std::string(identity.name);
+  if (field == "metadata.namespace") return std::string(identity.ns);
+  // Each kubelet watches by it: a change of a pod must not be decoded for every one of them.
+  if (field == "spec.nodeName" && kind.resource->plural == "pods" && kind.resource->group.empty()) {
+    if (const auto node = StoredField(value, {core::Pod::kSpecFieldNumber, core::PodSpec::kNodeNameFieldNumber}))
+      return std::string(*node);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 StatusOr<bool> ListQuery::Matches(const Kind& kind, std::string_view key, const StoredValue& value) const {
   if (!selective()) return true;
-  auto of_identity = [](const auto& term) {
-    return term.field == "metadata.name" || term.field == "metadata.namespace";
-  };
   const auto identity = kind.custom ? std::nullopt : StoredIdentity::Read(value);
   if (identity) {
     if (!labels.empty() && !labels.Matches(identity->labels)) return false;
-    if (std::all_of(fields.terms().begin(), fields.terms().end(), of_identity))
-      return fields.Matches([&](std::string_view field) {
-        return std::string(field == "metadata.name" ? identity->name : identity->ns);
-      });
+    std::map<std::string, std::string, std::less<>> texts;
+    bool all = true;
+    for (const auto& term : fields.terms()) {
+      auto text = StoredText(kind, value, *identity, term.field);
+      if (!text) {
+        all = false;
+        break;
+      }
+      texts[term.field] = *std::move(text);
+    }
+    if (all) return fields.Matches([&](std::string_view field) { return texts.find(field)->second; });
   }
   ASSIGN_OR_RETURN(api::Object object, kind.Decode(key, value));
   return Matches(kind, object);

@@ -3,8 +3,10 @@
 #include <set>
 
 #include "api/selector.h"
+#include "controlplane/apiserver/stored_bytes.h"
 #include "k8s/io/api/core/v1/persistent_volume.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
+#include "k8s/io/api/core/v1/pod_status.pb.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -60,6 +62,20 @@ std::set<std::string> ReferencesOf(const core::Pod& pod) {
   return out;
 }
 
+// The pod leads to what it led to before. Most writes are of statuses: not even decoded.
+bool SameReferences(const StoredValue& value, const StoredValue& previous) {
+  // Of a mirror pod nothing but the pod itself counts; wherever the word stands, it is looked at closely.
+  for (const StoredValue* v : {&value, &previous})
+    if (v->data.find(kMirrorAnnotation) != std::string::npos) return false;
+  auto same = [&](std::initializer_list<int> numbers) {
+    const auto now = StoredField(value, numbers), before = StoredField(previous, numbers);
+    return now && before && *now == *before;
+  };
+  return same({core::Pod::kSpecFieldNumber}) &&
+         same({core::Pod::kStatusFieldNumber, core::PodStatus::kResourceClaimStatusesFieldNumber}) &&
+         same({core::Pod::kStatusFieldNumber, core::PodStatus::kExtendedResourceClaimStatusFieldNumber});
+}
+
 Decision No(std::string reason = "") { return {false, std::move(reason)}; }
 const Decision kYes{true, ""};
 
@@ -82,6 +98,7 @@ NodeAuthorizer::NodeAuthorizer(Store& store, const Kinds& kinds) : store_(store)
 
 void NodeAuthorizer::Changed(const StoreEvent& event) {
   if (!event.key.starts_with("/registry/pods/")) return;
+  if (event.value && event.previous && SameReferences(*event.value, *event.previous)) return;
   if (event.value) Count(event.key, event.value, 1);
   if (event.previous) Count(event.key, event.previous, -1);
 }

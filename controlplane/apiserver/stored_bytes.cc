@@ -45,7 +45,7 @@ bool TakeAnyField(std::string_view* from, int* number, std::string_view* bytes) 
   *bytes = {};
   if ((tag & 7) == 2) return TakeBytes(from, bytes);
   if ((tag & 7) == 0) return TakeVarint(from, &tag);
-  return false;  // ObjectMeta has no others
+  return false;  // ObjectMeta, PodSpec and PodStatus have no others
 }
 
 }  // namespace
@@ -127,6 +127,26 @@ std::optional<StoredIdentity> StoredIdentity::Read(const StoredValue& value) {
     out.labels[std::string(key)] = std::string(text);
   }
   return out;
+}
+
+std::optional<std::string_view> StoredField(const StoredValue& value, std::initializer_list<int> numbers) {
+  std::string_view data = value.data;
+  if (!data.starts_with(api::kProtobufMagic)) return std::nullopt;
+  data.remove_prefix(api::kProtobufMagic.size());
+  std::string_view type_meta, message;
+  if (!TakeField(&data, 1, &type_meta) || !TakeField(&data, 2, &message)) return std::nullopt;
+  for (const int wanted : numbers) {
+    std::optional<std::string_view> found;
+    std::string_view field;
+    for (int number = 0; !message.empty();) {
+      if (!TakeAnyField(&message, &number, &field)) return std::nullopt;
+      if (number != wanted) continue;
+      if (found) return std::nullopt;
+      found = field;
+    }
+    message = found.value_or(std::string_view());
+  }
+  return message;
 }
 
 }  // namespace skiff::controlplane

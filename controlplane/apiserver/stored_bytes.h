@@ -3,6 +3,7 @@
 #ifndef SKIFF_CONTROLPLANE_APISERVER_STORED_BYTES_H_
 #define SKIFF_CONTROLPLANE_APISERVER_STORED_BYTES_H_
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,6 +42,10 @@ struct StoredIdentity {
   // Nothing as with SplicedObject.
   static std::optional<StoredIdentity> Read(const StoredValue& value);
 };
+
+// The bytes of one field of the object's message, by the numbers of the fields on the way: {2, 10} is a pod's
+// spec.nodeName. Empty where it is not set; nothing as with SplicedObject, or when one of the fields is there twice.
+std::optional<std::string_view> StoredField(const StoredValue& value, std::initializer_list<int> numbers);
 
 }  // namespace skiff::controlplane
 

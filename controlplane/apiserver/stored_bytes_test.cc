@@ -4,6 +4,7 @@
 
 #include "api/codec.h"
 #include "k8s/io/api/core/v1/config.pb.h"
+#include "k8s/io/api/core/v1/pod.pb.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -49,6 +50,35 @@ TEST(StoredBytesTest, WhatIsNoProtobufOrCutOffHasNone) {
     const auto identity = StoredIdentity::Read(cut);  // must not read past its end
     if (identity) EXPECT_EQ(identity->labels.size(), 1u) << size;
   }
+}
+
+TEST(StoredBytesTest, AFieldIsReadByItsNumbers) {
+  using k8s::io::api::core::v1::Pod;
+  Pod pod;
+  pod.mutable_metadata()->set_name("a");
+  auto stored = [&] { return StoredValue{.data = api::ToProtobuf(pod, {"", "v1", "Pod"})}; };
+  StoredValue value = stored();
+  EXPECT_EQ(StoredField(value, {2, 10}), "");
+  pod.mutable_spec()->add_containers()->set_name("c");
+  pod.mutable_spec()->set_terminationgraceperiodseconds(30);
+  pod.mutable_spec()->set_nodename("n1");
+  pod.mutable_spec()->set_hostnetwork(true);
+  pod.mutable_status()->set_phase("Running");
+  value = stored();
+  EXPECT_EQ(StoredField(value, {2, 10}), "n1");
+  EXPECT_EQ(StoredField(value, {3, 1}), "Running");
+  EXPECT_EQ(StoredField(value, {2}), pod.spec().SerializeAsString());
+  const StoredValue whole = value;
+  for (size_t size = 0; size < whole.data.size(); ++size) {
+    StoredValue cut = whole;
+    cut.data.resize(size);
+    EXPECT_EQ(StoredField(cut, {2, 10}).value_or("n1"), "n1") << size;  // must not read past its end
+  }
+  // Protobuf would put two of a message together.
+  pod.mutable_spec()->add_containers()->set_name("d");
+  value = stored();
+  EXPECT_FALSE(StoredField(value, {2, 2}));
+  EXPECT_FALSE(StoredField({.data = R"({"spec":{"nodeName":"n1"}})"}, {2, 10}));
 }
 
 }  // namespace
