@@ -121,6 +121,27 @@ json Document(const Object& object) {
   return out;
 }
 
+// The same for a write of the status, which owns nothing of the spec, the largest part of most objects.
+json DocumentWithoutSpec(const Object& object) {
+  using google::protobuf::FieldDescriptor;
+  const google::protobuf::Message* message = object.message();
+  if (message == nullptr) return Document(object);
+  const auto* reflection = message->GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection->ListFields(*message, &fields);
+  for (const FieldDescriptor* field : fields)
+    if (field->is_repeated() || field->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) return Document(object);
+  const std::unique_ptr<google::protobuf::Message> part(message->New());
+  for (const FieldDescriptor* field : fields) {
+    if (field->name() == "spec") continue;
+    google::protobuf::Message* copy = reflection->MutableMessage(part.get(), field);
+    copy->CopyFrom(reflection->GetMessage(*message, field));
+    if (field->message_type() == ObjectMeta::descriptor()) static_cast<ObjectMeta*>(copy)->clear_managedfields();
+  }
+  const GroupVersionKind gvk = object.gvk();
+  return ToJsonValue(*part, &gvk);
+}
+
 json EmptyDocument(const TypeOps* type, const GroupVersionKind& gvk) {
   if (type != nullptr) return ToJsonValue(type->prototype(), &gvk);
   return {{"apiVersion", gvk.group_version().ToString()}, {"kind", gvk.kind}};
@@ -296,9 +317,13 @@ void TrackUpdate(const Object* old, Object* updated, const Manager& manager) {
   self.api_version = gvk.group_version().ToString();
   self.subresource = std::string(manager.subresource);
   self.time = ToTime(manager.now);
-  const json before = old != nullptr ? Document(*old) : EmptyDocument(updated->type(), gvk);
-  Update(SchemaOf(updated->type(), manager.custom_schema), before, Document(*updated),
-         ResetFields(gvk, manager.subresource), std::move(self), &managed);
+  const std::vector<FieldPath> ignored = ResetFields(gvk, manager.subresource);
+  const bool no_spec =
+      old != nullptr && std::find(ignored.begin(), ignored.end(), FieldPath{"f:spec"}) != ignored.end();
+  auto document = [&](const Object& object) { return no_spec ? DocumentWithoutSpec(object) : Document(object); };
+  const json before = old != nullptr ? document(*old) : EmptyDocument(updated->type(), gvk);
+  Update(SchemaOf(updated->type(), manager.custom_schema), before, document(*updated), ignored, std::move(self),
+         &managed);
   Write(std::move(managed), meta);
 }
 
