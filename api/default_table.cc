@@ -51,51 +51,59 @@ bool HasSchemaDefault(const FieldPlan& field) {
 
 }  // namespace
 
-bool DefaultTable::Concerns(const Plan& plan) const {
+const DefaultTable::Node& DefaultTable::NodeOf(const Plan& plan) const {
   std::lock_guard lock(mutex_);
-  return ConcernsLocked(plan);
+  return NodeLocked(plan);
 }
 
-bool DefaultTable::ConcernsLocked(const Plan& plan) const {
-  const auto [it, fresh] = concerns_.emplace(plan.descriptor(), false);
-  if (!fresh) return it->second;
-  bool found = functions_.contains(plan.descriptor());
+const DefaultTable::Node& DefaultTable::NodeLocked(const Plan& plan) const {
+  std::unique_ptr<Node>& made = nodes_[plan.descriptor()];
+  if (made != nullptr) return *made;
+  made = std::make_unique<Node>();
+  Node& node = *made;  // the table may grow below
+  if (const auto it = functions_.find(plan.descriptor()); it != functions_.end()) node.entry = &it->second;
+  node.concerns = node.entry != nullptr;
   for (const FieldPlan& field : plan.fields()) {
-    if (found) break;
-    found = HasSchemaDefault(field) || HoldsAmounts(field, plan) ||
-            (field.value_type == FieldDescriptor::CPPTYPE_MESSAGE && ConcernsLocked(field.message()));
+    Step step{&field, HasSchemaDefault(field), HoldsAmounts(field, plan), nullptr};
+    if (field.value_type == FieldDescriptor::CPPTYPE_MESSAGE && !step.holds_amounts) {
+      step.child = &NodeLocked(field.message());
+      node.concerns = node.concerns || step.child->concerns;
+    }
+    if (!step.has_default && !step.holds_amounts && step.child == nullptr) continue;
+    node.concerns = node.concerns || step.has_default || step.holds_amounts;
+    node.steps.push_back(step);
   }
-  return concerns_[plan.descriptor()] = found;
+  return node;
 }
 
-void DefaultTable::Walk(Message* message, const Plan& plan) const {
-  if (const auto it = functions_.find(plan.descriptor()); it != functions_.end())
-    it->second.call(it->second.function, message);
+void DefaultTable::Walk(Message* message, const Node& node) const {
+  if (node.entry != nullptr) node.entry->call(node.entry->function, message);
   const Reflection* reflection = message->GetReflection();
-  for (const FieldPlan& field : plan.fields()) {
-    if (HasSchemaDefault(field)) SetSchemaDefault(message, field, field.facts().default_json());
-    if (field.value_type != FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    if (HoldsAmounts(field, plan)) {
+  for (const Step& step : node.steps) {
+    const FieldPlan& field = *step.field;
+    if (step.has_default) SetSchemaDefault(message, field, field.facts().default_json());
+    if (step.holds_amounts) {
       const FieldDescriptor* text = field.message().descriptor()->field(0);
       MapAccess::ForEachMutable(message, field.field, [&](const std::string&, MapValueRef& value) {
         RoundAmount(value.MutableMessageValue(), text);
       });
       continue;
     }
-    if (!Concerns(field.message())) continue;
+    if (step.child == nullptr || !step.child->concerns) continue;
+    const Node& below = *step.child;
     if (field.is_map) {
       MapAccess::ForEachMutable(message, field.field, [&](const std::string&, MapValueRef& value) {
-        Walk(value.MutableMessageValue(), field.message());
+        Walk(value.MutableMessageValue(), below);
       });
     } else if (field.is_list) {
       const int size = reflection->FieldSize(*message, field.field);
-      for (int i = 0; i < size; ++i) Walk(reflection->MutableRepeatedMessage(message, field.field, i), field.message());
+      for (int i = 0; i < size; ++i) Walk(reflection->MutableRepeatedMessage(message, field.field, i), below);
     } else if (reflection->HasField(*message, field.field)) {
-      Walk(reflection->MutableMessage(message, field.field), field.message());
+      Walk(reflection->MutableMessage(message, field.field), below);
     } else if (!field.pointer) {
       // A value message exists even when unset: its defaults apply. Nothing set means nothing was there to default.
       Message* child = reflection->MutableMessage(message, field.field);
-      Walk(child, field.message());
+      Walk(child, below);
       std::vector<const FieldDescriptor*> set;
       child->GetReflection()->ListFields(*child, &set);
       if (set.empty()) reflection->ClearField(message, field.field);
@@ -104,8 +112,8 @@ void DefaultTable::Walk(Message* message, const Plan& plan) const {
 }
 
 void DefaultTable::Apply(Message* message) const {
-  const Plan& plan = Plan::Of(message->GetDescriptor());
-  if (Concerns(plan)) Walk(message, plan);
+  const Node& node = NodeOf(Plan::Of(message->GetDescriptor()));
+  if (node.concerns) Walk(message, node);
 }
 
 }  // namespace skiff::api::internal

@@ -3,10 +3,12 @@
 #ifndef SKIFF_API_DEFAULT_TABLE_H_
 #define SKIFF_API_DEFAULT_TABLE_H_
 
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include <google/protobuf/message.h>
 
@@ -35,14 +37,25 @@ class DefaultTable {
   static void Call(void* function, google::protobuf::Message* message) {
     reinterpret_cast<void (*)(T*)>(function)(static_cast<T*>(message));
   }
-  // Whether anything can happen to a message of this type, or below it.
-  bool Concerns(const Plan& plan) const;
-  bool ConcernsLocked(const Plan& plan) const;
-  void Walk(google::protobuf::Message* message, const Plan& plan) const;
+  // What is to be done with a message of one type, worked out once: most fields of most types ask for nothing.
+  struct Node;
+  struct Step {
+    const FieldPlan* field;
+    bool has_default, holds_amounts;
+    const Node* child;  // where the field holds messages
+  };
+  struct Node {
+    const Entry* entry = nullptr;
+    std::vector<Step> steps;
+    bool concerns = false;  // anything can happen to such a message, or below it
+  };
+  const Node& NodeOf(const Plan& plan) const;
+  const Node& NodeLocked(const Plan& plan) const;
+  void Walk(google::protobuf::Message* message, const Node& node) const;
 
   std::unordered_map<const google::protobuf::Descriptor*, Entry> functions_;
-  mutable std::mutex mutex_;  // guards concerns_
-  mutable std::unordered_map<const google::protobuf::Descriptor*, bool> concerns_;
+  mutable std::mutex mutex_;  // guards nodes_; a node does not change once the lock is given back
+  mutable std::unordered_map<const google::protobuf::Descriptor*, std::unique_ptr<Node>> nodes_;
 };
 
 // Defaults of the core group; of every group.
