@@ -78,7 +78,8 @@ Status AddUsual(const Settings& settings, v1::PodSandboxConfig* sandbox, v1::Con
     auto* mount = container->add_mounts();
     mount->set_container_path(path);
     mount->set_host_path(absl::StrCat(settings.log_dir, "/", name, "-", absl::StrReplaceAll(path, {{"/", "."}})));
-    RETURN_IF_ERROR(WriteFileAtomic(mount->host_path(), ""));
+    // As a kubelet does: the runtime's own time holds no waits for the disk that are not the runtime's.
+    RETURN_IF_ERROR(WriteFileAtomic(mount->host_path(), "", 0644, Durable::kNo));
   }
   auto* resources = container->mutable_linux()->mutable_resources();
   resources->set_cpu_shares(2);
