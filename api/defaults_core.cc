@@ -3,6 +3,7 @@
 #include "api/default_table.h"
 #include "api/defaults.h"
 #include "api/int_or_string.h"
+#include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "k8s/io/api/core/v1/config.pb.h"
 #include "k8s/io/api/core/v1/container.pb.h"
@@ -18,7 +19,6 @@ namespace skiff::api::internal {
 namespace {
 
 namespace core = k8s::io::api::core::v1;
-using Amounts = google::protobuf::Map<std::string, Quantity::Proto>;
 
 // "latest" where the reference has neither tag nor digest; "" for a reference that does not parse.
 std::string TagOf(std::string_view image) {
@@ -69,45 +69,18 @@ bool PodLevelResource(const std::string& name) {
   return name == "cpu" || name == "memory" || name.starts_with("hugepages-");
 }
 
-// The sum over containers, at least what any one init container needs beside the sidecars started before it.
-Amounts Aggregate(const core::PodSpec& spec, const Amounts& (*of)(const core::Container&)) {
-  const auto add = [](Amounts* total, const Amounts& more) {
-    for (const auto& [name, amount] : more)
-      (*total)[name] = (Quantity::Of((*total)[name]) + Quantity::Of(amount)).ToProto();
-  };
-  Amounts total, sidecars, peak;
-  for (const core::Container& c : spec.containers()) add(&total, of(c));
-  for (const core::Container& c : spec.initcontainers()) {
-    Amounts now = sidecars;
-    if (c.restartpolicy() == "Always") {
-      add(&total, of(c));
-      add(&sidecars, of(c));
-      now = sidecars;
-    } else {
-      add(&now, of(c));
-    }
-    for (const auto& [name, amount] : now)
-      if (!peak.contains(name) || Quantity::Of(peak[name]) < Quantity::Of(amount)) peak[name] = amount;
-  }
-  for (const auto& [name, amount] : peak)
-    if (!total.contains(name) || Quantity::Of(total[name]) < Quantity::Of(amount)) total[name] = amount;
-  return total;
-}
-
 void PodLevelResources(core::PodSpec* spec) {
   if (!spec->has_resources()) return;
   auto* resources = spec->mutable_resources();
   if (!resources->limits().empty() || !resources->requests().empty()) {
-    const Amounts limits =
-        Aggregate(*spec, [](const core::Container& c) -> const Amounts& { return c.resources().limits(); });
+    const Amounts limits = AggregateContainers(*spec, &LimitsOf);
     for (const auto& [name, amount] : limits)
       if (name.starts_with("hugepages-") && !resources->requests().contains(name) &&
           !resources->limits().contains(name))
         (*resources->mutable_limits())[name] = amount;
   }
   if (resources->limits().empty()) return;
-  const Amounts requests =
-      Aggregate(*spec, [](const core::Container& c) -> const Amounts& { return c.resources().requests(); });
+  const Amounts requests = AggregateContainers(*spec, &RequestsOf);
   for (const auto& [name, amount] : requests)
     if (!resources->requests().contains(name) && (name == "cpu" || name == "memory"))
       (*resources->mutable_requests())[name] = amount;
