@@ -1,9 +1,9 @@
-// Containers of pods: resources, ports, environment, mounts, probes.
+// Containers of pods: ports, environment, mounts, probes, restart rules.
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
-#include "api/quantity.h"
 #include "api/validation_pod.h"
 #include "k8s/io/api/core/v1/container.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
@@ -14,78 +14,6 @@ namespace core = k8s::io::api::core::v1;
 using Names = std::set<std::string>;
 
 namespace {
-
-using Amounts = google::protobuf::Map<std::string, Quantity::Proto>;
-
-// ---- resources ----
-
-bool Integral(const std::string& name) {
-  return name == "pods" || name == "services" || name.find('/') != std::string::npos;
-}
-bool Overcommitable(const std::string& name) {
-  return name.find('/') == std::string::npos && !name.starts_with("hugepages-");
-}
-
-void ValidateAmountName(const std::string& name, const Path& path, FieldErrors* errors) {
-  const Complaints bad = IsQualifiedName(name);
-  InvalidAll(path, name, bad, errors);
-  if (!bad.empty() || name.find('/') != std::string::npos) return;
-  if (name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-")) return;
-  static constexpr std::string_view kStandard[] = {"storage",
-                                                   "pods",
-                                                   "services",
-                                                   "secrets",
-                                                   "configmaps",
-                                                   "resourcequotas",
-                                                   "replicationcontrollers",
-                                                   "persistentvolumeclaims"};
-  bool standard = name.starts_with("requests.") || name.starts_with("limits.");
-  for (const std::string_view one : kStandard) standard |= name == one;
-  if (!standard) errors->Invalid(path, name, "must be a standard resource type or fully qualified");
-  errors->Invalid(path, name, "must be a standard resource for containers");
-}
-
-void ValidateAmount(const std::string& name, const Quantity::Proto& amount, const Path& path, FieldErrors* errors) {
-  const Quantity value = Quantity::Of(amount);
-  if (value.Sign() < 0) errors->Invalid(path, amount.string(), "must be greater than or equal to 0");
-  if (Integral(name) && value.MilliValue() % 1000 != 0) errors->Invalid(path, amount.string(), "must be an integer");
-}
-
-void ValidateResources(const Amounts& limits, const Amounts& requests, const Path& path, FieldErrors* errors) {
-  const Path limit_path = path.Child("limits"), request_path = path.Child("requests");
-  bool cpu_or_memory = false, huge = false;
-  const auto note = [&](const std::string& name) {
-    cpu_or_memory |= name == "cpu" || name == "memory";
-    huge |= name.starts_with("hugepages-");
-  };
-  for (const std::string& name : SortedKeys(limits)) {
-    const Path at = limit_path.Key(name);
-    ValidateAmountName(name, at, errors);
-    ValidateAmount(name, limits.at(name), at, errors);
-    note(name);
-  }
-  for (const std::string& name : SortedKeys(requests)) {
-    const Path at = request_path.Key(name);
-    ValidateAmountName(name, at, errors);
-    ValidateAmount(name, requests.at(name), at, errors);
-    note(name);
-    const auto limit = limits.find(name);
-    if (limit != limits.end()) {
-      const Quantity asked = Quantity::Of(requests.at(name)), most = Quantity::Of(limit->second);
-      if (asked != most && !Overcommitable(name))
-        errors->Invalid(request_path, requests.at(name).string(),
-                        absl::StrCat("must be equal to ", name, " limit of ", limit->second.string()));
-      else if (asked > most)
-        errors->Invalid(request_path, requests.at(name).string(),
-                        absl::StrCat("must be less than or equal to ", name, " limit of ", limit->second.string()));
-    } else if (!Overcommitable(name)) {
-      errors->Required(limit_path, "Limit must be set for non overcommitable resources");
-    }
-  }
-  if (huge && !cpu_or_memory) errors->Forbidden(path, "HugePages require cpu or memory");
-}
-
-// ---- containers ----
 
 void ValidatePorts(const core::Container& c, const Path& path, FieldErrors* errors) {
   Names names;
@@ -117,22 +45,46 @@ void ValidateKeyRef(const std::string& name, const std::string& key, const Path&
     InvalidAll(path.Child("key"), key, IsConfigMapKey(key), errors);
 }
 
+// metadata.labels['key']: the part before and inside the brackets.
+bool SplitSubscript(std::string_view field, std::string_view* path, std::string_view* key) {
+  const size_t bracket = field.find("['");
+  if (!field.ends_with("']") || bracket == std::string_view::npos || bracket == 0) return false;
+  *path = field.substr(0, bracket);
+  *key = field.substr(bracket + 2, field.size() - bracket - 4);
+  return true;
+}
+
 void ValidateFieldRef(const core::ObjectFieldSelector& ref, const Path& path, FieldErrors* errors) {
   static constexpr std::string_view kPaths[] = {
       "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
       "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs"};
+  // Fields of a pod that have a value, though not for a variable.
+  static constexpr std::string_view kElsewhere[] = {"metadata.annotations", "metadata.labels", "spec.restartPolicy",
+                                                    "spec.schedulerName", "status.phase"};
   const std::string& field = ref.fieldpath();
   if (ref.apiversion().empty()) return errors->Required(path.Child("apiVersion"));
   if (field.empty()) return errors->Required(path.Child("fieldPath"));
+  const auto unknown = [&](std::string_view why, std::string_view what) {
+    errors->Invalid(path.Child("fieldPath"), field, absl::StrCat("error converting fieldPath: ", why, ": ", what));
+  };
+  if (ref.apiversion() != "v1") return unknown("unsupported pod version", ref.apiversion());
+  std::string_view map, key;
+  if (SplitSubscript(field, &map, &key)) {
+    if (map == "metadata.annotations")
+      InvalidAll(path, absl::AsciiStrToLower(key), IsQualifiedName(absl::AsciiStrToLower(key)), errors);
+    else if (map == "metadata.labels")
+      InvalidAll(path, key, IsQualifiedName(key), errors);
+    else
+      unknown("field label does not support subscript", field);
+    return;
+  }
+  if (field == "spec.host") return;  // what old clients call spec.nodeName
   for (const std::string_view known : kPaths)
     if (field == known) return;
-  if (field.ends_with("']") && (field.starts_with("metadata.labels['") || field.starts_with("metadata.annotations['")))
-    return;
-  if (field == "metadata.labels" || field == "metadata.annotations" ||
-      (!field.starts_with("metadata.") && !field.starts_with("spec.") && !field.starts_with("status.")))
-    return errors->Invalid(path.Child("fieldPath"), field,
-                           absl::StrCat("error converting fieldPath: field label not supported: ", field));
-  errors->NotSupported(path.Child("fieldPath"), field, {std::begin(kPaths), std::end(kPaths)});
+  for (const std::string_view other : kElsewhere)
+    if (field == other)
+      return errors->NotSupported(path.Child("fieldPath"), field, {std::begin(kPaths), std::end(kPaths)});
+  unknown("field label not supported", field);
 }
 
 void ValidateEnv(const core::Container& c, const Path& path, FieldErrors* errors) {
@@ -313,21 +265,33 @@ void ValidateContext(const core::SecurityContext& context, const Path& path, Fie
   }
 }
 
-// What every kind of container has.
-void ValidateCommon(const core::Container& c, const Names& volumes, const Path& path, FieldErrors* errors) {
-  if (c.name().empty())
-    errors->Required(path.Child("name"));
-  else
-    InvalidAll(path.Child("name"), c.name(), IsDns1123Label(c.name()), errors);
-  if (c.image().empty()) errors->Required(path.Child("image"));
-  OneOf(path.Child("terminationMessagePolicy"), c.terminationmessagepolicy(), {"File", "FallbackToLogsOnError"},
-        errors);
-  ValidatePorts(c, path.Child("ports"), errors);
-  ValidateEnv(c, path, errors);
-  ValidateMounts(c, volumes, path, errors);
-  OneOf(path.Child("imagePullPolicy"), c.imagepullpolicy(), {"Always", "IfNotPresent", "Never"}, errors);
-  ValidateResources(c.resources().limits(), c.resources().requests(), path.Child("resources"), errors);
-  if (c.has_securitycontext()) ValidateContext(c.securitycontext(), path.Child("securityContext"), errors);
+// `init` containers have nothing else said of rules without a policy.
+void ValidateRestartPolicy(const core::Container& c, bool init, const Path& path, FieldErrors* errors) {
+  const Path policy = path.Child("restartPolicy"), rules = path.Child("restartPolicyRules");
+  if (!c.has_restartpolicy()) {
+    if (c.restartpolicyrules().empty()) return;
+    errors->Required(policy, "must specify restartPolicy when restart rules are used");
+    if (init) return;
+  } else if (c.restartpolicy() != "Always" && c.restartpolicy() != "Never" && c.restartpolicy() != "OnFailure") {
+    errors->NotSupported(policy, c.restartpolicy(), {"Always", "Never", "OnFailure"});
+  }
+  constexpr int kMaxRules = 20, kMaxCodes = 255;
+  if (c.restartpolicyrules_size() > kMaxRules) errors->TooMany(rules, c.restartpolicyrules_size(), kMaxRules);
+  for (int i = 0; i < c.restartpolicyrules_size(); ++i) {
+    const core::ContainerRestartRule& rule = c.restartpolicyrules(i);
+    const Path at = rules.Index(i);
+    if (rule.action() != "Restart" && rule.action() != "RestartAllContainers")
+      errors->NotSupported(at.Child("action"), rule.action(), {"Restart", "RestartAllContainers"});
+    const Path codes = at.Child("exitCodes");
+    if (!rule.has_exitcodes()) {
+      errors->Required(codes, "must be specified");
+      continue;
+    }
+    const std::string& op = rule.exitcodes().operator_();
+    if (op != "In" && op != "NotIn") errors->NotSupported(codes.Child("operator"), op, {"In", "NotIn"});
+    if (rule.exitcodes().values_size() > kMaxCodes)
+      errors->TooMany(codes.Child("values"), rule.exitcodes().values_size(), kMaxCodes);
+  }
 }
 
 void HostPorts(const core::Container& c, const Path& path, Names* seen, FieldErrors* errors) {
@@ -342,6 +306,27 @@ void HostPorts(const core::Container& c, const Path& path, Names* seen, FieldErr
 
 }  // namespace
 
+void ValidateContainerCommon(const core::Container& c, const Names& volumes, const Path& path, FieldErrors* errors) {
+  if (c.name().empty())
+    errors->Required(path.Child("name"));
+  else
+    InvalidAll(path.Child("name"), c.name(), IsDns1123Label(c.name()), errors);
+  if (c.image().empty()) errors->Required(path.Child("image"));
+  OneOf(path.Child("terminationMessagePolicy"), c.terminationmessagepolicy(), {"File", "FallbackToLogsOnError"},
+        errors);
+  ValidatePorts(c, path.Child("ports"), errors);
+  ValidateEnv(c, path, errors);
+  ValidateMounts(c, volumes, path, errors);
+  OneOf(path.Child("imagePullPolicy"), c.imagepullpolicy(), {"Always", "IfNotPresent", "Never"}, errors);
+  ValidateContainerResources(c.resources(), path.Child("resources"), errors);
+  if (c.has_securitycontext()) ValidateContext(c.securitycontext(), path.Child("securityContext"), errors);
+}
+
+void ValidateImage(std::string_view image, const Path& container, FieldErrors* errors) {
+  if (absl::StripAsciiWhitespace(image).size() != image.size())
+    errors->Invalid(container.Child("image"), image, "must not have leading or trailing whitespace");
+}
+
 void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const Path& path, FieldErrors* errors) {
   const Path containers = path.Child("containers");
   if (spec.containers().empty()) errors->Required(containers);
@@ -349,19 +334,18 @@ void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const P
   for (int i = 0; i < spec.containers_size(); ++i) {
     const core::Container& c = spec.containers(i);
     const Path at = containers.Index(i);
-    ValidateCommon(c, volumes, at, errors);
+    ValidateContainerCommon(c, volumes, at, errors);
     if (!names.insert(c.name()).second) errors->Duplicate(at.Child("name"), c.name());
     ValidateProbes(c, at, errors);
+    ValidateRestartPolicy(c, false, at, errors);
   }
   for (int i = 0; i < spec.containers_size(); ++i) HostPorts(spec.containers(i), containers.Index(i), &ports, errors);
   const Path inits = path.Child("initContainers");
   for (int i = 0; i < spec.initcontainers_size(); ++i) {
     const core::Container& c = spec.initcontainers(i);
     const Path at = inits.Index(i);
-    ValidateCommon(c, volumes, at, errors);
-    if (c.has_restartpolicy() && c.restartpolicy() != "Always" && c.restartpolicy() != "Never" &&
-        c.restartpolicy() != "OnFailure")
-      errors->NotSupported(at.Child("restartPolicy"), c.restartpolicy(), {"Always", "Never", "OnFailure"});
+    ValidateContainerCommon(c, volumes, at, errors);
+    ValidateRestartPolicy(c, true, at, errors);
     if (!names.insert(c.name()).second) errors->Duplicate(at.Child("name"), c.name());
     Names own;
     HostPorts(c, at, &own, errors);
@@ -374,21 +358,6 @@ void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const P
     if (c.has_livenessprobe()) errors->Forbidden(at.Child("livenessProbe"), kWhy);
     if (c.has_readinessprobe()) errors->Forbidden(at.Child("readinessProbe"), kWhy);
     if (c.has_startupprobe()) errors->Forbidden(at.Child("startupProbe"), kWhy);
-  }
-  const Path ephemeral = path.Child("ephemeralContainers");
-  for (int i = 0; i < spec.ephemeralcontainers_size(); ++i) {
-    const auto& c = spec.ephemeralcontainers(i).ephemeralcontainercommon();
-    const Path at = ephemeral.Index(i);
-    if (c.name().empty())
-      errors->Required(at.Child("name"));
-    else
-      InvalidAll(at.Child("name"), c.name(), IsDns1123Label(c.name()), errors);
-    if (c.image().empty()) errors->Required(at.Child("image"));
-    if (!names.insert(c.name()).second) errors->Duplicate(at.Child("name"), c.name());
-    const std::string& target = spec.ephemeralcontainers(i).targetcontainername();
-    if (!target.empty() && !names.contains(target)) errors->NotFound(at.Child("targetContainerName"), target);
-    if (!c.ports().empty()) errors->Forbidden(at.Child("ports"), "cannot be set for an Ephemeral Container");
-    if (c.has_livenessprobe()) errors->Forbidden(at.Child("livenessProbe"), "cannot be set for an Ephemeral Container");
   }
 }
 

@@ -1,11 +1,9 @@
 // Pods and pod templates.
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "api/codec.h"
-#include "api/quantity.h"
 #include "api/validation_pod.h"
 #include "k8s/io/api/core/v1/container.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
@@ -82,10 +80,29 @@ void ValidateTolerations(const core::PodSpec& spec, const Path& path, FieldError
   }
 }
 
+void ValidateGates(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
+  Names seen;
+  for (int i = 0; i < spec.schedulinggates_size(); ++i) {
+    const std::string& name = spec.schedulinggates(i).name();
+    InvalidAll(path.Index(i), name, IsQualifiedName(name), errors);
+    if (!seen.insert(name).second) errors->Duplicate(path.Index(i), name);
+  }
+}
+
+void ValidateHostnameOverride(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
+  constexpr int kMaxBytes = 64;  // the kernel's limit for a host's name
+  if (spec.sethostnameasfqdn()) errors->Forbidden(path, "may not be specified when setHostnameAsFQDN is true");
+  if (spec.hostnetwork()) errors->Forbidden(path, "may not be specified when hostNetwork is true");
+  if (spec.hostnameoverride().size() > kMaxBytes) errors->TooLong(path, kMaxBytes);
+  InvalidAll(path, spec.hostnameoverride(), IsDns1123Subdomain(spec.hostnameoverride()), errors);
+}
+
 void ValidateSpec(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
   if (!spec.has_terminationgraceperiodseconds()) errors->Required(path.Child("terminationGracePeriodSeconds"));
   const Names volumes = ValidateVolumes(spec, path, errors);
   ValidateContainers(spec, volumes, path, errors);
+  ValidateEphemeralContainers(spec, volumes, path, errors);
+  ValidatePodLevelResources(spec, path, errors);
   if (spec.hostnetwork()) {
     const Path containers = path.Child("containers");
     for (int i = 0; i < spec.containers_size(); ++i) {
@@ -119,6 +136,8 @@ void ValidateSpec(const core::PodSpec& spec, const Path& path, FieldErrors* erro
                      spec.has_dnsconfig() ? "must provide at least one DNS nameserver when `dnsPolicy` is None"
                                           : "must provide `dnsConfig` when `dnsPolicy` is None");
   }
+  ValidateGates(spec, path.Child("schedulingGates"), errors);
+  if (spec.has_hostnameoverride()) ValidateHostnameOverride(spec, path.Child("hostnameOverride"), errors);
   if (!spec.serviceaccountname().empty())
     InvalidAll(path.Child("serviceAccountName"), spec.serviceaccountname(),
                IsDns1123Subdomain(spec.serviceaccountname()), errors);
@@ -151,20 +170,29 @@ void ValidateSpec(const core::PodSpec& spec, const Path& path, FieldErrors* erro
 }
 
 void ValidateImages(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
-  const auto check = [&](const auto& containers, std::string_view field) {
-    const Path list = path.Child(field);
-    for (int i = 0; i < containers.size(); ++i) {
-      const std::string& image = containers.Get(i).image();
-      const Path at = list.Index(i);
-      if (absl::StripAsciiWhitespace(image).size() != image.size())
-        errors->Invalid(at.Child("image"), image, "must not have leading or trailing whitespace");
-    }
-  };
-  check(spec.containers(), "containers");
-  check(spec.initcontainers(), "initContainers");
+  const Path containers = path.Child("containers"), inits = path.Child("initContainers");
+  for (int i = 0; i < spec.containers_size(); ++i)
+    ValidateImage(spec.containers(i).image(), containers.Index(i), errors);
+  for (int i = 0; i < spec.initcontainers_size(); ++i)
+    ValidateImage(spec.initcontainers(i).image(), inits.Index(i), errors);
+}
+
+// Gates may only be taken away.
+void ValidateGatesUpdate(const core::PodSpec& now, const core::PodSpec& before, const Path& path, FieldErrors* errors) {
+  Names old;
+  for (const core::PodSchedulingGate& gate : before.schedulinggates()) old.insert(gate.name());
+  for (int i = 0; i < now.schedulinggates_size(); ++i) {
+    const std::string& name = now.schedulinggates(i).name();
+    if (old.contains(name)) continue;
+    const Path at = path.Index(i);
+    errors->Forbidden(at.Child("name"),
+                      absl::StrCat("only deletion is allowed, but found new scheduling gate '", name, "'"));
+  }
 }
 
 void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
+  ValidatePodContent(pod, &old, errors);
+  ValidatePodAnnotationUpdates(pod, old, errors);
   const Path spec("spec");
   if (pod.spec().containers_size() != old.spec().containers_size())
     return errors->Forbidden(spec.Child("containers"), "pod updates may not add or remove containers");
@@ -194,6 +222,7 @@ void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* 
                       "existing toleration can not be modified except its tolerationSeconds");
     break;
   }
+  ValidateGatesUpdate(now, before, spec.Child("schedulingGates"), errors);
   core::PodSpec same = now;
   for (int i = 0; i < same.containers_size(); ++i) same.mutable_containers(i)->set_image(before.containers(i).image());
   for (int i = 0; i < same.initcontainers_size(); ++i)
@@ -222,86 +251,23 @@ void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* 
         "(allow it to be set to 1 if it was previously negative)");
 }
 
-// Guaranteed: every container limits both and asks for no less; BestEffort: none says anything.
-std::string QosOf(const core::PodSpec& spec) {
-  bool any = false, guaranteed = true;
-  auto look = [&](const auto& resources) {
-    for (const char* name : {"cpu", "memory"}) {
-      const auto request = resources.requests().find(name);
-      const auto limit = resources.limits().find(name);
-      const bool asks = request != resources.requests().end() && !Quantity::Of(request->second).IsZero();
-      const bool limits = limit != resources.limits().end() && !Quantity::Of(limit->second).IsZero();
-      any = any || asks || limits;
-      if (!limits || (asks && Quantity::Of(request->second) != Quantity::Of(limit->second))) guaranteed = false;
-    }
-  };
-  if (spec.has_resources() && (!spec.resources().requests().empty() || !spec.resources().limits().empty())) {
-    look(spec.resources());
-  } else {
-    for (const auto& container : spec.containers()) look(container.resources());
-    for (const auto& container : spec.initcontainers()) look(container.resources());
-  }
-  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
-}
-
-using Resources = google::protobuf::Map<std::string, k8s::io::apimachinery::pkg::api::resource::Quantity>;
-
-bool Removed(const Resources& now, const Resources& before) {
-  for (const auto& [name, quantity] : before)
-    if (!now.contains(name)) return true;
-  return false;
-}
-
-// `now` with the processor time and the memory of `before`.
-core::Container WithResourcesOf(const core::Container& now, const core::Container& before) {
-  core::Container out = now;
-  auto take = [](const Resources& from, Resources* to) {
-    for (const char* name : {"cpu", "memory"}) {
-      to->erase(name);
-      if (const auto it = from.find(name); it != from.end()) (*to)[name] = it->second;
-    }
-  };
-  take(before.resources().requests(), out.mutable_resources()->mutable_requests());
-  take(before.resources().limits(), out.mutable_resources()->mutable_limits());
-  *out.mutable_resizepolicy() = before.resizepolicy();
-  return out;
-}
-
-void ValidateResize(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
-  const Path none(""), spec("spec");
-  if (old.metadata().annotations().contains("kubernetes.io/config.mirror"))
-    return errors->Forbidden(none, "static pods cannot be resized");
-  if (old.spec().os().name() == "windows") return errors->Forbidden(none, "windows pods cannot be resized");
-  ValidateSpec(pod.spec(), spec, errors);
-  const std::string before = old.status().qosclass().empty() ? QosOf(old.spec()) : old.status().qosclass();
-  if (before != QosOf(pod.spec()))
-    errors->Invalid(spec, std::string_view(pod.status().qosclass()),
-                    "Pod QOS Class may not change as a result of resizing");
-  auto check = [&](const auto& now, const auto& was, const char* list, bool init) {
-    const Path path = spec.Child(list);
-    for (int i = 0; i < was.size() && i < now.size(); ++i) {
-      const Path at = path.Index(i);
-      const Path resources = at.Child("resources");
-      if (Removed(now[i].resources().requests(), was[i].resources().requests()))
-        errors->Forbidden(resources.Child("requests"), "resource requests cannot be removed");
-      if (Removed(now[i].resources().limits(), was[i].resources().limits()))
-        errors->Forbidden(resources.Child("limits"), "resource limits cannot be removed");
-    }
-    for (int i = 0; i < was.size() && i < now.size(); ++i) {
-      const bool changed = !Equal(now[i], was[i]);
-      if (init && changed && was[i].restartpolicy() != "Always")
-        errors->Forbidden(spec, "resources for non-sidecar init containers are immutable");
-      else if (changed && !Equal(WithResourcesOf(now[i], was[i]), was[i]))
-        errors->Forbidden(init ? path.Index(i) : spec,
-                          init ? "only cpu and memory resources for init or sidecar containers are mutable"
-                               : "only cpu and memory resources are mutable");
-    }
-  };
-  check(pod.spec().initcontainers(), old.spec().initcontainers(), "initContainers", true);
-  check(pod.spec().containers(), old.spec().containers(), "containers", false);
+void ValidatePodCreate(const core::Pod& pod, FieldErrors* errors) {
+  ValidatePodContent(pod, nullptr, errors);
+  const Path spec("spec");
+  if (!pod.spec().ephemeralcontainers().empty())
+    errors->Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create");
+  if (!pod.spec().nodename().empty() && !pod.spec().schedulinggates().empty())
+    errors->Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared");
 }
 
 }  // namespace
+
+void ValidatePodContent(const core::Pod& pod, const core::Pod* old, FieldErrors* errors) {
+  const Path spec("spec");
+  ValidatePodAnnotations(pod, old, errors);
+  ValidateSpec(pod.spec(), spec, errors);
+  ValidateImages(pod.spec(), spec, errors);
+}
 
 void ValidatePodTemplate(const core::PodTemplateSpec& pod, const Path& path, FieldErrors* errors) {
   ValidateLabels(pod.metadata().labels(), path.Child("labels"), errors);
@@ -314,33 +280,17 @@ void ValidatePodTemplate(const core::PodTemplateSpec& pod, const Path& path, Fie
 
 bool ValidatePodKinds(const Object& object, const Object* old, std::string_view subresource, FieldErrors* errors) {
   if (const auto* pod = object.As<core::Pod>()) {
-    if (subresource == "status" || subresource == "binding") return true;
-    if (subresource == "resize") {
-      if (old != nullptr) ValidateResize(*pod, *old->As<core::Pod>(), errors);
-      return true;
-    }
-    const Path spec("spec");
-    ValidateSpec(pod->spec(), spec, errors);
-    ValidateImages(pod->spec(), spec, errors);
     const auto* before = old != nullptr ? old->As<core::Pod>() : nullptr;
-    if (before == nullptr) {
-      if (!pod->spec().ephemeralcontainers().empty())
-        errors->Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create");
-    } else if (subresource == "ephemeralcontainers") {
-      const Path path = spec.Child("ephemeralContainers");
-      for (const auto& existing : before->spec().ephemeralcontainers()) {
-        const std::string& name = existing.ephemeralcontainercommon().name();
-        const core::EphemeralContainer* now = nullptr;
-        for (const auto& each : pod->spec().ephemeralcontainers())
-          if (each.ephemeralcontainercommon().name() == name) now = &each;
-        if (now == nullptr)
-          errors->Forbidden(path, absl::StrCat("existing ephemeral containers \"", name, "\" may not be removed\n"));
-        else if (!Equal(*now, existing))
-          errors->Forbidden(path, absl::StrCat("existing ephemeral containers \"", name, "\" may not be changed\n"));
-      }
-    } else {
+    if (before == nullptr)
+      ValidatePodCreate(*pod, errors);
+    else if (subresource == "status")
+      ValidatePodStatus(*pod, *before, errors);
+    else if (subresource == "resize")
+      ValidatePodResize(*pod, *before, errors);
+    else if (subresource == "ephemeralcontainers")
+      ValidateEphemeralContainersUpdate(*pod, *before, errors);
+    else if (subresource != "binding")
       ValidatePodUpdate(*pod, *before, errors);
-    }
     return true;
   }
   if (const auto* rc = object.As<core::ReplicationController>(); rc != nullptr && subresource.empty()) {

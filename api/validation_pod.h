@@ -9,17 +9,51 @@
 #include "api/validation_parts.h"
 
 namespace k8s::io::api::core::v1 {
+class Container;
+class Pod;
 class PodSpec;
-}
+class ResourceRequirements;
+}  // namespace k8s::io::api::core::v1
 
 namespace skiff::api::internal {
 
+inline constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
+
 void RelativePath(std::string_view value, const Path& path, FieldErrors* errors);
+
+// ---- the parts of a specification ----
+
 // The names of the volumes that are right.
 std::set<std::string> ValidateVolumes(const k8s::io::api::core::v1::PodSpec& spec, const Path& path,
                                       FieldErrors* errors);
 void ValidateContainers(const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
                         const Path& path, FieldErrors* errors);
+// What every kind of container has.
+void ValidateContainerCommon(const k8s::io::api::core::v1::Container& container, const std::set<std::string>& volumes,
+                             const Path& path, FieldErrors* errors);
+void ValidateImage(std::string_view image, const Path& container, FieldErrors* errors);
+void ValidateEphemeralContainers(const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
+                                 const Path& path, FieldErrors* errors);
+void ValidateContainerResources(const k8s::io::api::core::v1::ResourceRequirements& resources, const Path& path,
+                                FieldErrors* errors);
+// spec.resources, alone and against the containers'.
+void ValidatePodLevelResources(const k8s::io::api::core::v1::PodSpec& spec, const Path& path, FieldErrors* errors);
+
+// ---- the pod ----
+
+// Annotations and specification, as every write of a pod but its status has them checked. `old` is null on create.
+void ValidatePodContent(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod* old,
+                        FieldErrors* errors);
+void ValidatePodAnnotations(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod* old,
+                            FieldErrors* errors);
+void ValidatePodAnnotationUpdates(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
+                                  FieldErrors* errors);
+void ValidatePodStatus(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
+                       FieldErrors* errors);
+void ValidatePodResize(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
+                       FieldErrors* errors);
+void ValidateEphemeralContainersUpdate(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
+                                       FieldErrors* errors);
 
 }  // namespace skiff::api::internal
 

@@ -74,6 +74,99 @@ TEST_F(WritesTest, ResizingChangesProcessorTimeAndMemoryOnly) {
             422);
 }
 
+TEST_F(WritesTest, ResizesOfInitContainersAndOfThePod) {
+  MakeServiceAccount();
+  json pod = Pod("p");
+  pod["metadata"]["labels"] = {{"a", "b"}};
+  pod["spec"]["initContainers"] = {
+      {{"name", "s"}, {"image", "i"}, {"resources", {{"requests", {{"cpu", "10m"}}}}}},
+  };
+  pod["spec"]["resources"] = {{"requests", {{"cpu", "1"}, {"memory", "1Gi"}}}, {"limits", {{"cpu", "2"}}}};
+  ASSERT_EQ(Call("POST", kPods, pod).status, 201);
+  const std::string at = std::string(kPods) + "/p", resize = at + "/resize";
+  const json stored = Call("GET", at).document;
+  EXPECT_EQ(stored["status"]["qosClass"], "Burstable");  // by the pod's own resources
+
+  json wanted = stored;
+  wanted["metadata"]["labels"] = {{"a", "c"}};
+  wanted["spec"]["initContainers"][0]["image"] = "j";
+  wanted["spec"]["initContainers"][0]["resources"]["requests"]["cpu"] = "20m";
+  wanted["spec"]["resources"]["limits"]["cpu"] = "3";
+  const Answered resized = Call("PUT", resize, wanted);
+  ASSERT_EQ(resized.status, 200) << resized.body;
+  const json& spec = resized.document["spec"];
+  EXPECT_EQ(spec["initContainers"][0]["resources"]["requests"]["cpu"], "20m");
+  EXPECT_EQ(spec["initContainers"][0]["image"], "i");
+  EXPECT_EQ(spec["resources"]["limits"]["cpu"], "3");
+  EXPECT_EQ(resized.document["metadata"]["labels"]["a"], "b");
+
+  // A running container without resources says so: its node can resize.
+  const json running = {{{"name", "c"}, {"state", {{"running", json::object()}}}, {"resources", json::object()}}};
+  ASSERT_EQ(Patch(at + "/status", {{"status", {{"containerStatuses", running}}}}).status, 200);
+  EXPECT_EQ(Call("PUT", resize, Call("GET", at).document).status, 200);
+
+  auto refusal = [&](auto change) {
+    json body = Call("GET", at).document;
+    change(&body["spec"]);
+    const Answered answered = Call("PUT", resize, body);
+    EXPECT_EQ(answered.status, 422) << answered.body;
+    return Message(answered);
+  };
+  EXPECT_EQ(refusal([](json* spec) { spec->erase("resources"); }),
+            "Pod \"p\" is invalid: spec.resources: Forbidden: pod-level resources cannot be removed");
+  EXPECT_EQ(refusal([](json* spec) { (*spec)["resources"].erase("limits"); }),
+            "Pod \"p\" is invalid: spec.resources.limits: Forbidden: pod-level resource limits cannot be removed");
+  EXPECT_EQ(refusal([](json* spec) { (*spec)["containers"][0]["name"] = "d"; }),
+            "Pod \"p\" is invalid: spec.containers[0].name: Forbidden: containers may not be renamed or reordered on "
+            "resize");
+  EXPECT_EQ(refusal([](json* spec) {
+              (*spec)["containers"].push_back({{"name", "d"}, {"image", "i"}});
+            }),
+            "Pod \"p\" is invalid: spec.containers: Forbidden: containers may not be added or removed on resize");
+}
+
+TEST_F(WritesTest, StatusesKeepWhatAClientDoesNotKnow) {
+  MakeServiceAccount();
+  json pod = Pod("p");
+  pod["spec"]["nodeName"] = "n1";
+  pod["spec"]["restartPolicy"] = "Never";
+  ASSERT_EQ(Call("POST", kPods, pod).status, 201);
+  const std::string at = std::string(kPods) + "/p", status = at + "/status";
+  auto conditions = [](const json& generation) {
+    json ready = {{"type", "Ready"}, {"status", "True"}};
+    if (!generation.is_null()) ready["observedGeneration"] = generation;
+    return json::array({ready});
+  };
+  ASSERT_EQ(Patch(status, {{"status", {{"observedGeneration", 3}, {"conditions", conditions(2)}}}}).status, 200);
+  const Answered kept = Patch(
+      status,
+      {{"status", {{"observedGeneration", nullptr}, {"qosClass", nullptr}, {"conditions", conditions(nullptr)}}}});
+  ASSERT_EQ(kept.status, 200) << kept.body;
+  EXPECT_EQ(kept.document["status"]["observedGeneration"], 3);
+  EXPECT_EQ(kept.document["status"]["conditions"][0]["observedGeneration"], 2);
+  EXPECT_EQ(kept.document["status"]["qosClass"], "BestEffort");
+  EXPECT_EQ(Patch(status, {{"status", {{"observedGeneration", 4}}}}).document["status"]["observedGeneration"], 4);
+
+  EXPECT_EQ(Message(Patch(status, {{"status", {{"qosClass", "Guaranteed"}}}})),
+            "Pod \"p\" is invalid: status.qosClass: Invalid value: \"Guaranteed\": field is immutable");
+  auto containers = [](const char* state) {
+    return json::array({{{"name", "c"},
+                         {"image", "i"},
+                         {"imageID", ""},
+                         {"ready", false},
+                         {"restartCount", 0},
+                         {"state", {{state, json::object()}}}}});
+  };
+  ASSERT_EQ(Patch(status, {{"status", {{"containerStatuses", containers("terminated")}}}}).status, 200);
+  EXPECT_EQ(Message(Patch(status, {{"status", {{"containerStatuses", containers("waiting")}}}})),
+            "Pod \"p\" is invalid: status.containerStatuses[0].state: Forbidden: may not be transitioned to "
+            "non-terminated state");
+  for (const std::string& target : {at, status})
+    EXPECT_EQ(Message(Patch(target, {{"metadata", {{"annotations", {{"kubernetes.io/config.mirror", "x"}}}}}})),
+              "Pod \"p\" is invalid: metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not add mirror "
+              "pod annotation");
+}
+
 TEST_F(WritesTest, NodeAuthorizer_NodesKeepToTheirOwnNodeLeaseAndPods) {
   MakeServiceAccount();
   StopServer();

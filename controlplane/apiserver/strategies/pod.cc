@@ -1,7 +1,8 @@
+#include <deque>
 #include <map>
 
 #include "api/codec.h"
-#include "api/quantity.h"
+#include "api/pod_resources.h"
 #include "api/time.h"
 #include "controlplane/apiserver/pod_warnings.h"
 #include "controlplane/apiserver/strategies.h"
@@ -12,33 +13,64 @@ namespace {
 
 namespace core = ::k8s::io::api::core::v1;
 
-// https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/
-std::string QosClass(const core::Pod& pod) {
-  bool any = false, guaranteed = true;
-  auto add = [&](const core::Container& container) {
-    for (const char* name : {"cpu", "memory"}) {
-      const auto limit = container.resources().limits().find(name);
-      const auto request = container.resources().requests().find(name);
-      const bool has_limit =
-          limit != container.resources().limits().end() && !api::Quantity::Of(limit->second).IsZero();
-      const bool has_request =
-          request != container.resources().requests().end() && !api::Quantity::Of(request->second).IsZero();
-      any = any || has_limit || has_request;
-      if (!has_limit || (request != container.resources().requests().end() &&
-                         api::Quantity::Of(limit->second) != api::Quantity::Of(request->second)))
-        guaranteed = false;
-    }
-  };
-  for (const core::Container& container : pod.spec().initcontainers()) add(container);
-  for (const core::Container& container : pod.spec().containers()) add(container);
-  return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
-}
-
 // podIP and podIPs, hostIP and hostIPs say the same; old clients write only the first.
 void SyncAddresses(core::PodStatus* status) {
   if (status->podips_size() == 0 && !status->podip().empty()) status->add_podips()->set_ip(status->podip());
   if (status->podip().empty() && status->podips_size() > 0) status->set_podip(status->podips(0).ip());
   if (status->hostips_size() == 0 && !status->hostip().empty()) status->add_hostips()->set_ip(status->hostip());
+}
+
+// A client that does not know of observedGeneration does not take it away. Conditions are matched by their type, and by
+// their order where there are several of a type.
+void KeepObservedGenerations(const core::PodStatus& old, core::PodStatus* status) {
+  if (status->observedgeneration() == 0 && old.observedgeneration() != 0)
+    status->set_observedgeneration(old.observedgeneration());
+  std::map<std::string, std::deque<int64_t>> of_type;
+  for (const core::PodCondition& condition : old.conditions())
+    of_type[condition.type()].push_back(condition.observedgeneration());
+  for (core::PodCondition& condition : *status->mutable_conditions()) {
+    std::deque<int64_t>& known = of_type[condition.type()];
+    if (known.empty()) continue;
+    const int64_t generation = known.front();
+    known.pop_front();
+    if (condition.observedgeneration() == 0 && generation != 0) condition.set_observedgeneration(generation);
+  }
+}
+
+using Containers = google::protobuf::RepeatedPtrField<core::Container>;
+
+// The old containers with what a resize may change. Renamed or reordered ones stay as they are sent: validation refuses
+// them.
+Containers Resized(const Containers& wanted, const Containers& old) {
+  Containers out = old;
+  for (int i = 0; i < wanted.size(); ++i) {
+    if (wanted[i].name() != old[i].name()) return wanted;
+    *out[i].mutable_resources() = wanted[i].resources();
+    *out[i].mutable_resizepolicy() = wanted[i].resizepolicy();
+  }
+  return out;
+}
+
+// Drops what is not for this subresource.
+void KeepForResize(const core::PodSpec& old, core::PodSpec* spec) {
+  // Validation refuses these too.
+  if (spec->containers_size() != old.containers_size() || spec->initcontainers_size() != old.initcontainers_size())
+    return;
+  core::PodSpec kept = old;
+  *kept.mutable_containers() = Resized(spec->containers(), old.containers());
+  *kept.mutable_initcontainers() = Resized(spec->initcontainers(), old.initcontainers());
+  if (spec->has_resources())
+    *kept.mutable_resources() = spec->resources();
+  else
+    kept.clear_resources();
+  *spec = std::move(kept);
+}
+
+void KeepMetadata(const metav1::ObjectMeta& old, metav1::ObjectMeta* meta) {
+  *meta->mutable_labels() = old.labels();
+  *meta->mutable_annotations() = old.annotations();
+  *meta->mutable_finalizers() = old.finalizers();
+  *meta->mutable_ownerreferences() = old.ownerreferences();
 }
 
 class PodStrategy final : public Strategy {
@@ -49,7 +81,7 @@ class PodStrategy final : public Strategy {
     Strategy::PrepareForCreate(context, object);
     core::Pod& pod = *object->As<core::Pod>();
     pod.mutable_status()->set_phase("Pending");
-    pod.mutable_status()->set_qosclass(QosClass(pod));
+    pod.mutable_status()->set_qosclass(std::string(api::QosClassOf(pod.spec())));
     if (pod.spec().schedulinggates_size() > 0) {
       core::PodCondition* condition = pod.mutable_status()->add_conditions();
       condition->set_type("PodScheduled");
@@ -65,6 +97,7 @@ class PodStrategy final : public Strategy {
     core::Pod& pod = *updated->As<core::Pod>();
     *pod.mutable_metadata()->mutable_ownerreferences() = old.meta().ownerreferences();
     if (pod.status().qosclass().empty()) pod.mutable_status()->set_qosclass(old.As<core::Pod>()->status().qosclass());
+    KeepObservedGenerations(old.As<core::Pod>()->status(), pod.mutable_status());
     SyncAddresses(pod.mutable_status());
   }
 
@@ -72,24 +105,16 @@ class PodStrategy final : public Strategy {
                              const api::Object& old) const override {
     const bool ephemeral = subresource == "ephemeralcontainers", resize = subresource == "resize";
     if (!ephemeral && !resize) return Strategy::PrepareForSubresource(context, subresource, updated, old);
-    const core::PodSpec wanted = updated->As<core::Pod>()->spec();
     core::PodSpec& spec = *updated->As<core::Pod>()->mutable_spec();
-    spec = old.As<core::Pod>()->spec();
+    const core::PodSpec& before = old.As<core::Pod>()->spec();
     if (ephemeral) {
-      *spec.mutable_ephemeralcontainers() = wanted.ephemeralcontainers();
+      auto containers = std::move(*spec.mutable_ephemeralcontainers());
+      spec = before;
+      *spec.mutable_ephemeralcontainers() = std::move(containers);
     } else {
-      auto take = [](const auto& from, auto* to) {
-        for (auto& container : *to)
-          for (const auto& other : from) {
-            if (other.name() != container.name()) continue;
-            *container.mutable_resources() = other.resources();
-            *container.mutable_resizepolicy() = other.resizepolicy();
-          }
-      };
-      take(wanted.containers(), spec.mutable_containers());
-      take(wanted.initcontainers(), spec.mutable_initcontainers());
-      if (wanted.has_resources()) *spec.mutable_resources() = wanted.resources();
+      KeepForResize(before, &spec);
     }
+    KeepMetadata(old.meta(), updated->mutable_meta());
     Strategy::PrepareForUpdate(context, updated, old);
   }
 

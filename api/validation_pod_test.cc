@@ -1,0 +1,449 @@
+// What upstream refuses of pods, in its words, beside what it lets through.
+#include <gtest/gtest.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "api/codec.h"
+#include "api/defaults.h"
+#include "api/patch.h"
+#include "api/pod_resources.h"
+#include "api/validation.h"
+#include "k8s/io/api/core/v1/container.pb.h"
+#include "k8s/io/api/core/v1/pod.pb.h"
+#include "k8s/io/apimachinery/pkg/apis/meta/v1/generated.pb.h"
+
+namespace skiff::api {
+namespace {
+
+namespace core = k8s::io::api::core::v1;
+
+StatusOr<Object> PodOf(std::string_view text) {
+  core::Pod pod;
+  RETURN_IF_ERROR(FromJson(text, &pod));
+  pod.mutable_metadata()->set_name("x");
+  pod.mutable_metadata()->set_namespace_("n");
+  pod.mutable_metadata()->set_resourceversion("1");
+  Object out = Object::Of(pod);
+  SetDefaults(&out);
+  return out;
+}
+
+// What is said of the pod, without `Pod "x" is invalid: `.
+std::string Said(const Status& status) {
+  constexpr std::string_view kPrefix = "Pod \"x\" is invalid: ";
+  const std::string message(status.message());
+  return message.starts_with(kPrefix) ? message.substr(kPrefix.size()) : message;
+}
+
+struct CreateCase {
+  const char *spec, *said;
+};
+
+void ExpectCreates(std::initializer_list<CreateCase> cases) {
+  for (const CreateCase& c : cases) {
+    const StatusOr<Object> pod = PodOf(absl::StrCat(R"({"spec":)", c.spec, "}"));
+    ASSERT_TRUE(pod.ok()) << c.spec << pod.status();
+    EXPECT_EQ(Said(ValidateCreate(*pod)), c.said) << c.spec;
+  }
+}
+
+struct UpdateCase {
+  const char *before, *patch, *said;
+};
+
+void ExpectUpdates(std::string_view subresource, std::initializer_list<UpdateCase> cases) {
+  for (const UpdateCase& c : cases) {
+    const StatusOr<Object> before = PodOf(c.before);
+    ASSERT_TRUE(before.ok()) << c.before << before.status();
+    StatusOr<Object> updated = PatchObject(*before, kMergePatchType, c.patch);
+    ASSERT_TRUE(updated.ok()) << c.patch << updated.status();
+    SetDefaults(&*updated);
+    EXPECT_EQ(Said(ValidateUpdate(*updated, *before, subresource)), c.said) << c.before << c.patch;
+  }
+}
+
+#define PLAIN R"("containers":[{"name":"c","image":"i"}])"
+
+TEST(PodValidation, AnnotationsOfNodesStayAsTheyAre) {
+  constexpr char kPlain[] = R"({"spec":{)" PLAIN R"(,"nodeName":"n1"}})";
+  constexpr char kMirror[] =
+      R"({"metadata":{"annotations":{"kubernetes.io/config.mirror":"a"}},"spec":{)" PLAIN R"(,"nodeName":"n1"}})";
+  constexpr char kArmored[] =
+      R"({"metadata":{"annotations":{"container.apparmor.security.beta.kubernetes.io/c":"unconfined"}},)"
+      R"("spec":{)" PLAIN "}}";
+  for (const char* subresource : {"", "status", "ephemeralcontainers"})
+    ExpectUpdates(
+        subresource,
+        {{kPlain, R"({"metadata":{"annotations":{"kubernetes.io/config.mirror":"x"}}})",
+          "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not add mirror pod annotation"},
+         {kPlain, R"({"metadata":{"annotations":{"a/b":"x","controller.kubernetes.io/pod-deletion-cost":"-1"}}})", ""},
+         {kArmored, R"({"metadata":{"annotations":{"container.apparmor.security.beta.kubernetes.io/c":null}}})",
+          "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: Forbidden: may not remove "
+          "or update AppArmor annotations"}});
+  for (const char* subresource : {"", "status"})
+    ExpectUpdates(subresource, {{kMirror, R"({"metadata":{"annotations":{"kubernetes.io/config.mirror":"b"}}})",
+                                 "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not remove or "
+                                 "update mirror pod annotation"},
+                                {kMirror, R"({"metadata":{"annotations":null}})",
+                                 "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not remove or "
+                                 "update mirror pod annotation"},
+                                {kMirror, R"({"metadata":{"annotations":{"a/b":"x"}}})", ""}});
+  ExpectUpdates("ephemeralcontainers", {{kMirror, "{}", ": Forbidden: static pods do not support ephemeral containers"}});
+}
+
+TEST(PodValidation, AnnotationsAtCreate) {
+  struct {
+    const char *annotations, *said;
+  } const cases[] = {
+      {R"({"kubernetes.io/config.mirror":"a"})",
+       "metadata.annotations[kubernetes.io/config.mirror]: Invalid value: \"a\": must set spec.nodeName if mirror pod "
+       "annotation is set"},
+      {R"({"controller.kubernetes.io/pod-deletion-cost":"+1"})",
+       "metadata.annotations[controller.kubernetes.io/pod-deletion-cost]: Invalid value: \"+1\": must be a 32bit "
+       "integer"},
+      {R"({"controller.kubernetes.io/pod-deletion-cost":"0"})", ""},
+      {R"({"container.apparmor.security.beta.kubernetes.io/d":"runtime/default"})",
+       "metadata.annotations[container.apparmor.security.beta.kubernetes.io/d]: Invalid value: \"d\": container not "
+       "found"},
+      {R"({"container.apparmor.security.beta.kubernetes.io/c":"x"})",
+       "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: Invalid value: \"x\": invalid AppArmor "
+       "profile name: \"x\""},
+      {R"({"seccomp.security.alpha.kubernetes.io/pod":"x"})",
+       "metadata.annotations.seccomp.security.alpha.kubernetes.io/pod: Invalid value: \"x\": must be a valid seccomp "
+       "profile"},
+      {R"({"seccomp.security.alpha.kubernetes.io/pod":"localhost/a/b"})", ""},
+  };
+  for (const auto& c : cases) {
+    const auto pod = PodOf(absl::StrCat(R"({"metadata":{"annotations":)", c.annotations, R"(},"spec":{)" PLAIN "}}"));
+    ASSERT_TRUE(pod.ok()) << pod.status();
+    EXPECT_EQ(Said(ValidateCreate(*pod)), c.said) << c.annotations;
+  }
+}
+
+TEST(PodValidation, ClassOfService) {
+  struct {
+    const char *spec, *expected;
+  } const cases[] = {
+      {"{" PLAIN "}", "BestEffort"},
+      {"{" PLAIN R"(,"resources":{"requests":{"cpu":"1"}}})", "Burstable"},
+      {"{" PLAIN R"(,"resources":{"limits":{"cpu":"1","memory":"1Gi"}}})", "Guaranteed"},
+      {"{" PLAIN R"(,"resources":{"limits":{"cpu":"1"}}})", "Burstable"},
+      {"{" PLAIN R"(,"resources":{"requests":{"cpu":"1"},"limits":{"cpu":"2","memory":"1Gi"}}})", "Burstable"},
+      // The pod's own say all, whatever its containers have.
+      {R"({"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}],)"
+       R"("resources":{"limits":{"cpu":"1","memory":"1Gi"}}})",
+       "Guaranteed"},
+      {R"({"containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}],)"
+       R"("resources":{"limits":{"hugepages-2Mi":"2Mi"}}})",
+       "Burstable"},  // requests come from the containers
+      {R"({"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]})", "Guaranteed"},
+      {R"({"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"1","memory":"1Gi"}}},)"
+       R"({"name":"d","image":"i"}]})",
+       "Burstable"},
+      {R"({"containers":[{"name":"c","image":"i","resources":{"limits":{"cpu":"0","memory":"0"}}}]})", "BestEffort"},
+      {R"({"containers":[{"name":"c","image":"i","resources":{"limits":{"example.com/x":"1"}}}]})", "BestEffort"},
+  };
+  for (const auto& c : cases) {
+    const auto pod = PodOf(absl::StrCat(R"({"spec":)", c.spec, "}"));
+    ASSERT_TRUE(pod.ok()) << pod.status();
+    EXPECT_EQ(QosClassOf(pod->As<core::Pod>()->spec()), c.expected) << c.spec;
+  }
+}
+
+TEST(PodValidation, ResourcesOfThePod) {
+#define ASKING R"("containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":"1"}}}],)"
+#define LIMITED R"("containers":[{"name":"c","image":"i","resources":{"limits":{"memory":"2Gi"}}}],)"
+  ExpectCreates({
+      {"{" ASKING R"("resources":{"requests":{"cpu":"1"},"limits":{"cpu":"2"}}})", ""},
+      {"{" LIMITED R"("resources":{"limits":{"memory":"2Gi","cpu":"1"}}})", ""},
+      {"{" ASKING R"("resources":{"requests":{"cpu":"500m"}}})",
+       "spec.resources.requests[cpu]: Invalid value: \"500m\": must be greater than or equal to aggregate container "
+       "requests of 1"},
+      {"{" LIMITED R"("resources":{"limits":{"memory":"1Gi"},"requests":{"memory":"1Gi"}}})",
+       "[spec.resources.requests[memory]: Invalid value: \"1Gi\": must be greater than or equal to aggregate container "
+       "requests of 2Gi, spec.resources.containers[0][memory].limits: Invalid value: \"2Gi\": must be less than or "
+       "equal to pod limits of 1Gi]"},
+      {"{" PLAIN R"(,"resources":{"requests":{"cpu":"2"},"limits":{"cpu":"1"}}})",
+       "spec.resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"},
+      {"{" PLAIN R"(,"resources":{"requests":{"ephemeral-storage":"1"}}})",
+       "spec.resources.requests[ephemeral-storage]: Unsupported value: \"ephemeral-storage\": supported values: "
+       "\"cpu\", \"hugepages-\", \"memory\""},
+      {"{" PLAIN R"(,"resources":{"requests":{"memory":"-1"}}})",
+       "spec.resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0"},
+      {"{" PLAIN R"(,"resources":{"claims":[{"name":"a"}]}})",
+       "spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level"},
+      {"{" PLAIN R"(,"os":{"name":"windows"},"resources":{"requests":{"cpu":"1"}}})",
+       "spec.resources: Forbidden: may not be set for a windows pod"},
+  });
+}
+
+TEST(PodValidation, Statuses) {
+#define ENDED(code)                                                                                               \
+  R"("status":{"qosClass":"BestEffort","containerStatuses":[{"name":"c","state":{"terminated":{"exitCode":)" code \
+  "}}}]}"
+  constexpr char kWaits[] = R"({"status":{"containerStatuses":[{"name":"c","state":{"waiting":{}}}]}})";
+  constexpr char kNot[] =
+      "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state";
+  constexpr char kBound[] = R"({"spec":{)" PLAIN R"(,"nodeName":"n1"},"status":{"qosClass":"BestEffort"}})";
+  constexpr char kFree[] = R"({"spec":{)" PLAIN R"(},"status":{"qosClass":"BestEffort","nominatedNodeName":"a"}})";
+  ExpectUpdates(
+      "status",
+      {
+          {kBound, R"({"status":{"qosClass":"Burstable"}})",
+           "status.qosClass: Invalid value: \"Burstable\": field is immutable"},
+          {kBound, R"({"status":{"nominatedNodeName":"n2"}})",
+           "status.nominatedNodeName: Forbidden: may not be set on pods that are already bound to a node"},
+          {kFree, R"({"status":{"nominatedNodeName":"n2"}})", ""},
+          {kFree, R"({"status":{"nominatedNodeName":"N_2"}})",
+           "status.nominatedNodeName: Invalid value: \"N_2\": a lowercase RFC 1123 subdomain must consist of lower "
+           "case "
+           "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+           "'example.com', regex used for validation is "
+           "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+          {kFree, R"({"status":{"observedGeneration":-1}})",
+           "status.observedGeneration: Invalid value: -1: must be a non-negative integer"},
+          {kFree, R"({"status":{"conditions":[{"type":"Ready","status":"True"},{"type":"a/b","status":"True"}]}})", ""},
+          {kFree, R"({"status":{"podIPs":[{"ip":"1.2.3.4"},{"ip":"fd00::1"}]}})", ""},
+          {kFree, R"({"status":{"podIPs":[{"ip":"1.2.3"}]}})",
+           "status.podIPs[0]: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"},
+          {kFree, R"({"status":{"podIPs":[{"ip":"1.2.3.4"},{"ip":"1.2.3.5"}]}})",
+           "status.podIPs: Invalid value: [{\"IP\":\"1.2.3.4\"},{\"IP\":\"1.2.3.5\"}]: may specify no more than one IP "
+           "for each IP family"},
+          {kFree, R"({"status":{"hostIP":"1.2.3.4","hostIPs":[{"ip":"1.2.3.5"}]}})",
+           "status.hostIPs[0].ip: Invalid value: \"1.2.3.5\": must be equal to `hostIP`"},
+          {kFree, R"({"status":{"resourceClaimStatuses":[{"name":"a"}]}})",
+           "status.resourceClaimStatuses[0].name: Invalid value: \"a\": must match the name of an entry in "
+           "`spec.resourceClaims`"},
+          // Ended containers.
+          {R"({"spec":{)" PLAIN "}," ENDED("0") "}", kWaits, ""},
+          {R"({"spec":{)" PLAIN R"(,"restartPolicy":"Never"},)" ENDED("1") "}", kWaits, kNot},
+          {R"({"spec":{)" PLAIN R"(,"restartPolicy":"Never"},)" ENDED("1") "}",
+           R"({"status":{"phase":"Failed","containerStatuses":[]}})", ""},
+          {R"({"spec":{)" PLAIN R"(,"restartPolicy":"OnFailure"},)" ENDED("1") "}", kWaits, ""},
+          {R"({"spec":{)" PLAIN R"(,"restartPolicy":"OnFailure"},)" ENDED("0") "}", kWaits, kNot},
+          // A container's own policy and rules.
+          {R"({"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i","restartPolicy":"Always"}]},)" ENDED(
+               "0") "}",
+           kWaits, ""},
+          {R"({"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i","restartPolicy":"Never",)"
+           R"("restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"In","values":[42]}}]}]},)" ENDED(
+               "42") "}",
+           kWaits, ""},
+          {R"({"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i","restartPolicy":"Never",)"
+           R"("restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"NotIn","values":[42]}}]}]},)" ENDED(
+               "42") "}",
+           kWaits, kNot},
+          // Any rule that restarts all lets all of them.
+          {R"({"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"},{"name":"d","image":"i",)"
+           R"("restartPolicy":"Never","restartPolicyRules":[{"action":"RestartAllContainers",)"
+           R"("exitCodes":{"operator":"In","values":[42]}}]}]},)" ENDED("1") "}",
+           kWaits, ""},
+          // Init containers: sidecars start again, the others do not in a pod that never restarts.
+          {R"({"spec":{)" PLAIN R"(,"restartPolicy":"Never","initContainers":[{"name":"s","image":"i",)"
+           R"("restartPolicy":"Always"}]},"status":{"initContainerStatuses":[{"name":"s","state":{"terminated":{}}}]}})",
+           R"({"status":{"initContainerStatuses":[{"name":"s","state":{"running":{}}}]}})", ""},
+          {R"({"spec":{)" PLAIN R"(,"restartPolicy":"Never","initContainers":[{"name":"s","image":"i"}]},)"
+           R"("status":{"initContainerStatuses":[{"name":"s","state":{"terminated":{}}}]}})",
+           R"({"status":{"initContainerStatuses":[{"name":"s","state":{"running":{}}}]}})",
+           "status.initContainerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"},
+          {R"({"spec":{)" PLAIN
+           R"(},"status":{"ephemeralContainerStatuses":[{"name":"e","state":{"terminated":{}}}]}})",
+           R"({"status":{"ephemeralContainerStatuses":[{"name":"e","state":{"running":{}}}]}})",
+           "status.ephemeralContainerStatuses[0].state: Forbidden: may not be transitioned to non-terminated state"},
+      });
+}
+
+TEST(PodValidation, Resizes) {
+#define ONE(cpu, more) \
+  R"("containers":[{"name":"c","image":"i","resources":{"requests":{"cpu":")" cpu R"("}})" more "}]"
+#define INIT(cpu, more) \
+  R"("initContainers":[{"name":"s","image":"i","resources":{"requests":{"cpu":")" cpu R"("}})" more "}]"
+  constexpr char kPod[] = R"({"spec":{)" ONE("1", "") "," INIT("1", "") "}}";
+  constexpr char kPodLevel[] =
+      R"({"spec":{)" PLAIN R"(,"resources":{"requests":{"cpu":"1","memory":"1Gi"},"limits":{"cpu":"2"}}}})";
+  constexpr char kRunning[] =
+      R"({"spec":{)" ONE("1", "") R"(},"status":{"containerStatuses":[{"name":"c","state":{"running":{}}}]}})";
+  ExpectUpdates(
+      "resize",
+      {
+          {kPod, R"({"spec":{)" ONE("2", "") "}}", ""},
+          {kPod, R"({"spec":{)" INIT("2", "") "}}", ""},
+          {kPod, R"({"spec":{)" INIT("1", R"(,"args":["a"])") "}}",
+           "spec.initContainers[0]: Forbidden: only cpu and memory resources for init or sidecar containers are "
+           "mutable"},
+          {R"({"spec":{)" PLAIN
+           "," INIT("1", R"(,"resizePolicy":[{"resourceName":"cpu","restartPolicy":"RestartContainer"}])") "}}",
+           R"({"spec":{)" INIT("2",
+                               R"(,"resizePolicy":[{"resourceName":"cpu","restartPolicy":"RestartContainer"}])") "}}",
+           "spec.initContainers[0]: Forbidden: non-sidecar init containers with a resize policy of RestartContainer "
+           "cannot be resized"},
+          {kPod,
+           R"({"spec":{)" ONE("1", R"(,"resizePolicy":[{"resourceName":"cpu","restartPolicy":"NotRequired"}])") "}}",
+           "spec: Forbidden: only cpu and memory resources are mutable"},
+          {kPod, R"({"spec":{"containers":[{"name":"c","image":"i","resources":{"requests":{"memory":"1Gi"}}}]}})",
+           "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"},
+          {kPod, R"({"spec":{"containers":[{"name":"d","image":"i","resources":{"requests":{"cpu":"1"}}}]}})",
+           "spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize"},
+          {kPod, R"({"spec":{"containers":[{"name":"c","image":"i"},{"name":"d","image":"i"}]}})",
+           "spec.containers: Forbidden: containers may not be added or removed on resize"},
+          {kPod, R"({"spec":{"initContainers":null}})",
+           "spec.initContainers: Forbidden: initContainers may not be added or removed on resize"},
+          {kRunning, R"({"spec":{)" ONE("2", "") "}}",
+           "spec: Forbidden: Pod running on node without support for resize"},
+          // The pod's own.
+          {kPodLevel, R"({"spec":{"resources":{"requests":{"cpu":"2"},"limits":{"cpu":"3"}}}})", ""},
+          {kPodLevel, R"({"spec":{"resources":{"limits":{"memory":"4Gi"}}}})", ""},
+          {kPodLevel, R"({"spec":{"resources":{"requests":null}}})",
+           "spec.resources.requests: Forbidden: pod-level resource requests cannot be removed"},
+          {kPodLevel, R"({"spec":{"resources":{"limits":null}}})",
+           "spec.resources.limits: Forbidden: pod-level resource limits cannot be removed"},
+          {kPodLevel, R"({"spec":{"resources":{"limits":{"hugepages-2Mi":"2Mi"}}}})",
+           "spec: Forbidden: only cpu and memory resources are mutable at pod-level"},
+          {R"({"spec":{)" ONE("1", "") R"(,"resources":{"requests":{"cpu":"1"}}}})", R"({"spec":{"resources":null}})",
+           "spec.resources: Forbidden: pod-level resources cannot be removed"},
+          {R"({"spec":{)" ONE("1", "") "}}", R"({"spec":{"resources":{"requests":{"cpu":"2"}}}})", ""},
+          {R"({"metadata":{"annotations":{"kubernetes.io/config.mirror":"a"}},"spec":{)" PLAIN R"(,"nodeName":"n1"}})",
+           "{}", ": Forbidden: static pods cannot be resized"},
+      });
+}
+
+TEST(PodValidation, EphemeralContainers) {
+  struct {
+    const char *container, *said;  // "@" is the path of the container
+  } const cases[] = {
+      {R"({"name":"e","image":"i","targetContainerName":"c","tty":true,"securityContext":{"privileged":true}})", ""},
+      {R"({"name":"e","image":"i","targetContainerName":"s"})", ""},
+      {R"({"name":"e","image":"i","resources":{}})", ""},
+      {R"({"name":"e","image":"i","volumeMounts":[{"name":"v","mountPath":"/v"}]})", ""},
+      {R"({"name":"e","image":"i","targetContainerName":"first"})", "@.targetContainerName: Not found: \"first\""},
+      {R"({"name":"c","image":"i"})", "@.name: Duplicate value: \"c\""},
+      {R"({"name":"e","image":" i"})", "@.image: Invalid value: \" i\": must not have leading or trailing whitespace"},
+      {R"({"name":"e","image":"i","resources":{"requests":{"cpu":"1"}}})",
+       "@.resources: Forbidden: cannot be set for an Ephemeral Container"},
+      {R"({"name":"e","image":"i","lifecycle":{"preStop":{"sleep":{"seconds":1}}}})",
+       "@.lifecycle: Forbidden: cannot be set for an Ephemeral Container"},
+      {R"({"name":"e","image":"i","readinessProbe":{"tcpSocket":{"port":1}}})",
+       "@.readinessProbe: Forbidden: cannot be set for an Ephemeral Container"},
+      {R"({"name":"e","image":"i","startupProbe":{"tcpSocket":{"port":1}}})",
+       "@.startupProbe: Forbidden: cannot be set for an Ephemeral Container"},
+      {R"({"name":"e","image":"i","restartPolicy":"Always"})",
+       "@.restartPolicy: Forbidden: cannot be set for an Ephemeral Container"},
+      {R"({"name":"e","image":"i","volumeMounts":[{"name":"v","mountPath":"/v","subPath":"a"}]})",
+       "@.volumeMounts[0].subPath: Forbidden: cannot be set for an Ephemeral Container"},
+      {R"({"name":"e","image":"i","volumeMounts":[{"name":"w","mountPath":"/v"}]})",
+       "@.volumeMounts[0].name: Not found: \"w\""},
+      {R"({"name":"e","image":"i","imagePullPolicy":"Often"})",
+       "@.imagePullPolicy: Unsupported value: \"Often\": supported values: \"Always\", \"IfNotPresent\", \"Never\""},
+      {R"({"name":"e","image":"i","env":[{"name":""}]})", "@.env[0].name: Required value"},
+  };
+  for (const auto& c : cases) {
+    const auto before = PodOf(R"({"spec":{)" PLAIN R"(,"volumes":[{"name":"v","emptyDir":{}}],)"
+                              R"("initContainers":[{"name":"s","image":"i"}],)"
+                              R"("ephemeralContainers":[{"name":"first","image":"i"}]}})");
+    ASSERT_TRUE(before.ok()) << before.status();
+    const auto updated = PodOf(absl::StrCat(R"({"spec":{)" PLAIN R"(,"volumes":[{"name":"v","emptyDir":{}}],)"
+                                            R"("initContainers":[{"name":"s","image":"i"}],)"
+                                            R"("ephemeralContainers":[{"name":"first","image":"i"},)",
+                                            c.container, "]}}"));
+    ASSERT_TRUE(updated.ok()) << c.container << updated.status();
+    const std::string said =
+        c.said[0] == '@' ? absl::StrCat("spec.ephemeralContainers[1]", std::string_view(c.said).substr(1)) : c.said;
+    EXPECT_EQ(Said(ValidateUpdate(*updated, *before, "ephemeralcontainers")), said) << c.container;
+  }
+}
+
+TEST(PodValidation, HostnamesGatesAndRestartRules) {
+  constexpr std::string_view kLong = "a123456789.b123456789.c123456789.d123456789.e123456789.f123456789";
+  static_assert(kLong.size() > 64);
+  ExpectCreates({
+      {"{" PLAIN R"(,"hostnameOverride":"a.b"})", ""},
+      {"{" PLAIN R"(,"hostnameOverride":"a","setHostnameAsFQDN":true})",
+       "spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true"},
+      {"{" PLAIN R"(,"hostnameOverride":"a","hostNetwork":true})",
+       "spec.hostnameOverride: Forbidden: may not be specified when hostNetwork is true"},
+      {"{" PLAIN R"(,"hostnameOverride":"Not-RFC1123"})",
+       "spec.hostnameOverride: Invalid value: \"Not-RFC1123\": a lowercase RFC 1123 subdomain must consist of lower "
+       "case "
+       "alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+       "'example.com', "
+       "regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+      {"{" PLAIN R"(,"schedulingGates":[{"name":"a/b"}]})", ""},
+      {"{" PLAIN R"(,"schedulingGates":[{"name":"a/b"},{"name":"a/b"}]})",
+       "spec.schedulingGates[1]: Duplicate value: \"a/b\""},
+      {"{" PLAIN R"(,"nodeName":"n1","schedulingGates":[{"name":"a/b"}]})",
+       "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared"},
+  });
+  const auto pod = PodOf(absl::StrCat(R"({"spec":{)" PLAIN R"(,"hostnameOverride":")", kLong, "\"}}"));
+  ASSERT_TRUE(pod.ok());
+  EXPECT_EQ(Said(ValidateCreate(*pod)), "spec.hostnameOverride: Too long: may not be more than 64 bytes");
+
+  constexpr char kGated[] = R"({"spec":{)" PLAIN R"(,"schedulingGates":[{"name":"a"},{"name":"b"}]}})";
+  ExpectUpdates("",
+                {{kGated, R"({"spec":{"schedulingGates":[{"name":"b"}]}})", ""},
+                 {kGated, R"({"spec":{"schedulingGates":null}})", ""},
+                 {kGated, R"({"spec":{"schedulingGates":[{"name":"a"},{"name":"c"}]}})",
+                  "spec.schedulingGates[1].name: Forbidden: only deletion is allowed, but found new scheduling gate "
+                  "'c'"},
+                 {R"({"spec":{)" PLAIN "}}", R"({"spec":{"schedulingGates":[{"name":"a"}]}})",
+                  "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate "
+                  "'a'"}});
+
+  struct {
+    const char *rules, *said;  // "@" is the path of the container
+  } const cases[] = {
+      {R"("restartPolicy":"Never","restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"In","values":[1]}}])",
+       ""},
+      {R"("restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"In","values":[1]}}])",
+       "@.restartPolicy: Required value: must specify restartPolicy when restart rules are used"},
+      {R"("restartPolicy":"Never","restartPolicyRules":[{"action":"Restart"}])",
+       "@.restartPolicyRules[0].exitCodes: Required value: must be specified"},
+      {R"("restartPolicy":"Never","restartPolicyRules":[{"action":"Stop","exitCodes":{"operator":"In"}}])",
+       "@.restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", "
+       "\"RestartAllContainers\""},
+      {R"("restartPolicy":"Never","restartPolicyRules":[{"action":"Restart","exitCodes":{"operator":"Is"}}])",
+       "@.restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Is\": supported values: \"In\", \"NotIn\""},
+      {R"("restartPolicy":"Sometimes")",
+       "@.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\""},
+  };
+  for (const auto& c : cases)
+    for (const bool init : {false, true}) {
+      const std::string container = absl::StrCat(R"({"name":"r","image":"i",)", c.rules, "}");
+      const auto ruled = PodOf(init ? absl::StrCat(R"({"spec":{)" PLAIN R"(,"initContainers":[)", container, "]}}")
+                                    : absl::StrCat(R"({"spec":{"containers":[)", container, "]}}"));
+      ASSERT_TRUE(ruled.ok()) << ruled.status();
+      const std::string_view at = init ? "spec.initContainers[0]" : "spec.containers[0]";
+      EXPECT_EQ(Said(ValidateCreate(*ruled)),
+                c.said[0] == '@' ? absl::StrCat(at, std::string_view(c.said).substr(1)) : c.said)
+          << c.rules;
+    }
+}
+
+TEST(PodValidation, FieldsThatVariablesMayName) {
+  constexpr char kSupported[] =
+      "supported values: \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", "
+      "\"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"";
+  const std::pair<std::string, std::string> cases[] = {
+      {"spec.host", ""},
+      {"spec.nodeName", ""},
+      {"metadata.labels['a/b']", ""},
+      {"metadata.annotations['A/b']", ""},
+      {"status.phase", absl::StrCat(".fieldPath: Unsupported value: \"status.phase\": ", kSupported)},
+      {"metadata.labels", absl::StrCat(".fieldPath: Unsupported value: \"metadata.labels\": ", kSupported)},
+      {"spec.other",
+       ".fieldPath: Invalid value: \"spec.other\": error converting fieldPath: field label not supported: spec.other"},
+      {"metadata.name['a']",
+       ".fieldPath: Invalid value: \"metadata.name['a']\": error converting fieldPath: field label does not support "
+       "subscript: metadata.name['a']"},
+  };
+  for (const auto& [field, said] : cases) {
+    const auto pod = PodOf(absl::StrCat(
+        R"({"spec":{"containers":[{"name":"c","image":"i","env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":")",
+        field, R"("}}}]}]}})"));
+    ASSERT_TRUE(pod.ok()) << pod.status();
+    EXPECT_EQ(Said(ValidateCreate(*pod)),
+              said.empty() ? "" : absl::StrCat("spec.containers[0].env[0].valueFrom.fieldRef", said));
+  }
+}
+
+}  // namespace
+}  // namespace skiff::api
