@@ -104,9 +104,7 @@ class CriFaultsTest(lib.ClusterTest):
                     pods.delete(alive.pop(rng.randrange(len(alive))), rng.choice([0, 1, 3]))
                 if kills < SECONDS // 25 and time.monotonic() > end - SECONDS + 20 * (kills + 1):
                     kills += 1
-                    command = lib.command_of("kubelet-n1")
-                    lib.kill("kubelet-n1")
-                    lib.start("kubelet-n1", command)
+                    lib.kill_and_start("kubelet-n1")
                 time.sleep(rng.random())
         finally:
             self.faults(False)
