@@ -155,6 +155,7 @@ SKIFF_FAKE(Status) {
 }
 
 SKIFF_FAKE(RunPodSandbox) {
+  if (on_run) co_await on_run();
   SKIFF_TAKE(RunPodSandbox, SandboxName(request.config()));
   for (const auto& [other, sandbox] : sandboxes) {
     if (strict && SameName(sandbox.config.metadata(), request.config().metadata())) {
@@ -212,6 +213,7 @@ SKIFF_FAKE(RemovePodSandbox) {
 }
 
 SKIFF_FAKE(PodSandboxStatus) {
+  if (on_read) co_await on_read();
   if (absl::Status s = TakeRead("PodSandboxStatus"); !s.ok()) co_return s;
   auto it = sandboxes.find(request.pod_sandbox_id());
   if (it == sandboxes.end()) co_return NoSandbox(request.pod_sandbox_id());
@@ -221,6 +223,7 @@ SKIFF_FAKE(PodSandboxStatus) {
 }
 
 SKIFF_FAKE(ListPodSandbox) {
+  if (on_read) co_await on_read();
   if (absl::Status s = TakeRead("ListPodSandbox"); !s.ok()) co_return s;
   v1::ListPodSandboxResponse answer;
   for (const auto& [id, sandbox] : sandboxes) {
@@ -318,6 +321,7 @@ SKIFF_FAKE(RemoveContainer) {
 }
 
 SKIFF_FAKE(ListContainers) {
+  if (on_read) co_await on_read();
   if (absl::Status s = TakeRead("ListContainers"); !s.ok()) co_return s;
   v1::ListContainersResponse answer;
   for (const auto& [id, c] : containers) {
@@ -339,6 +343,7 @@ SKIFF_FAKE(ListContainers) {
 }
 
 SKIFF_FAKE(ContainerStatus) {
+  if (on_read) co_await on_read();
   if (absl::Status s = TakeRead("ContainerStatus"); !s.ok()) co_return s;
   auto it = containers.find(request.container_id());
   if (it == containers.end()) co_return NoContainer(request.container_id());

@@ -50,6 +50,8 @@ class FakeRuntime final : public Runtime {
   std::map<std::string, absl::Status> pull_failures;         // by image
   std::vector<v1::PullImageRequest> pulls;
   std::function<Task<void>()> on_pull;  // awaited by every pull before it ends
+  std::function<Task<void>()> on_run;   // .. and by every sandbox that is made
+  std::function<Task<void>()> on_read;  // .. and by every call that asks of pods and containers, before it is counted
   std::function<v1::ExecSyncResponse(const v1::ExecSyncRequest&)> on_exec;
   int32_t exit_code_on_stop = 0;  // of a container that StopContainer ends
   bool runtime_ready = true, network_ready = true;

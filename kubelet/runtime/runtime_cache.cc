@@ -16,6 +16,29 @@ std::string Value(const StringMap& map, const char* key) {
   return it == map.end() ? "" : it->second;
 }
 
+// Calls that are under way at the same time.
+class Together {
+ public:
+  explicit Together(asio::any_io_executor executor) : group_(std::move(executor)) {}
+  // The result is there after Join.
+  template <typename T>
+  const StatusOr<T>& Begin(Task<StatusOr<T>> call) {
+    auto result = std::make_shared<StatusOr<T>>(Internal("the call threw an exception"));
+    results_.push_back(result);
+    group_.Spawn("read from the runtime", Keep<T>(std::move(call), result));
+    return *result;
+  }
+  Task<void> Join() { return group_.Join(); }
+
+ private:
+  template <typename T>
+  static Task<void> Keep(Task<StatusOr<T>> call, std::shared_ptr<StatusOr<T>> result) {
+    *result = co_await std::move(call);
+  }
+  std::vector<std::shared_ptr<void>> results_;
+  TaskGroup group_;
+};
+
 }  // namespace
 
 RuntimeCache::RuntimeCache(cri::Runtime& runtime, Clock& clock, std::string logs_dir)
@@ -26,9 +49,13 @@ Task<StatusOr<RuntimeCache::Lists>> RuntimeCache::List(std::string uid) {
   cri_v1::ListContainersRequest containers;
   (*sandboxes.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
   (*containers.mutable_filter()->mutable_label_selector())[kPodUidLabel] = uid;
-  CO_ASSIGN_OR_RETURN(auto sandbox_list, co_await runtime_.ListPodSandbox(std::move(sandboxes)), "list pod sandboxes");
-  CO_ASSIGN_OR_RETURN(auto container_list, co_await runtime_.ListContainers(std::move(containers)), "list containers");
-  co_return Collect(sandbox_list, container_list);
+  Together lists(co_await asio::this_coro::executor);
+  const auto& sandbox_list = lists.Begin(runtime_.ListPodSandbox(std::move(sandboxes)));
+  const auto& container_list = lists.Begin(runtime_.ListContainers(std::move(containers)));
+  co_await lists.Join();
+  CO_RETURN_IF_ERROR(sandbox_list.status(), "list pod sandboxes");
+  CO_RETURN_IF_ERROR(container_list.status(), "list containers");
+  co_return Collect(*sandbox_list, *container_list);
 }
 
 RuntimeCache::Lists RuntimeCache::Collect(const cri_v1::ListPodSandboxResponse& sandboxes,
@@ -88,6 +115,24 @@ ContainerState RuntimeCache::Read(const cri_v1::ContainerStatus& status, std::st
   return out;
 }
 
+Task<StatusOr<std::optional<SandboxState>>> RuntimeCache::InspectSandbox(std::string id) {
+  cri_v1::PodSandboxStatusRequest request;
+  request.set_pod_sandbox_id(id);
+  auto answer = co_await runtime_.PodSandboxStatus(std::move(request));
+  if (absl::IsNotFound(answer.status())) co_return std::nullopt;
+  CO_RETURN_IF_ERROR(answer.status(), "sandbox ", id);
+  co_return ToSandboxState(answer->status());
+}
+
+Task<StatusOr<std::optional<ContainerState>>> RuntimeCache::InspectContainer(std::string id, std::string sandbox_id) {
+  cri_v1::ContainerStatusRequest request;
+  request.set_container_id(id);
+  auto answer = co_await runtime_.ContainerStatus(std::move(request));
+  if (absl::IsNotFound(answer.status())) co_return std::nullopt;
+  CO_RETURN_IF_ERROR(answer.status(), "container ", id);
+  co_return Read(answer->status(), std::move(sandbox_id));
+}
+
 Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
   auto it = pods_.find(listed.uid);
   PodStatePtr before = it == pods_.end() ? nullptr : it->second.state;
@@ -95,36 +140,41 @@ Task<StatusOr<PodStatePtr>> RuntimeCache::Inspect(Listed listed) {
   state->uid = listed.uid;
   state->name = listed.name;
   state->ns = listed.ns;
+  // In the order of their ids: what is known, and what was asked for.
+  Together calls(co_await asio::this_coro::executor);
+  std::vector<std::pair<const SandboxState*, const StatusOr<std::optional<SandboxState>>*>> sandboxes;
   for (const auto& [id, sandbox_state] : listed.sandboxes) {
     const SandboxState* known = nullptr;
     if (before != nullptr) {
       for (const auto& s : before->sandboxes) {
+        // Over for good: nothing changes any more.
         if (s.id == id && !s.ready && sandbox_state == cri_v1::SANDBOX_NOTREADY) known = &s;
       }
     }
-    if (known != nullptr) {  // over for good: nothing changes any more
+    sandboxes.emplace_back(known, known != nullptr ? nullptr : &calls.Begin(InspectSandbox(id)));
+  }
+  std::vector<std::pair<const ContainerState*, const StatusOr<std::optional<ContainerState>>*>> containers;
+  for (const auto& [id, info] : listed.containers) {
+    const ContainerState* known = before == nullptr ? nullptr : before->FindId(id);
+    if (known != nullptr && !(known->final && info.first == cri_v1::CONTAINER_EXITED)) known = nullptr;
+    containers.emplace_back(known, known != nullptr ? nullptr : &calls.Begin(InspectContainer(id, info.second)));
+  }
+  co_await calls.Join();
+  for (const auto& [known, asked] : sandboxes) {
+    if (known != nullptr) {
       state->sandboxes.push_back(*known);
       continue;
     }
-    cri_v1::PodSandboxStatusRequest request;
-    request.set_pod_sandbox_id(id);
-    auto answer = co_await runtime_.PodSandboxStatus(std::move(request));
-    if (absl::IsNotFound(answer.status())) continue;
-    CO_RETURN_IF_ERROR(answer.status(), "sandbox ", id);
-    state->sandboxes.push_back(ToSandboxState(answer->status()));
+    CO_RETURN_IF_ERROR(asked->status());
+    if (const auto& found = **asked) state->sandboxes.push_back(*found);
   }
-  for (const auto& [id, info] : listed.containers) {
-    const ContainerState* known = before == nullptr ? nullptr : before->FindId(id);
-    if (known != nullptr && known->final && info.first == cri_v1::CONTAINER_EXITED) {
+  for (const auto& [known, asked] : containers) {
+    if (known != nullptr) {
       state->containers.push_back(*known);
       continue;
     }
-    cri_v1::ContainerStatusRequest request;
-    request.set_container_id(id);
-    auto answer = co_await runtime_.ContainerStatus(std::move(request));
-    if (absl::IsNotFound(answer.status())) continue;
-    CO_RETURN_IF_ERROR(answer.status(), "container ", id);
-    state->containers.push_back(Read(answer->status(), info.second));
+    CO_RETURN_IF_ERROR(asked->status());
+    if (const auto& found = **asked) state->containers.push_back(*found);
   }
   if (before != nullptr) state->ips = before->ips;  // a stopped sandbox has none, its pod had
   Sort(state.get());

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -84,6 +85,9 @@ class RuntimeCache {
                        const cri::v1::ListContainersResponse& containers);
   static StatusOr<Lists> Decode(const std::string& sandboxes, const std::string& containers);
   Task<StatusOr<PodStatePtr>> Inspect(Listed listed);
+  // No status: the runtime has it no more.
+  Task<StatusOr<std::optional<SandboxState>>> InspectSandbox(std::string id);
+  Task<StatusOr<std::optional<ContainerState>>> InspectContainer(std::string id, std::string sandbox_id);
   PodStatePtr Keep(Listed listed, PodStatePtr state, uint64_t began, bool partial = false);
   ContainerState Read(const cri_v1::ContainerStatus& status, std::string sandbox_id) const;
   void ReadTerminationMessage(const cri_v1::ContainerStatus& status, ContainerState* out) const;

@@ -162,5 +162,28 @@ TEST_F(RuntimeCacheTest, AForgottenPodIsFoundAgain) {
   EXPECT_THAT(Relist(), ElementsAre("a"));
 }
 
+TEST_F(RuntimeCacheTest, OneLookAsksForAllOfAPodAtOnce) {
+  const std::string sandbox = Run("u1");
+  for (int i = 0; i < 3; ++i) Create(sandbox, "u1");
+  int now = 0;
+  std::vector<int> beside;
+  runtime.on_read = [&]() -> Task<void> {
+    beside.push_back(++now);
+    (void)co_await SleepFor(std::chrono::milliseconds(1));
+    --now;
+  };
+  runtime.reads.clear();
+  const auto state = Get(cache.Refresh("u1"));
+  ASSERT_TRUE(state.ok());
+  EXPECT_EQ((*state)->sandboxes.size(), 1u);
+  EXPECT_EQ((*state)->containers.size(), 3u);
+  EXPECT_THAT(beside, ElementsAre(1, 2, 1, 2, 3, 4)) << "two lists, then four of what they named";
+  // The first error by the order of the ids, with what it is about.
+  runtime.failures["ContainerStatus"] = {absl::UnknownError("one"), absl::UnknownError("two")};
+  const auto failed = Get(cache.Refresh("u1"));
+  EXPECT_THAT(std::string(failed.status().message()), testing::EndsWith("one"));
+  EXPECT_THAT(std::string(failed.status().message()), testing::StartsWith("container "));
+}
+
 }  // namespace
 }  // namespace skiff::kubelet
