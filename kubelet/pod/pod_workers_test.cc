@@ -87,6 +87,28 @@ TEST_F(PodWorkersTest, AStartAsksTheRuntimeOnlyForWhatItMade) {
   EXPECT_THAT(runtime.reads, IsEmpty()) << "the list has told nothing new";
 }
 
+TEST_F(PodWorkersTest, TheFirstContainersImageIsAskedForWhileTheSandboxIsMade) {
+  Relist();
+  int asked = 0;
+  runtime.on_run = [&]() -> Task<void> {
+    asked = -1;
+    (void)co_await SleepFor(std::chrono::milliseconds(1));
+    asked = runtime.reads["ImageStatus"];
+  };
+  runtime.reads.clear();
+  runtime.failures["RunPodSandbox"] = {absl::UnknownError("no network")};
+  Pod pod = MakePod({"c", "d"});
+  Add(pod);
+  ASSERT_TRUE(Until([&] { return asked == 1; }));
+  EXPECT_THAT(Events(), ElementsAre("FailedCreatePodSandBox: Failed to create pod sandbox: rpc error: code = Unknown "
+                                    "desc = no network"));
+  Advance(seconds(10));
+  ASSERT_TRUE(Until([&] { return sink.pods["p"].status().phase() == "Running"; }));
+  EXPECT_EQ(asked, 2) << "once more for the second try";
+  EXPECT_EQ(runtime.reads["ImageStatus"], 3) << "and for the second container, when its turn came";
+  EXPECT_THAT(Events(), testing::Contains(testing::StartsWith("Pulled: ")).Times(2));
+}
+
 // The start may have come too late, or twice: what is there is looked at, not what should be.
 TEST_F(PodWorkersTest, AfterAFailedStartAllOfThePodIsLookedAt) {
   Relist();

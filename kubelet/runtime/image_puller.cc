@@ -1,6 +1,7 @@
 #include "kubelet/runtime/image_puller.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -161,8 +162,45 @@ Task<bool> ImagePuller::MayUse(const std::string& image, const std::string& imag
   co_return verdict == PullRecords::Verdict::kPolicyAllowed || verdict == PullRecords::Verdict::kRecordFound;
 }
 
+namespace {
+
+// What was said longer ago may not hold any more: images are collected.
+constexpr std::chrono::seconds kAheadHolds{2};
+
+cri_v1::ImageSpec SpecOf(const Pod& pod, std::string image) {
+  cri_v1::ImageSpec spec;
+  spec.set_image(std::move(image));
+  for (const auto& [key, value] : pod.metadata().annotations()) (*spec.mutable_annotations())[key] = value;
+  return spec;
+}
+
+}  // namespace
+
+Task<void> ImagePuller::Ask(PodPtr pod, core::Container container, std::shared_ptr<Ahead> out) {
+  auto normalized = NormalizeImage(container.image());
+  if (!normalized.ok() || container.imagepullpolicy() == "Always") co_return;
+  cri_v1::ImageStatusRequest request;
+  *request.mutable_image() = SpecOf(*pod, *normalized);
+  auto answer = co_await runtime_.ImageStatus(std::move(request));
+  if (absl::IsCancelled(answer.status())) co_return;
+  out->image = *normalized;
+  out->answer = std::move(answer);
+  out->at = clock_.Steady();
+}
+
+Task<StatusOr<cri_v1::ImageStatusResponse>> ImagePuller::Inspect(cri_v1::ImageSpec spec, std::shared_ptr<Ahead> ahead) {
+  if (ahead != nullptr && ahead->answer && ahead->image == spec.image() && clock_.Steady() - ahead->at < kAheadHolds) {
+    auto answer = *std::exchange(ahead->answer, std::nullopt);
+    // One that was not there may have been pulled for another pod since.
+    if (!answer.ok() || !answer->image().id().empty()) co_return answer;
+  }
+  cri_v1::ImageStatusRequest request;
+  *request.mutable_image() = std::move(spec);
+  co_return co_await runtime_.ImageStatus(std::move(request));
+}
+
 Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container container, cri_v1::PodSandboxConfig sandbox,
-                                              client::ObjectReference about) {
+                                              client::ObjectReference about, std::shared_ptr<Ahead> ahead) {
   Result out;
   const std::string& requested = container.image();
   auto fail = [&](std::string_view reason, std::string message) {
@@ -181,9 +219,7 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
   }
   // Missing ones are told of even when the image is there.
   auto secrets = co_await PullSecrets(pod);
-  cri_v1::ImageSpec spec;
-  spec.set_image(*normalized);
-  for (const auto& [key, value] : pod->metadata().annotations()) (*spec.mutable_annotations())[key] = value;
+  cri_v1::ImageSpec spec = SpecOf(*pod, *normalized);
 
   // Never, and an image that is not there or not this pod's: the two must look the same.
   auto never = [&] {
@@ -194,9 +230,7 @@ Task<ImagePuller::Result> ImagePuller::Ensure(PodPtr pod, core::Container contai
   std::optional<std::vector<Credential>> credentials;
   const char* present = "unknown";
   if (policy != "Always") {
-    cri_v1::ImageStatusRequest request;
-    *request.mutable_image() = spec;
-    auto status = co_await runtime_.ImageStatus(std::move(request));
+    auto status = co_await Inspect(spec, std::move(ahead));
     if (!status.ok()) {
       std::string message =
           absl::StrCat("Failed to inspect image \"", *normalized, "\": ", GrpcErrorText(status.status()));

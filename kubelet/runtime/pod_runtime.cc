@@ -139,8 +139,18 @@ Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr po
   co_return SandboxConfig(*pod, in, options_.node);
 }
 
+namespace {
+
+// The container that is started first in a new sandbox, of which one starts at a time; null: none.
+const core::Container* FirstToStart(const Pod& pod, const PodActions& actions) {
+  if (!actions.init_to_start.empty()) return &pod.spec().initcontainers(actions.init_to_start.front());
+  return actions.to_start.empty() ? nullptr : &pod.spec().containers(actions.to_start.front());
+}
+
+}  // namespace
+
 Task<Status> PodRuntime::StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> interrupt, PodActions* actions,
-                                      cri_v1::PodSandboxConfig* config) {
+                                      cri_v1::PodSandboxConfig* config, std::shared_ptr<ImagePuller::Ahead> ahead) {
   CountSandboxStart();
   auto fail = [&](const Status& why, const std::string& text) {
     CountSandboxStartError();
@@ -162,10 +172,15 @@ Task<Status> PodRuntime::StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> int
   CO_ASSIGN_OR_RETURN(auto slot, co_await starts_->Acquire(Age(*pod)));
   const std::string handler = request.runtime_handler();
   const SteadyTime began = clock_.Steady();
+  TaskGroup beside(executor_);
+  if (const auto* first = FirstToStart(*pod, *actions))
+    beside.Spawn("ask for an image", images_.Ask(pod, *first, ahead));
   // Setting up a network may take long; upstream gives it twice the usual time.
   auto answer = co_await runtime_.RunPodSandbox(std::move(request), {.timeout = 2 * options_.request_timeout});
   slot.Release();
   ObserveSandbox(handler, answer.ok(), clock_.Steady() - began);
+  if (!answer.ok()) beside.Cancel();
+  co_await beside.Join();
   if (absl::IsCancelled(answer.status())) co_return answer.status();
   // Many networks refuse a pod that the API has no more: nothing to tell of one that is being ended.
   if (!answer.ok() && interrupt->stopped()) co_return absl::CancelledError("pod is being ended");
@@ -285,7 +300,7 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   }
 
   // A pull goes on when its pod is deleted, as upstream's: other pods may wait for the same image.
-  auto image = co_await images_.Ensure(pod, container, sandbox, about);
+  auto image = co_await images_.Ensure(pod, container, sandbox, about, std::exchange(result->ahead, nullptr));
   if (!image.reason.empty()) {
     events_.Record(about, client::kWarning, "Failed", absl::StrCat("Error: ", image.reason));
     if (image.retry_after.count() > 0 &&
@@ -500,7 +515,8 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     co_return result;
   }
   if (actions.create_sandbox) {
-    Status s = co_await StartSandbox(pod, interrupt, &actions, &config);
+    result.ahead = std::make_shared<ImagePuller::Ahead>();
+    Status s = co_await StartSandbox(pod, interrupt, &actions, &config, result.ahead);
     if (!s.ok()) {
       stop(s);
       co_return result;

@@ -75,11 +75,12 @@ class PodRuntime {
     std::map<std::string, WaitReason> failures;  // containers that could not be started
     std::vector<std::string> started;            // containers that were
     std::map<std::string, ImagePuller::Result> image_volumes;
-    std::string resize_error;                 // why a resize did not succeed
-    bool changed = false;                     // something has; look at the pod again at once ..
-    bool more = false;                        // .. at all of it: other things have changed than `made`
-    RuntimeCache::Made made;                  // the containers that were started
-    std::chrono::nanoseconds retry_after{0};  // when to try again; 0: the usual time
+    std::string resize_error;                   // why a resize did not succeed
+    bool changed = false;                       // something has; look at the pod again at once ..
+    bool more = false;                          // .. at all of it: other things have changed than `made`
+    RuntimeCache::Made made;                    // the containers that were started
+    std::chrono::nanoseconds retry_after{0};    // when to try again; 0: the usual time
+    std::shared_ptr<ImagePuller::Ahead> ahead;  // what was asked beside the making of the sandbox
   };
   // One step towards what the spec wants. Interrupted: hooks end, calls to the runtime are completed.
   // `restart_all`: the pod's containers are to begin anew (see ComputeActions).
@@ -104,7 +105,7 @@ class PodRuntime {
   Task<Status> ResizePodCgroup(Pod to, std::string sandbox_id);
   Task<Status> CheckMemoryDecreases(const ResizePlan& plan);
   Task<Status> StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> interrupt, PodActions* actions,
-                            cri_v1::PodSandboxConfig* config);
+                            cri_v1::PodSandboxConfig* config, std::shared_ptr<ImagePuller::Ahead> ahead);
   Task<StatusOr<cri_v1::UserNamespace>> UsersOf(PodPtr pod);
   Task<StatusOr<cri_v1::PodSandboxConfig>> MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report);
   Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
