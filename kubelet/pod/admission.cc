@@ -199,12 +199,14 @@ AdmissionResult Admit(const Pod& pod, const core::Node& node, const std::vector<
     lack("pods", 1, static_cast<int64_t>(others.size()), most_pods);
   }
   ResourceList wanted = PodRequests(pod);
-  std::vector<ResourceList> held;
-  for (const auto& other : others) held.push_back(PodRequests(*other));
+  std::vector<ResourceList> held;  // of the others, once anything is asked for
   for (const std::string& name : Ordered(wanted)) {
     // What a node does not count (cluster-wide resources) it does not refuse either.
     const int64_t want = Amount(wanted, name);
     if (want == 0 || !allocatable.contains(name)) continue;
+    if (held.empty()) {
+      for (const auto& other : others) held.push_back(PodRequests(*other));
+    }
     int64_t used = 0;
     for (const auto& list : held) used += Amount(list, name);
     const int64_t capacity = Amount(allocatable, name);

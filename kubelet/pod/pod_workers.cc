@@ -1,6 +1,7 @@
 #include "kubelet/pod/pod_workers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "api/codec.h"
@@ -343,6 +344,13 @@ bool PodWorkers::Overdue(Worker& w, const Pod& pod, std::chrono::nanoseconds* le
   return false;
 }
 
+// Which looks at every pod: not for one that makes no difference. The first time there is what an earlier life has
+// left, and so there is with a pod of which only the runtime knows.
+void PodWorkers::TellChange(const Worker& w) {
+  if (!hooks_.pods_changed || (std::exchange(told_, true) && !w.unknown && QosClass(*w.pod) != "Burstable")) return;
+  hooks_.pods_changed();
+}
+
 Status PodWorkers::Prepare(const Pod& pod) {
   if (!cgroups_.PodExists(pod)) {
     if (Status s = cgroups_.MakePod(pod); !s.ok()) {
@@ -425,7 +433,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
       if (!allocations_->Knows(w->uid)) allocations_->Allocate(*pod);
       RestoreResize(*pod);
     }
-    if (hooks_.pods_changed) hooks_.pods_changed();
+    TellChange(*w);
   }
   HandleResize(*w);
   pod = Allocated(pod);

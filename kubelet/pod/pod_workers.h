@@ -59,7 +59,7 @@ struct PodWorkersHooks {
   std::function<std::vector<std::string>()> host_ips;
   std::function<Status()> network_ready;
   std::function<bool(const Pod&)> recursive_read_only;  // its runtime handler can
-  std::function<void()> pods_changed;                   // requests of active pods may have changed
+  std::function<void()> pods_changed;                   // requests of active Burstable pods may have changed
   std::function<void()> pod_ended;                      // nothing is held by it any more
   // Why this resize can never be, on this node; "" if it can.
   std::function<std::string(const Pod& wanted, const Pod& allocated)> resize_infeasible;
@@ -151,6 +151,7 @@ class PodWorkers {
   core::PodStatus Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal);
   Status Prepare(const Pod& pod);
   void EndTurn(const Worker& w);
+  void TellChange(const Worker& w);
   void Drop(const std::shared_ptr<Worker>& w);
   bool Overdue(Worker& w, const Pod& pod, std::chrono::nanoseconds* left) const;
 
@@ -169,6 +170,7 @@ class PodWorkers {
   Allocations* allocations_ = nullptr;
   std::map<std::string, std::shared_ptr<Worker>> workers_;
   std::map<std::string, std::deque<std::string>> static_turns_;  // uids of static pods of one name, oldest first
+  bool told_ = false;                                            // of any change of requests
   TaskGroup group_;
 };
 

@@ -58,7 +58,7 @@ Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
     core::PodStatus status = Generate(*w, *pod, *state, true);
     statuses_.Set(*pod, std::move(status));
   }
-  if (hooks_.pods_changed) hooks_.pods_changed();
+  TellChange(*w);
   RetryResizes();
   co_return absl::OkStatus();
 }

@@ -87,6 +87,31 @@ TEST_F(PodWorkersTest, AStartAsksTheRuntimeOnlyForWhatItMade) {
   EXPECT_THAT(runtime.reads, IsEmpty()) << "the list has told nothing new";
 }
 
+TEST_F(PodWorkersTest, OnlyBurstablePodsChangeTheSharesOfThemAll) {
+  auto add = [&](const std::string& name, bool burstable) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(name);
+    pod.mutable_metadata()->set_uid(name);
+    if (burstable) {
+      auto& requests = *pod.mutable_spec()->mutable_containers(0)->mutable_resources()->mutable_requests();
+      requests["cpu"].set_string("100m");
+    }
+    Add(pod);
+  };
+  add("a", false);
+  EXPECT_EQ(changes, 1) << "there may be what an earlier life has left";
+  add("b", false);
+  EXPECT_EQ(changes, 1);
+  add("c", true);
+  EXPECT_EQ(changes, 2);
+  workers->Remove("b");
+  ASSERT_TRUE(Until([&] { return workers->size() == 2; }));
+  EXPECT_EQ(changes, 2);
+  workers->Remove("c");
+  ASSERT_TRUE(Until([&] { return workers->size() == 1; }));
+  EXPECT_EQ(changes, 3);
+}
+
 TEST_F(PodWorkersTest, TheFirstContainersImageIsAskedForWhileTheSandboxIsMade) {
   Relist();
   int asked = 0;

@@ -111,6 +111,7 @@ class PodWorkersTest : public ::testing::Test {
       return std::vector<std::string>{"10.250.0.11"};
     };
     worker_hooks.refresh_node = [this] { return RefreshNode(); };
+    worker_hooks.pods_changed = [this] { ++changes; };
     worker_hooks.admit = [this](const Pod& pod, const std::vector<PodPtr>& active) {
       for (const PodPtr& p : active) beside[pod.metadata().uid()].insert(p->metadata().uid());
       return admit ? admit(pod, active) : AdmissionResult(reject);
@@ -206,6 +207,7 @@ class PodWorkersTest : public ::testing::Test {
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;  // instead of `reject`
   std::function<void()> on_node_read;
   bool throws = false;  // the next status cannot be computed
+  int changes = 0;      // of requests, that were told
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<PodWorkers> workers;
 };
