@@ -179,7 +179,7 @@ spec:
         resize("200m", "48Mi")
         lib.wait("the container to be made anew", lambda: self.status("resized")["containerStatuses"][0]["restartCount"] == 1
                  and self.status("resized")["containerStatuses"][0]["resources"]["limits"]["memory"] == "48Mi", 30)
-        self.assertIn(("Killing", "Container c resize requires restart"), self.events("resized"))
+        lib.wait("its end to be told", lambda: ("Killing", "Container c resize requires restart") in self.events("resized"), 20)
 
         # What does not fit waits, also over a restart of the kubelet.
         resize("1000", "48Mi")
