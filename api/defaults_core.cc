@@ -211,6 +211,8 @@ void AddCoreDefaults(DefaultTable* table) {
       s->set_podcidr(s->podcidrs(0));
   });
   table->Add<core::PodStatus>([](core::PodStatus* s) {
+    // The singular field is what old kubelets write; it holds where the two differ.
+    if (!s->podips().empty() && !s->podip().empty() && s->podip() != s->podips(0).ip()) s->clear_podips();
     if (s->podips().empty() && !s->podip().empty())
       s->add_podips()->set_ip(s->podip());
     else if (!s->podips().empty())

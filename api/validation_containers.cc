@@ -265,6 +265,19 @@ void ValidateContext(const core::SecurityContext& context, const Path& path, Fie
   }
 }
 
+void ValidateResizePolicy(const core::Container& c, std::string_view pod_policy, const Path& path,
+                          FieldErrors* errors) {
+  Names resources;
+  for (int i = 0; i < c.resizepolicy_size(); ++i) {
+    const core::ContainerResizePolicy& policy = c.resizepolicy(i);
+    if (!resources.insert(policy.resourcename()).second) errors->Duplicate(path.Index(i), policy.resourcename());
+    OneOf(path, policy.resourcename(), {"cpu", "memory"}, errors);
+    OneOf(path, policy.restartpolicy(), {"NotRequired", "RestartContainer"}, errors);
+    if (pod_policy == "Never" && policy.restartpolicy() != "NotRequired")
+      errors->Invalid(path, policy.restartpolicy(), "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
+  }
+}
+
 // `init` containers have nothing else said of rules without a policy.
 void ValidateRestartPolicy(const core::Container& c, bool init, const Path& path, FieldErrors* errors) {
   const Path policy = path.Child("restartPolicy"), rules = path.Child("restartPolicyRules");
@@ -306,7 +319,8 @@ void HostPorts(const core::Container& c, const Path& path, Names* seen, FieldErr
 
 }  // namespace
 
-void ValidateContainerCommon(const core::Container& c, const Names& volumes, const Path& path, FieldErrors* errors) {
+void ValidateContainerCommon(const core::Container& c, const core::PodSpec& spec, const Names& volumes,
+                             const Path& path, FieldErrors* errors) {
   if (c.name().empty())
     errors->Required(path.Child("name"));
   else
@@ -319,6 +333,7 @@ void ValidateContainerCommon(const core::Container& c, const Names& volumes, con
   ValidateMounts(c, volumes, path, errors);
   OneOf(path.Child("imagePullPolicy"), c.imagepullpolicy(), {"Always", "IfNotPresent", "Never"}, errors);
   ValidateContainerResources(c.resources(), path.Child("resources"), errors);
+  ValidateResizePolicy(c, spec.restartpolicy(), path.Child("resizePolicy"), errors);
   if (c.has_securitycontext()) ValidateContext(c.securitycontext(), path.Child("securityContext"), errors);
 }
 
@@ -334,7 +349,7 @@ void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const P
   for (int i = 0; i < spec.containers_size(); ++i) {
     const core::Container& c = spec.containers(i);
     const Path at = containers.Index(i);
-    ValidateContainerCommon(c, volumes, at, errors);
+    ValidateContainerCommon(c, spec, volumes, at, errors);
     if (!names.insert(c.name()).second) errors->Duplicate(at.Child("name"), c.name());
     ValidateProbes(c, at, errors);
     ValidateRestartPolicy(c, false, at, errors);
@@ -344,7 +359,7 @@ void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const P
   for (int i = 0; i < spec.initcontainers_size(); ++i) {
     const core::Container& c = spec.initcontainers(i);
     const Path at = inits.Index(i);
-    ValidateContainerCommon(c, volumes, at, errors);
+    ValidateContainerCommon(c, spec, volumes, at, errors);
     ValidateRestartPolicy(c, true, at, errors);
     if (!names.insert(c.name()).second) errors->Duplicate(at.Child("name"), c.name());
     Names own;

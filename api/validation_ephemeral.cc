@@ -47,7 +47,7 @@ void ValidateEphemeralContainers(const core::PodSpec& spec, const Names& volumes
     const Path at = list.Index(i);
     core::Container container;  // the same fields under the same numbers
     container.ParseFromString(common.SerializeAsString());
-    ValidateContainerCommon(container, volumes, at, errors);
+    ValidateContainerCommon(container, spec, volumes, at, errors);
     ValidateImage(common.image(), at, errors);
     if (!names.insert(common.name()).second) errors->Duplicate(at.Child("name"), common.name());
     const std::string& target = ephemeral.targetcontainername();

@@ -80,15 +80,6 @@ void ValidateTolerations(const core::PodSpec& spec, const Path& path, FieldError
   }
 }
 
-void ValidateGates(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
-  Names seen;
-  for (int i = 0; i < spec.schedulinggates_size(); ++i) {
-    const std::string& name = spec.schedulinggates(i).name();
-    InvalidAll(path.Index(i), name, IsQualifiedName(name), errors);
-    if (!seen.insert(name).second) errors->Duplicate(path.Index(i), name);
-  }
-}
-
 void ValidateHostnameOverride(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
   constexpr int kMaxBytes = 64;  // the kernel's limit for a host's name
   if (spec.sethostnameasfqdn()) errors->Forbidden(path, "may not be specified when setHostnameAsFQDN is true");
@@ -177,16 +168,30 @@ void ValidateImages(const core::PodSpec& spec, const Path& path, FieldErrors* er
     ValidateImage(spec.initcontainers(i).image(), inits.Index(i), errors);
 }
 
-// Gates may only be taken away.
-void ValidateGatesUpdate(const core::PodSpec& now, const core::PodSpec& before, const Path& path, FieldErrors* errors) {
-  Names old;
-  for (const core::PodSchedulingGate& gate : before.schedulinggates()) old.insert(gate.name());
-  for (int i = 0; i < now.schedulinggates_size(); ++i) {
-    const std::string& name = now.schedulinggates(i).name();
-    if (old.contains(name)) continue;
-    const Path at = path.Index(i);
-    errors->Forbidden(at.Child("name"),
-                      absl::StrCat("only deletion is allowed, but found new scheduling gate '", name, "'"));
+// A resize restarts sidecars only, not the init containers that end by themselves.
+bool AsksForRestart(const core::Container& init, const core::ContainerResizePolicy& policy) {
+  return init.restartpolicy() != "Always" && policy.restartpolicy() == "RestartContainer";
+}
+
+bool AnyAsksForRestart(const core::PodSpec& spec) {
+  for (const core::Container& c : spec.initcontainers())
+    for (const core::ContainerResizePolicy& policy : c.resizepolicy())
+      if (AsksForRestart(c, policy)) return true;
+  return false;
+}
+
+void ValidateInitResizePolicies(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
+  const Path list = path.Child("initContainers");
+  for (int i = 0; i < spec.initcontainers_size(); ++i) {
+    const core::Container& c = spec.initcontainers(i);
+    const Path at = list.Index(i);
+    const Path policies = at.Child("resizePolicy");
+    for (int j = 0; j < c.resizepolicy_size(); ++j) {
+      const Path policy = policies.Index(j);
+      if (AsksForRestart(c, c.resizepolicy(j)))
+        errors->Invalid(policy.Child("restartPolicy"), "RestartContainer",
+                        "must not be set to 'RestartContainer' for non-sidecar initContainers");
+    }
   }
 }
 
@@ -222,7 +227,7 @@ void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* 
                       "existing toleration can not be modified except its tolerationSeconds");
     break;
   }
-  ValidateGatesUpdate(now, before, spec.Child("schedulingGates"), errors);
+  ValidateGatesUpdate(now, before, spec, errors);
   core::PodSpec same = now;
   for (int i = 0; i < same.containers_size(); ++i) same.mutable_containers(i)->set_image(before.containers(i).image());
   for (int i = 0; i < same.initcontainers_size(); ++i)
@@ -235,13 +240,7 @@ void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* 
   *same.mutable_schedulinggates() = before.schedulinggates();
   if (before.terminationgraceperiodseconds() < 0 && now.terminationgraceperiodseconds() == 1)
     same.set_terminationgraceperiodseconds(before.terminationgraceperiodseconds());
-  if (!before.schedulinggates().empty()) {
-    *same.mutable_nodeselector() = before.nodeselector();
-    if (before.has_affinity())
-      *same.mutable_affinity() = before.affinity();
-    else
-      same.clear_affinity();
-  }
+  ValidateGatedPlacement(before, spec, &same, errors);
   if (!Equal(same, before))
     errors->Forbidden(
         spec,
@@ -267,6 +266,8 @@ void ValidatePodContent(const core::Pod& pod, const core::Pod* old, FieldErrors*
   ValidatePodAnnotations(pod, old, errors);
   ValidateSpec(pod.spec(), spec, errors);
   ValidateImages(pod.spec(), spec, errors);
+  // What older servers took may stay.
+  if (old == nullptr || !AnyAsksForRestart(old->spec())) ValidateInitResizePolicies(pod.spec(), spec, errors);
 }
 
 void ValidatePodTemplate(const core::PodTemplateSpec& pod, const Path& path, FieldErrors* errors) {

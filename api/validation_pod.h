@@ -28,8 +28,9 @@ std::set<std::string> ValidateVolumes(const k8s::io::api::core::v1::PodSpec& spe
                                       FieldErrors* errors);
 void ValidateContainers(const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
                         const Path& path, FieldErrors* errors);
-// What every kind of container has.
-void ValidateContainerCommon(const k8s::io::api::core::v1::Container& container, const std::set<std::string>& volumes,
+// What every kind of container has. `spec` is the pod's.
+void ValidateContainerCommon(const k8s::io::api::core::v1::Container& container,
+                             const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
                              const Path& path, FieldErrors* errors);
 void ValidateImage(std::string_view image, const Path& container, FieldErrors* errors);
 void ValidateEphemeralContainers(const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
@@ -38,6 +39,13 @@ void ValidateContainerResources(const k8s::io::api::core::v1::ResourceRequiremen
                                 FieldErrors* errors);
 // spec.resources, alone and against the containers'.
 void ValidatePodLevelResources(const k8s::io::api::core::v1::PodSpec& spec, const Path& path, FieldErrors* errors);
+void ValidateGates(const k8s::io::api::core::v1::PodSpec& spec, const Path& path, FieldErrors* errors);
+// Gates may only be taken away.
+void ValidateGatesUpdate(const k8s::io::api::core::v1::PodSpec& now, const k8s::io::api::core::v1::PodSpec& before,
+                         const Path& spec, FieldErrors* errors);
+// Nodes that a gated pod may go to can become fewer, not others. Gives `now` the old choice of nodes.
+void ValidateGatedPlacement(const k8s::io::api::core::v1::PodSpec& before, const Path& spec,
+                            k8s::io::api::core::v1::PodSpec* now, FieldErrors* errors);
 
 // ---- the pod ----
 

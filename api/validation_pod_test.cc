@@ -88,7 +88,8 @@ TEST(PodValidation, AnnotationsOfNodesStayAsTheyAre) {
                                  "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not remove or "
                                  "update mirror pod annotation"},
                                 {kMirror, R"({"metadata":{"annotations":{"a/b":"x"}}})", ""}});
-  ExpectUpdates("ephemeralcontainers", {{kMirror, "{}", ": Forbidden: static pods do not support ephemeral containers"}});
+  ExpectUpdates("ephemeralcontainers",
+                {{kMirror, "{}", ": Forbidden: static pods do not support ephemeral containers"}});
 }
 
 TEST(PodValidation, AnnotationsAtCreate) {
@@ -305,6 +306,75 @@ TEST(PodValidation, Resizes) {
           {R"({"metadata":{"annotations":{"kubernetes.io/config.mirror":"a"}},"spec":{)" PLAIN R"(,"nodeName":"n1"}})",
            "{}", ": Forbidden: static pods cannot be resized"},
       });
+}
+
+TEST(PodValidation, ResizePolicies) {
+#define WITH_POLICY(pod, list, container, policy) \
+  "{" pod list R"([{"name":"r","image":"i")" container R"(,"resizePolicy":[)" policy "]}]}"
+#define RESTARTS R"({"resourceName":"cpu","restartPolicy":"RestartContainer"})"
+#define KEEPS R"({"resourceName":"memory","restartPolicy":"NotRequired"})"
+#define CONTAINERS R"("containers":)"
+#define INITS PLAIN R"(,"initContainers":)"
+  ExpectCreates({
+      {WITH_POLICY("", CONTAINERS, "", RESTARTS "," KEEPS), ""},
+      {WITH_POLICY(R"("restartPolicy":"Never",)", CONTAINERS, "", KEEPS), ""},
+      {WITH_POLICY("", INITS, R"(,"restartPolicy":"Always")", RESTARTS), ""},
+      {WITH_POLICY("", INITS, "", KEEPS), ""},
+      {WITH_POLICY("", CONTAINERS, "", KEEPS "," KEEPS),
+       "spec.containers[0].resizePolicy[1]: Duplicate value: \"memory\""},
+      {WITH_POLICY("", CONTAINERS, "", R"({"resourceName":"disk","restartPolicy":"NotRequired"})"),
+       "spec.containers[0].resizePolicy: Unsupported value: \"disk\": supported values: \"cpu\", \"memory\""},
+      {WITH_POLICY("", CONTAINERS, "", R"({"resourceName":"cpu","restartPolicy":"Maybe"})"),
+       "spec.containers[0].resizePolicy: Unsupported value: \"Maybe\": supported values: \"NotRequired\", "
+       "\"RestartContainer\""},
+      {WITH_POLICY(R"("restartPolicy":"Never",)", CONTAINERS, "", RESTARTS),
+       "spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when pod "
+       "`restartPolicy` is 'Never'"},
+      {WITH_POLICY("", INITS, "", RESTARTS),
+       "spec.initContainers[0].resizePolicy[0].restartPolicy: Invalid value: \"RestartContainer\": must not be set to "
+       "'RestartContainer' for non-sidecar initContainers"},
+  });
+  // One that is there already may stay.
+  ExpectUpdates("",
+                {{R"({"spec":)" WITH_POLICY("", INITS, "", RESTARTS) "}", R"({"metadata":{"labels":{"a":"b"}}})", ""}});
+}
+
+TEST(PodValidation, GatedPodsKeepToTheirNodes) {
+#define TERMS(list)                                                                                                      \
+  R"({"spec":{"affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[)" list \
+  "]}}}}}"
+#define EXPRESSION(key) R"({"key":")" key R"(","operator":"Exists"})"
+  constexpr char kGated[] = R"({"spec":{)" PLAIN R"(,"schedulingGates":[{"name":"a"}],"nodeSelector":{"a":"b"},)"
+                            R"("affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":)"
+                            R"({"nodeSelectorTerms":[{"matchExpressions":[)" EXPRESSION("x") "]}]}}}}}";
+  constexpr char kFree[] = R"({"spec":{)" PLAIN R"(,"schedulingGates":[{"name":"a"}]}})";
+  ExpectUpdates(
+      "",
+      {
+          {kGated, R"({"spec":{"nodeSelector":{"c":"d"}}})", ""},
+          {kGated, R"({"spec":{"nodeSelector":{"a":"d"}}})",
+           "spec.nodeSelector: Invalid value: {\"a\":\"d\"}: only additions to spec.nodeSelector are allowed (no "
+           "mutations or deletions)"},
+          {kGated, TERMS(R"({"matchExpressions":[)" EXPRESSION("x") "," EXPRESSION("y") "]}"), ""},
+          {kGated, TERMS(R"({"matchExpressions":[)" EXPRESSION("y") "]}"),
+           "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]: Invalid "
+           "value: {\"MatchExpressions\":[{\"Key\":\"y\",\"Operator\":\"Exists\",\"Values\":null}],\"MatchFields\":"
+           "null}: only additions are allowed (no mutations or deletions)"},
+          {kGated, R"({"spec":{"affinity":null}})",
+           "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Invalid "
+           "value: "
+           "null: no additions/deletions to non-empty NodeSelectorTerms list are allowed"},
+          {kFree, R"({"spec":{"nodeSelector":{"c":"d"}}})", ""},
+          {kFree, TERMS(R"({"matchExpressions":[)" EXPRESSION("x") "]}"), ""},
+      });
+  // Other affinities are fixed, gated or not.
+  const auto before = PodOf(kFree);
+  ASSERT_TRUE(before.ok());
+  const auto after =
+      PatchObject(*before, kMergePatchType,
+                  R"({"spec":{"affinity":{"podAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[]}}}})");
+  ASSERT_TRUE(after.ok());
+  EXPECT_TRUE(absl::StrContains(ValidateUpdate(*after, *before).message(), "pod updates may not change fields"));
 }
 
 TEST(PodValidation, EphemeralContainers) {

@@ -147,6 +147,13 @@ TEST_F(WritesTest, StatusesKeepWhatAClientDoesNotKnow) {
   EXPECT_EQ(kept.document["status"]["qosClass"], "BestEffort");
   EXPECT_EQ(Patch(status, {{"status", {{"observedGeneration", 4}}}}).document["status"]["observedGeneration"], 4);
 
+  // Old kubelets write the singular address: it holds.
+  for (const char* ip : {"10.0.0.1", "10.0.0.2"}) {
+    const Answered placed = Patch(status, {{"status", {{"podIP", ip}}}});
+    EXPECT_EQ(placed.document["status"]["podIP"], ip) << placed.body;
+    EXPECT_EQ(placed.document["status"]["podIPs"][0]["ip"], ip) << placed.body;
+  }
+
   EXPECT_EQ(Message(Patch(status, {{"status", {{"qosClass", "Guaranteed"}}}})),
             "Pod \"p\" is invalid: status.qosClass: Invalid value: \"Guaranteed\": field is immutable");
   auto containers = [](const char* state) {

@@ -178,7 +178,7 @@ StatusOr<std::string> FieldValue(const Pod& pod, std::string_view path, const En
   if (path == "metadata.name") return pod.metadata().name();
   if (path == "metadata.namespace") return pod.metadata().namespace_();
   if (path == "metadata.uid") return pod.metadata().uid();
-  if (path == "spec.nodeName") return pod.spec().nodename();
+  if (path == "spec.nodeName" || path == "spec.host") return pod.spec().nodename();  // two names of one
   if (path == "spec.serviceAccountName") return pod.spec().serviceaccountname();
   if (path == "status.hostIP") return facts.host_ips.empty() ? "" : facts.host_ips.front();
   if (path == "status.hostIPs") return absl::StrJoin(facts.host_ips, ",");

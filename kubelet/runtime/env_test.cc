@@ -165,6 +165,8 @@ TEST(MakeEnv, Errors) {
   EXPECT_TRUE(Make(pod).ok());
   e->mutable_valuefrom()->mutable_fieldref()->set_fieldpath("spec.nope");
   EXPECT_EQ(Make(pod).status().message(), "unsupported fieldPath: spec.nope");
+  e->mutable_valuefrom()->mutable_fieldref()->set_fieldpath("spec.host");  // what old clients call spec.nodeName
+  EXPECT_TRUE(Make(pod).ok());
 }
 
 TEST(MakeEnv, FilesOfAVolume) {
