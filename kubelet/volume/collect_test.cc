@@ -67,10 +67,11 @@ struct CollectTest : testing::Test {
     TaskGroup group(loop.get_executor());
     group.Spawn("collect", run());
     loop.poll();
+    StatusOr<Payload> answered = out;
     group.Cancel();
     loop.restart();
     loop.poll();
-    return out;
+    return answered;
   }
   asio::io_context loop;
 };
