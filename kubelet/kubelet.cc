@@ -196,7 +196,7 @@ Task<Status> Kubelet::Start() {
           "to "
           "cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1");
   }
-  CO_RETURN_IF_ERROR(EnforceAllocatable(), "Failed to start ContainerManager");
+  CO_RETURN_IF_ERROR(co_await EnforceAllocatable(), "Failed to start ContainerManager");
   co_await agent_->CheckRuntime();
   if (config_.enable_server) {
     if (Status s = server_->Start(); !s.ok()) co_return s;
@@ -293,7 +293,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   allocations_ = std::make_unique<Allocations>(executor_, clock_, config_.root_dir);
   allocations_->Load();
   hooks.actuated = [this](const Pod& pod) { return allocations_->Actuated(pod); };
-  hooks.update_pod_cgroup = [this](const Pod& pod) { return cgroups_->MakePod(pod); };
+  hooks.update_pod_cgroup = [this](Pod pod) { return cgroups_->MakePod(std::move(pod)); };
   hooks.container_started = [this](const Pod& pod, const core::Container& container) {
     allocations_->SetActuated(pod, container);
   };
@@ -398,13 +398,22 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
 }
 
 void Kubelet::UpdateBurstable() {
-  int64_t milli = 0;
-  for (const auto& pod : workers_->Active()) {
-    if (QosClass(*pod) == "Burstable") milli += Get(PodRequests(*pod), "cpu").MilliValue();
+  burstable_due_ = true;
+  if (!std::exchange(sharing_, true)) group_.Spawn("QoS cgroups", ShareBurstable());
+}
+
+// As often as there were changes, but one at a time: what changes while one waits for systemd goes with the next.
+Task<void> Kubelet::ShareBurstable() {
+  while (std::exchange(burstable_due_, false)) {
+    int64_t milli = 0;
+    for (const auto& pod : workers_->Active()) {
+      if (QosClass(*pod) == "Burstable") milli += Get(PodRequests(*pod), "cpu").MilliValue();
+    }
+    const Status s = co_await cgroups_->SetBurstableMilliCpu(milli);
+    if (absl::IsCancelled(s)) break;
+    if (!s.ok()) VLOG(2, "Failed to update QoS cgroups while syncing pod", {"err", s});
   }
-  if (Status s = cgroups_->SetBurstableMilliCpu(milli); !s.ok()) {
-    VLOG(2, "Failed to update QoS cgroups while syncing pod", {"err", s});
-  }
+  sharing_ = false;
 }
 
 // Where pods come from. Manifests are read before the API server is asked, which may itself be one of them.
@@ -480,13 +489,15 @@ Task<void> Kubelet::Housekeep() {
     ReleaseMemoryWhenCalm();
     if (!sources_ready_ || !pod_config_->SeenAll() || !cache_->synced()) continue;
     workers_->EndUnknown();
-    auto known = workers_->Known();
+    const auto known = workers_->Known();
     allocations_->Keep(known);
     for (const auto& uid : cgroups_->PodsOnDisk()) {
-      if (known.contains(uid)) continue;
-      if (Status s = cgroups_->RemovePod(uid); !s.ok()) VLOG(2, "Cannot remove an orphan's cgroup", {"err", s});
+      if (known.contains(uid) || workers_->Known().contains(uid)) continue;  // it may have come while others went
+      const Status s = co_await cgroups_->RemovePod(uid);
+      if (absl::IsCancelled(s)) break;
+      if (!s.ok()) VLOG(2, "Cannot remove an orphan's cgroup", {"err", s});
     }
-    if (Status s = co_await volumes_->CleanOrphans(std::move(known)); !s.ok() && !absl::IsCancelled(s)) {
+    if (Status s = co_await volumes_->CleanOrphans(workers_->Known()); !s.ok() && !absl::IsCancelled(s)) {
       VLOG(2, "Cannot clean up orphaned volumes", {"err", s});
     }
     if (absl::IsCancelled(co_await clock_.Sleep(seconds(28)))) break;

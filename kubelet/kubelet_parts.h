@@ -138,6 +138,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<void> RefreshNode();  // from the API server, past the watch
   Task<StatusOr<ServiceAccountFacts>> GetServiceAccount(std::string ns, std::string name);
   void UpdateBurstable();
+  Task<void> ShareBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
   StatsPod StatsPodOf(PodPtr pod);
@@ -145,8 +146,8 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Task<void> FindSandboxImage();
   // Cgroups, garbage collection and evictions (kubelet_resources.cc).
   Status MakeCgroups(const NodeResources& resources);
-  Status EnforceAllocatable();
-  bool LimitPods();
+  Task<Status> EnforceAllocatable();
+  Task<bool> LimitPods();
   Task<void> LimitPodsInTime();
   Status MakeResources();
   void StartResources();
@@ -216,6 +217,8 @@ class Kubelet final : public ProbeHost, public ServerHost {
   bool sources_ready_ = false;               // the API server's; manifests: pod_config_
   uint64_t changes_ = 1, seen_changes_ = 0;  // of pods in the runtime; the start is one
   bool released_ = false;                    // what the last of them needed
+  bool burstable_due_ = false;               // the pods' requests have changed ..
+  bool sharing_ = false;                     // .. and somebody looks after it
   TaskGroup group_;
 };
 

@@ -86,12 +86,13 @@ Status Kubelet::MakeCgroups(const NodeResources& resources) {
   return cgroups_->MakeRoots(pods_limits_);
 }
 
-bool Kubelet::LimitPods() {
-  const Status s = cgroups_->LimitPods(pods_limits_);
+Task<bool> Kubelet::LimitPods() {
+  const Status s = co_await cgroups_->LimitPods(pods_limits_);
   if (s.ok()) {
     events_->Record(agent_->Reference(), client::kNormal, kEnforced, "Updated Node Allocatable limit across pods");
-    return true;
+    co_return true;
   }
+  if (absl::IsCancelled(s)) co_return false;
   std::vector<std::string> names;
   for (std::string_view part : absl::StrSplit(config_.cgroup_root, '/', absl::SkipEmpty())) {
     names.push_back(GoQuote(part));
@@ -100,21 +101,21 @@ bool Kubelet::LimitPods() {
   events_->Record(
       agent_->Reference(), client::kWarning, kNotEnforced,
       absl::StrCat("Failed to update Node Allocatable Limits [", absl::StrJoin(names, " "), "]: ", s.message()));
-  return false;
+  co_return false;
 }
 
 // Pods that run already may use more than a lower limit allows: evictions bring them there.
 Task<void> Kubelet::LimitPodsInTime() {
   do {
     if (!(co_await clock_.Sleep(std::chrono::minutes(1))).ok()) co_return;
-  } while (!LimitPods());
+  } while (!co_await LimitPods());
 }
 
-Status Kubelet::EnforceAllocatable() {
+Task<Status> Kubelet::EnforceAllocatable() {
   auto event = [this](std::string_view type, std::string_view reason, std::string message) {
     events_->Record(agent_->Reference(), type, reason, std::move(message));
   };
-  if (cgroups_->enabled() && !LimitPods()) group_.Spawn("node allocatable", LimitPodsInTime());
+  if (cgroups_->enabled() && !co_await LimitPods()) group_.Spawn("node allocatable", LimitPodsInTime());
   struct Reserved {
     const char *key, *whose, *lower;
     const std::string& cgroup;
@@ -131,12 +132,12 @@ Status Kubelet::EnforceAllocatable() {
         std::string message = absl::StrCat("Failed to enforce ", r.whose, compressible ? " Compressible" : "",
                                            " Cgroup Limits on ", GoQuote(r.cgroup), ": ", s.message());
         event(client::kWarning, kNotEnforced, message);
-        return Status(s.code(), message);
+        co_return Status(s.code(), message);
       }
       event(client::kNormal, kEnforced, absl::StrCat("Updated limits on ", r.lower, " cgroup ", r.cgroup));
     }
   }
-  return absl::OkStatus();
+  co_return absl::OkStatus();
 }
 
 Status Kubelet::MakeResources() {

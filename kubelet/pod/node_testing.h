@@ -266,7 +266,7 @@ class Life {
       auto known = workers->Known();
       allocations.Keep(known);
       for (const auto& uid : cgroups.PodsOnDisk()) {
-        if (!known.contains(uid)) (void)cgroups.RemovePod(uid);
+        if (!known.contains(uid)) (void)co_await cgroups.RemovePod(uid);
       }
       (void)co_await volumes.CleanOrphans(std::move(known));
       if (!(co_await world_.clock.Sleep(std::chrono::seconds(28))).ok()) co_return;

@@ -28,6 +28,7 @@ struct PodWorkers::Worker {
   bool was_over = false;   // as this life of the kubelet found it
   bool returned = false;   // a manifest that was put back: admitted anew, whatever is left of it
   bool looked = false;     // its state was read from the runtime in this life
+  bool half_made = false;  // its cgroup may be there without its limits
   std::optional<int64_t> grace;
   WaitReason failed;                             // why the kubelet ends it (deadline, eviction)
   std::optional<core::PodCondition> disruption;  // .. with this condition

@@ -351,22 +351,27 @@ void PodWorkers::TellChange(const Worker& w) {
   hooks_.pods_changed();
 }
 
-Status PodWorkers::Prepare(const Pod& pod) {
-  if (!cgroups_.PodExists(pod)) {
-    if (Status s = cgroups_.MakePod(pod); !s.ok()) {
-      events_.Record(pod, client::kWarning, "FailedCreatePodContainer",
+Task<Status> PodWorkers::Prepare(std::shared_ptr<Worker> w, PodPtr pod) {
+  if (w->half_made || !cgroups_.PodExists(*pod)) {
+    w->half_made = true;
+    if (Status s = co_await Interrupt::Run(w->interrupt, cgroups_.MakePod(*pod)); !s.ok()) {
+      if (absl::IsCancelled(s)) co_return s;
+      events_.Record(*pod, client::kWarning, "FailedCreatePodContainer",
                      absl::StrCat("unable to ensure pod container exists: ", s.message()));
-      return s;
+      co_return s;
     }
+    w->half_made = false;
+    if (w->interrupt->stopped()) co_return absl::CancelledError("stopped");
   }
-  std::string dir = PodDir(options_.root_dir, pod.metadata().uid());
+  std::string dir = PodDir(options_.root_dir, w->uid);
   for (const char* part : {"", "/volumes", "/plugins"}) {
     if (Status s = MakeDirs(dir + part, 0750); !s.ok()) {
-      events_.Record(pod, client::kWarning, "Failed", absl::StrCat("error making pod data directories: ", s.message()));
-      return s;
+      events_.Record(*pod, client::kWarning, "Failed",
+                     absl::StrCat("error making pod data directories: ", s.message()));
+      co_return s;
     }
   }
-  return absl::OkStatus();
+  co_return absl::OkStatus();
 }
 
 // A runtime that does not answer at all is the node's matter. The same error is told once, not with every try.
@@ -487,7 +492,8 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     out.again = true;
     co_return out;
   }
-  if (Status s = Prepare(*pod); !s.ok()) {
+  if (Status s = co_await Prepare(w, pod); !s.ok()) {
+    if (absl::IsCancelled(s)) co_return out;
     LOG_ERROR(s, "Cannot prepare pod", {"pod", PodKey(*pod)});
     out.wait = kRetry;
     co_return out;

@@ -149,7 +149,7 @@ class PodWorkers {
   void ReportResizeError(const Pod& allocated, const std::string& error);
   Task<void> Preempt(std::vector<PodPtr> pods);
   core::PodStatus Generate(const Worker& w, const Pod& pod, const PodState& state, bool terminal);
-  Status Prepare(const Pod& pod);
+  Task<Status> Prepare(std::shared_ptr<Worker> w, PodPtr pod);
   void EndTurn(const Worker& w);
   void TellChange(const Worker& w);
   void Drop(const std::shared_ptr<Worker>& w);

@@ -66,7 +66,7 @@ Task<Status> PodWorkers::TerminateOnce(std::shared_ptr<Worker> w) {
 Task<Status> PodWorkers::ReleaseOnce(std::shared_ptr<Worker> w) {
   CO_RETURN_IF_ERROR(co_await volumes_.TearDown(w->uid, false), "tear down volumes");
   objects_.UnregisterPod(w->uid);
-  CO_RETURN_IF_ERROR(cgroups_.RemovePod(w->uid), "remove cgroup");
+  CO_RETURN_IF_ERROR(co_await cgroups_.RemovePod(w->uid), "remove cgroup");
   // The pod's ids are free for others, however long its object stays.
   const std::string users = layout::UserNamespace(layout::Pod(options_.root_dir, w->uid));
   if (::unlink(users.c_str()) != 0 && errno != ENOENT) {

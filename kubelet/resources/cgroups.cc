@@ -34,12 +34,6 @@ Status WriteValue(const std::string& path, const std::string& value) {
   return n < 0 ? ErrnoStatus(err, absl::StrCat("write \"", value, "\" to ", path)) : absl::OkStatus();
 }
 
-struct Timed {
-  const char* method;
-  const std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
-  ~Timed() { ObserveCgroupOperation(method, std::chrono::steady_clock::now() - began); }
-};
-
 std::string FirstLine(const std::string& path) {
   auto text = ReadFile(path, 1 << 16);
   if (!text.ok()) return "";
@@ -228,11 +222,14 @@ Status Cgroups::LimitReserved(const std::string& name, const CgroupResources& re
   return Apply(path, resources);
 }
 
-Status Cgroups::LimitPods(const CgroupResources& top) {
-  if (!options_.enabled) return absl::OkStatus();
-  RETURN_IF_ERROR(Apply(options_.names.Kubepods(), top));
-  // systemd takes controllers away that none of its units asks for (cpuset).
-  return MakeDirectories(options_.names.Qos("Burstable"));
+Task<Status> Cgroups::LimitPods(CgroupResources top) {
+  if (!options_.enabled) co_return absl::OkStatus();
+  std::function<Status()> change = [this, top = std::move(top)]() -> Status {
+    RETURN_IF_ERROR(Apply(options_.names.Kubepods(), top));
+    // systemd takes controllers away that none of its units asks for (cpuset).
+    return MakeDirectories(options_.names.Qos("Burstable"));
+  };
+  co_return co_await InTurn("", std::move(change));
 }
 
 Status Cgroups::MakeRoots(const CgroupResources& top) {
@@ -256,15 +253,39 @@ Status Cgroups::MakeRoots(const CgroupResources& top) {
   return Annotate(Make(options_.names.Qos("Burstable"), burstable), "make the Burstable cgroup");
 }
 
-Status Cgroups::MakePod(const Pod& pod) {
-  if (!options_.enabled) return absl::OkStatus();
-  const Timed timed{PodExists(pod) ? "update" : "create"};
-  return Make(options_.names.Pod(QosClass(pod), pod.metadata().uid()),
-              PodCgroupResources(pod, options_.cfs_quota, options_.period_micros, options_.pids_limit));
+Task<Status> Cgroups::InTurn(const char* operation, std::function<Status()> change) {
+  auto took = std::make_shared<std::chrono::nanoseconds>(0);
+  std::function<Status()> timed = [change = std::move(change), took] {
+    const auto began = std::chrono::steady_clock::now();
+    Status s = change();
+    *took = std::chrono::steady_clock::now() - began;
+    return s;
+  };
+  Status s;
+  if (options_.slices == nullptr) {
+    s = timed();
+  } else {
+    CO_ASSIGN_OR_RETURN(const AsyncLock::Guard turn, co_await turn_->Lock());
+    s = co_await RunBlocking(std::move(timed));
+  }
+  if (*operation != '\0') ObserveCgroupOperation(operation, *took);
+  co_return s;
+}
+
+Task<Status> Cgroups::MakePod(Pod pod) {
+  if (!options_.enabled) co_return absl::OkStatus();
+  const char* operation = PodExists(pod) ? "update" : "create";
+  const CgroupResources limits =
+      PodCgroupResources(pod, options_.cfs_quota, options_.period_micros, options_.pids_limit);
+  std::function<Status()> change = [this, path = options_.names.Pod(QosClass(pod), pod.metadata().uid()), limits] {
+    return Make(path, limits);
+  };
+  co_return co_await InTurn(operation, std::move(change));
 }
 
 bool Cgroups::PodExists(const Pod& pod) const {
   if (!options_.enabled) return true;
+  if (removing_.contains(pod.metadata().uid())) return false;
   return IsDir(JoinPath(HierarchyFor("memory"), options_.names.Pod(QosClass(pod), pod.metadata().uid())));
 }
 
@@ -288,9 +309,16 @@ Status Cgroups::Remove(const std::string& directory) {
   return ErrnoStatus(err, absl::StrCat("rmdir ", directory));
 }
 
-Status Cgroups::RemovePod(std::string_view uid) {
-  if (!options_.enabled) return absl::OkStatus();
-  const Timed timed{"destroy"};
+Task<Status> Cgroups::RemovePod(std::string uid) {
+  if (!options_.enabled) co_return absl::OkStatus();
+  const auto entry = removing_.insert(uid);
+  std::function<Status()> change = [this, uid = std::move(uid)] { return Erase(uid); };
+  Status s = co_await InTurn("destroy", std::move(change));
+  removing_.erase(entry);
+  co_return s;
+}
+
+Status Cgroups::Erase(const std::string& uid) {
   Status first;
   if (options_.slices != nullptr) {
     for (const char* qos : {"Guaranteed", "Burstable", "BestEffort"}) {
@@ -324,12 +352,12 @@ std::set<std::string> Cgroups::PodsOnDisk() const {
   return out;
 }
 
-Status Cgroups::SetBurstableMilliCpu(int64_t milli) {
-  if (!options_.enabled) return absl::OkStatus();
-  const Timed timed{"update"};
+Task<Status> Cgroups::SetBurstableMilliCpu(int64_t milli) {
+  if (!options_.enabled) co_return absl::OkStatus();
   CgroupResources r;
   r.cpu_shares = MilliCpuToShares(milli);
-  return Apply(options_.names.Qos("Burstable"), r);
+  std::function<Status()> change = [this, r = std::move(r)] { return Apply(options_.names.Qos("Burstable"), r); };
+  co_return co_await InTurn("update", std::move(change));
 }
 
 std::vector<std::string> HugePageSizes(const std::string& directory) {

@@ -1,14 +1,20 @@
 // The cgroups of pods and QoS classes, on v1 (one hierarchy a controller) and v2. Behind a door: the mount point is
-// given, so that tests have a tree of their own. Blocking file writes, small; loop only.
+// given, so that tests have a tree of their own. Small file writes, and with the systemd driver calls to systemd, which
+// may take as long as SystemdOptions::limit each: what changes pods' cgroups while the loop runs is a Task, which waits
+// for systemd on the pool, one change after the other in the order of asking; without systemd it does not wait at all.
+// Loop only.
 #ifndef SKIFF_KUBELET_RESOURCES_CGROUPS_H_
 #define SKIFF_KUBELET_RESOURCES_CGROUPS_H_
 
 #include <sys/types.h>
 
+#include <functional>
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "base/async_lock.h"
 #include "base/status.h"
 #include "kubelet/resources/cgroup_names.h"
 #include "kubelet/resources/pod_cgroup_limits.h"
@@ -37,21 +43,22 @@ class Cgroups {
   Status MakeRoots(const CgroupResources& top);
   // The same limits for kubepods as an earlier kubelet left it. May fail until pods use less: v1 refuses a memory limit
   // below what is in use.
-  Status LimitPods(const CgroupResources& top);
+  Task<Status> LimitPods(CgroupResources top);
   // Limits a cgroup that an operator made for the system or for Kubernetes. Error: it is not there.
   Status LimitReserved(const std::string& name, const CgroupResources& resources);
   // Into a cgroup that is made where it is not there; in every v1 hierarchy. "/system/kubelet", whatever the driver.
   Status MoveProcess(std::string_view cgroup, pid_t pid);
   // Those in no cgroup but the root.
   StatusOr<std::vector<pid_t>> RootProcesses() const;
-  Status MakePod(const Pod& pod);  // makes or brings up to date
+  Task<Status> MakePod(Pod pod);  // makes or brings up to date
+  // One that is about to be removed is not there any more.
   bool PodExists(const Pod& pod) const;
   PodCgroupLimits ReadPod(const Pod& pod) const;
   // Removes a pod's cgroups of whatever class; kills what is left in them first. Idempotent.
-  Status RemovePod(std::string_view uid);
+  Task<Status> RemovePod(std::string uid);
   std::set<std::string> PodsOnDisk() const;
   // The share of the Burstable class: the sum of its pods' requests.
-  Status SetBurstableMilliCpu(int64_t milli);
+  Task<Status> SetBurstableMilliCpu(int64_t milli);
   const CgroupNames& names() const { return options_.names; }
   bool enabled() const { return options_.enabled; }
 
@@ -61,12 +68,18 @@ class Cgroups {
   Status Make(const std::string& path, const CgroupResources& resources);
   Status MakeDirectories(const std::string& path);
   Status Apply(const std::string& path, const CgroupResources& resources);
+  // Once it has begun it goes on to its end, and its caller waits for that, cancelled or not. `operation`: for the
+  // metric, "" to leave it out.
+  Task<Status> InTurn(const char* operation, std::function<Status()> change);
+  Status Erase(const std::string& uid);
   Status ApplyHugePages(const std::string& path, const HugePageLimits& limits);
   Status Remove(const std::string& directory);
 
   Options options_;
   bool v2_ = false;
   std::vector<std::string> v1_;  // "cpu,cpuacct", "memory", ...
+  std::shared_ptr<AsyncLock> turn_ = std::make_shared<AsyncLock>();
+  std::multiset<std::string> removing_;  // uids
 };
 
 // The sizes of huge pages that the kernel has, as it calls them. `directory` is /sys/kernel/mm/hugepages.

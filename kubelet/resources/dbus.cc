@@ -1,10 +1,12 @@
 #include "kubelet/resources/dbus.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -184,20 +186,24 @@ std::string MarshalCall(const DbusCall& call, uint32_t serial) {
 }
 
 StatusOr<std::unique_ptr<DbusConnection>> DbusConnection::Connect(const std::string& socket_path, bool bus,
-                                                                  std::chrono::milliseconds timeout) {
+                                                                  std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket_path.size() >= sizeof address.sun_path) return InvalidArgument("socket path too long: ", socket_path);
   std::memcpy(address.sun_path, socket_path.data(), socket_path.size());
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.valid()) return ErrnoStatus(errno, "socket");
-  timeval limit{timeout.count() / 1000, timeout.count() % 1000 * 1000};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  // For connect(), which waits while the other side accepts nobody.
+  const timeval most{limit.count() / 1000, limit.count() % 1000 * 1000};
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &most, sizeof most);
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("connect to ", socket_path));
+    const int err = errno;
+    std::string what = absl::StrCat("connect to ", socket_path);
+    if (err == EAGAIN) return absl::DeadlineExceededError(absl::StrCat(what, ": timed out"));
+    return ErrnoStatus(err, what);
   }
-  std::unique_ptr<DbusConnection> out(new DbusConnection(std::move(fd)));
+  std::unique_ptr<DbusConnection> out(new DbusConnection(std::move(fd), deadline));
   RETURN_IF_ERROR(out->Authenticate(), "authenticate at ", socket_path);
   if (bus) {
     RETURN_IF_ERROR(
@@ -219,10 +225,26 @@ Status DbusConnection::Authenticate() {
   return Write("BEGIN\r\n");
 }
 
+// Until there is something to do for the connection, or its time is over, however much else came meanwhile.
+Status DbusConnection::Await(short events, const char* doing) {
+  while (true) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now()).count();
+    pollfd waiting{fd_.get(), events, 0};
+    const int ready = left <= 0 ? 0 : ::poll(&waiting, 1, static_cast<int>(left));
+    if (ready > 0) return absl::OkStatus();
+    if (ready < 0 && errno == EINTR) continue;
+    Status s = ready < 0 ? ErrnoStatus(errno, doing) : absl::DeadlineExceededError(absl::StrCat(doing, ": timed out"));
+    fd_ = Fd();
+    return s;
+  }
+}
+
 Status DbusConnection::Write(std::string_view data) {
   while (!data.empty()) {
-    const ssize_t n = ::send(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
+    RETURN_IF_ERROR(Await(POLLOUT, "write to the bus"));
+    const ssize_t n = ::send(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) {
       Status s = ErrnoStatus(errno, "write to the bus");
       fd_ = Fd();
@@ -237,8 +259,9 @@ StatusOr<std::string> DbusConnection::Read(size_t n) {
   std::string out(n, '\0');
   size_t have = 0;
   while (have < n) {
-    const ssize_t got = ::recv(fd_.get(), out.data() + have, n - have, 0);
-    if (got < 0 && errno == EINTR) continue;
+    RETURN_IF_ERROR(Await(POLLIN, "read from the bus"));
+    const ssize_t got = ::recv(fd_.get(), out.data() + have, n - have, MSG_DONTWAIT);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) {
       Status s =
           got == 0 ? absl::UnavailableError("the bus closed the connection") : ErrnoStatus(errno, "read from the bus");

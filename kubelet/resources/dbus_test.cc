@@ -3,14 +3,24 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstring>
 #include <filesystem>
+#include <functional>
+#include <thread>
 
 #include "absl/strings/escaping.h"
+#include "base/async_testing.h"
+#include "base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kubelet/pod/pod_testing.h"
+#include "kubelet/resources/cgroups.h"
 #include "kubelet/resources/systemd_slices.h"
 
 namespace skiff::kubelet {
@@ -115,6 +125,150 @@ TEST_F(BusTest, AMalformedMessageEndsTheConnection) {
   EXPECT_FALSE(s.ok());
   EXPECT_TRUE((*connection)->broken());
   EXPECT_THAT(std::string((*connection)->Call({}).message()), HasSubstr("not connected"));
+}
+
+// Listens as systemd does, without a bus, and does with each connection what the test says.
+class PeerTest : public ::testing::Test {
+ protected:
+  PeerTest() {
+    char name[] = "/tmp/skiff-dbus-XXXXXX";
+    dir_ = ::mkdtemp(name);
+    listener_ = Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, (dir_ + "/private").c_str());
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(listener_.get(), 16), 0);
+  }
+  ~PeerTest() override {
+    ::shutdown(listener_.get(), SHUT_RDWR);  // accept() ends
+    if (server_.joinable()) server_.join();
+    std::filesystem::remove_all(dir_);
+  }
+  void Serve(std::function<void(int)> peer) {
+    server_ = std::thread([this, peer = std::move(peer)] {
+      while (true) {
+        const Fd fd(::accept(listener_.get(), nullptr, nullptr));
+        if (!fd.valid()) return;
+        peer(fd.get());
+      }
+    });
+  }
+  // "" at the end of the stream.
+  static std::string Get(int fd, size_t most = 4096) {
+    std::string out(most, '\0');
+    const ssize_t n = ::recv(fd, out.data(), out.size(), 0);
+    out.resize(n > 0 ? static_cast<size_t>(n) : 0);
+    return out;
+  }
+  static void Put(int fd, std::string_view data) { (void)::send(fd, data.data(), data.size(), MSG_NOSIGNAL); }
+  static void Greet(int fd) {
+    for (std::string line; !line.ends_with("\r\n");) line += Get(fd, 1);
+    Put(fd, "OK 0123\r\n");
+    for (std::string line; !line.ends_with("\r\n");) line += Get(fd, 1);
+  }
+  // The answer to a connection's first call, without a body.
+  static std::string Answer() {
+    return absl::HexStringToBytes(
+        "6c02000100000000010000000800000005017500"
+        "01000000");
+  }
+  std::unique_ptr<SystemdSlices> Slices(std::chrono::milliseconds limit = std::chrono::minutes(1)) const {
+    return NewSystemdSlices({.private_socket = dir_ + "/private", .bus_socket = dir_ + "/none", .limit = limit});
+  }
+
+  std::string dir_;
+  Fd listener_;
+  std::thread server_;
+};
+
+TEST_F(PeerTest, NoConnectionStaysAfterACall) {
+  std::atomic<int> closed = 0;
+  Serve([&](int fd) {
+    Greet(fd);
+    (void)Get(fd);
+    Put(fd, Answer());
+    if (Get(fd).empty()) ++closed;
+  });
+  auto slices = Slices();
+  ASSERT_TRUE(slices->Stop("a.slice").ok());
+  const Status again = slices->Stop("b.slice");  // the server looks at the second only when the first is closed
+  ASSERT_TRUE(again.ok()) << again;
+  EXPECT_GE(closed, 1);
+}
+
+TEST_F(PeerTest, WhatIsNotTheAnswerDoesNotMakeACallLonger) {
+  std::atomic<bool> over = false;
+  Serve([&](int fd) {
+    Greet(fd);
+    (void)Get(fd);
+    // A signal, an answer to nothing of ours: over and over.
+    std::string other = Answer();
+    other[1] = 4;
+    while (!over) {
+      Put(fd, other);
+      std::this_thread::yield();
+    }
+  });
+  const Status s = Slices(std::chrono::milliseconds(50))->Stop("a.slice");
+  over = true;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(s)) << s;
+}
+
+TEST_F(PeerTest, TheLoopGoesOnWhileSystemdIsSilent) {
+  std::atomic<bool> over = false;
+  Serve([&](int) {
+    while (!over) std::this_thread::yield();
+  });
+  auto slices = Slices(std::chrono::seconds(20));
+  asio::io_context loop;
+  ASSERT_TRUE(WriteFileAtomic(dir_ + "/cgroup.controllers", "cpu memory").ok());
+  Cgroups cgroups({.mount = dir_, .names = CgroupNames("", true), .slices = slices.get()});
+  const Pod pod = testing_pods::MakePod({"c"});
+  int ended = 0;
+  auto keep = [&](Task<Status> task) -> Task<void> {
+    EXPECT_FALSE((co_await std::move(task)).ok());
+    ++ended;
+  };
+  TaskGroup group(loop.get_executor());
+  group.Spawn("make", keep(cgroups.MakePod(pod)));
+  group.Spawn("share", keep(cgroups.SetBurstableMilliCpu(100)));
+  int before = -1;
+  auto look = [&]() -> Task<void> {
+    (void)co_await SleepFor(std::chrono::milliseconds(1));
+    before = ended;
+    over = true;  // hangs up
+  };
+  group.Spawn("look", look());
+  loop.run();
+  EXPECT_EQ(before, 0) << "a timer came only after the calls";
+  EXPECT_EQ(ended, 2);
+}
+
+// The worker of a pod that came back must not take what is about to go for the pod's.
+TEST_F(PeerTest, APodsCgroupThatIsAboutToGoIsNotThere) {
+  std::atomic<bool> over = false;
+  Serve([&](int) {
+    while (!over) std::this_thread::yield();
+  });
+  auto slices = Slices();
+  asio::io_context loop;
+  ASSERT_TRUE(WriteFileAtomic(dir_ + "/cgroup.controllers", "cpu memory").ok());
+  Cgroups cgroups({.mount = dir_, .names = CgroupNames("", true), .slices = slices.get()});
+  const Pod pod = testing_pods::MakePod({"c"});
+  ASSERT_TRUE(MakeDirs(absl::StrCat(dir_, "/", cgroups.names().Pod("BestEffort", pod.metadata().uid()))).ok());
+  EXPECT_TRUE(cgroups.PodExists(pod));
+  auto look = [&]() -> Task<void> {
+    EXPECT_FALSE(cgroups.PodExists(pod));
+    over = true;
+    co_return;
+  };
+  auto remove = [&]() -> Task<void> { (void)co_await cgroups.RemovePod(pod.metadata().uid()); };
+  TaskGroup group(loop.get_executor());
+  group.Spawn("remove", remove());
+  group.Spawn("look", look());
+  loop.run();
+  EXPECT_FALSE(cgroups.PodExists(pod)) << "its directory went, whatever systemd said";
 }
 
 TEST(Dbus, NoSocket) {

@@ -1,6 +1,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "base/async_testing.h"
 #include "base/files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -131,6 +132,8 @@ class CgroupsTest : public ::testing::Test {
     root = ::mkdtemp(name);
   }
   ~CgroupsTest() override { std::filesystem::remove_all(root); }
+  Status Do(Task<Status> change) { return RunTask(loop, std::move(change)); }
+  asio::io_context loop;
   std::string root;
 };
 
@@ -142,15 +145,15 @@ TEST_F(CgroupsTest, MakesAndFindsAndRemovesV1) {
   ASSERT_TRUE(cgroups.MakeRoots({.cpu_shares = 2048, .memory_limit = 1 << 30}).ok());
   Pod pod = MakePod({"c"});
   EXPECT_FALSE(cgroups.PodExists(pod));
-  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  ASSERT_TRUE(Do(cgroups.MakePod(pod)).ok());
   EXPECT_TRUE(cgroups.PodExists(pod));
   EXPECT_TRUE(Exists(root + "/memory/n1/kubepods/besteffort/podu-1"));
   EXPECT_TRUE(Exists(root + "/cpu,cpuacct/n1/kubepods/besteffort/podu-1"));
   EXPECT_FALSE(Exists(root + "/unified/n1"));
   ASSERT_TRUE(MakeDirs(root + "/unified/n1/kubepods/besteffort/podu-1/container").ok()) << "as runc does";
   EXPECT_EQ(cgroups.PodsOnDisk(), std::set<std::string>{"u-1"});
-  ASSERT_TRUE(cgroups.RemovePod("u-1").ok());
-  EXPECT_TRUE(cgroups.RemovePod("u-1").ok()) << "idempotent";
+  ASSERT_TRUE(Do(cgroups.RemovePod("u-1")).ok());
+  EXPECT_TRUE(Do(cgroups.RemovePod("u-1")).ok()) << "idempotent";
   EXPECT_TRUE(cgroups.PodsOnDisk().empty());
   EXPECT_FALSE(Exists(root + "/unified/n1/kubepods/besteffort/podu-1"));
 }
@@ -160,7 +163,7 @@ TEST_F(CgroupsTest, WritesValues) {
   ASSERT_TRUE(MakeDirs(root + "/memory").ok());
   ASSERT_TRUE(WriteFileAtomic(root + "/cpu/kubepods/burstable/cpu.shares", "2").ok());
   Cgroups cgroups({.mount = root});
-  ASSERT_TRUE(cgroups.SetBurstableMilliCpu(500).ok());
+  ASSERT_TRUE(Do(cgroups.SetBurstableMilliCpu(500)).ok());
   EXPECT_EQ(ReadFile(root + "/cpu/kubepods/burstable/cpu.shares").value_or(""), "512");
 }
 
@@ -185,7 +188,7 @@ TEST_F(CgroupsTest, HugePagesOfPodsAndClasses) {
   EXPECT_EQ(limit("/besteffort", "2MB"), "4611686018427387904");
   Pod pod = MakePod({"c"});
   Set(pod.mutable_spec()->mutable_containers(0), "requests", "hugepages-2Mi", "4Mi");
-  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  ASSERT_TRUE(Do(cgroups.MakePod(pod)).ok());
   EXPECT_EQ(limit("/besteffort/podu-1", "2MB"), "4194304");
   EXPECT_EQ(limit("/besteffort/podu-1", "1GB"), "0");
 }
@@ -214,7 +217,7 @@ TEST_F(CgroupsTest, V2Values) {
     Set(pod.mutable_spec()->mutable_containers(0), what, "cpu", "1500m");
     Set(pod.mutable_spec()->mutable_containers(0), what, "memory", "1Gi");
   }
-  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  ASSERT_TRUE(Do(cgroups.MakePod(pod)).ok());
   auto value = [&](const char* file) { return ReadFile(dir + "/" + file).value_or("?"); };
   EXPECT_EQ(value("cpu.weight"), "59");  // 1536 shares
   EXPECT_EQ(value("cpu.max"), "150000 100000");
@@ -262,11 +265,11 @@ TEST_F(CgroupsTest, SystemdIsAskedForSlices) {
     Set(pod.mutable_spec()->mutable_containers(0), what, "cpu", "333m");
     Set(pod.mutable_spec()->mutable_containers(0), what, "memory", "1Mi");
   }
-  ASSERT_TRUE(cgroups.MakePod(pod).ok());
+  ASSERT_TRUE(Do(cgroups.MakePod(pod)).ok());
   EXPECT_TRUE(Exists(root + "/kubepods.slice/kubepods-podu_1.slice"));
   // A share of a CPU is rounded up to what systemd can express.
   EXPECT_EQ(slices.calls.back(), "Set kubepods-podu_1.slice MemoryMax=1048576 CPUWeight=13 CPUQuotaPerSecUSec=340000");
-  ASSERT_TRUE(cgroups.RemovePod("u-1").ok());
+  ASSERT_TRUE(Do(cgroups.RemovePod("u-1")).ok());
   EXPECT_EQ(slices.calls.back(), "Stop kubepods-podu_1.slice");
   EXPECT_FALSE(Exists(root + "/kubepods.slice/kubepods-podu_1.slice"));
 }
@@ -280,12 +283,12 @@ TEST_F(CgroupsTest, LimitsOfAnEarlierLifeAreChangedLater) {
   ASSERT_TRUE(WriteFileAtomic(file, "2097152").ok());
   ASSERT_TRUE(cgroups.MakeRoots({.memory_limit = 1 << 20}).ok());
   EXPECT_EQ(ReadFile(file).value_or(""), "2097152");
-  ASSERT_TRUE(cgroups.LimitPods({.memory_limit = 1 << 20}).ok());
+  ASSERT_TRUE(Do(cgroups.LimitPods({.memory_limit = 1 << 20})).ok());
   EXPECT_EQ(ReadFile(file).value_or(""), "1048576");
   std::filesystem::remove(file);
   ASSERT_TRUE(MakeDirs(file).ok()) << "a write that fails";
   EXPECT_TRUE(cgroups.MakeRoots({.memory_limit = 3 << 20}).ok());
-  EXPECT_FALSE(cgroups.LimitPods({.memory_limit = 3 << 20}).ok());
+  EXPECT_FALSE(Do(cgroups.LimitPods({.memory_limit = 3 << 20})).ok());
 }
 
 TEST_F(CgroupsTest, ControllersThatSystemdTookAwayComeBack) {
@@ -295,7 +298,7 @@ TEST_F(CgroupsTest, ControllersThatSystemdTookAwayComeBack) {
   ASSERT_TRUE(cgroups.MakeRoots({}).ok());
   const std::string on = root + "/kubepods/cgroup.subtree_control";
   ASSERT_TRUE(WriteFileAtomic(on, "cpu memory").ok());
-  ASSERT_TRUE(cgroups.LimitPods({.memory_limit = 1 << 20}).ok());
+  ASSERT_TRUE(Do(cgroups.LimitPods({.memory_limit = 1 << 20})).ok());
   EXPECT_EQ(ReadFile(on).value_or("").substr(0, 7), "+cpuset");
 }
 

@@ -8,13 +8,11 @@
 namespace skiff::kubelet {
 namespace {
 
-constexpr auto kTimeout = std::chrono::seconds(10);
-constexpr char kPrivateSocket[] = "/run/systemd/private";
-constexpr char kBusSocket[] = "/run/dbus/system_bus_socket";
 constexpr char kManager[] = "org.freedesktop.systemd1.Manager";
 
 class BusSlices final : public SystemdSlices {
  public:
+  explicit BusSlices(SystemdOptions options) : options_(std::move(options)) {}
   Status Start(const std::string& slice, const DbusProperties& properties) override {
     DbusBody body;
     body.Add(slice).Add("replace").Add(properties).AddNoAuxiliaries();
@@ -35,24 +33,22 @@ class BusSlices final : public SystemdSlices {
  private:
   // `tolerated`: the name of the error that is none.
   Status Ask(const std::string& method, DbusBody body, std::string_view tolerated) {
-    if (connection_ == nullptr || connection_->broken()) {
-      bus_ = false;
-      auto made = DbusConnection::Connect(kPrivateSocket, false, kTimeout);
-      if (!made.ok()) {
-        bus_ = true;
-        made = DbusConnection::Connect(kBusSocket, true, kTimeout);
-      }
-      if (!made.ok()) return Annotate(made.status(), "cgroupDriver systemd needs a running systemd");
-      connection_ = *std::move(made);
+    bool bus = false;
+    auto connection = DbusConnection::Connect(options_.private_socket, false, options_.limit);
+    // One that was silent for the whole time has had it.
+    if (!connection.ok() && !absl::IsDeadlineExceeded(connection.status())) {
+      bus = true;
+      connection = DbusConnection::Connect(options_.bus_socket, true, options_.limit);
     }
-    Status s = connection_->Call(
-        {bus_ ? "org.freedesktop.systemd1" : "", "/org/freedesktop/systemd1", kManager, method, std::move(body)});
+    if (!connection.ok()) return Annotate(connection.status(), "cgroupDriver systemd needs a running systemd");
+    Status s = (*connection)
+                   ->Call({bus ? "org.freedesktop.systemd1" : "", "/org/freedesktop/systemd1", kManager, method,
+                           std::move(body)});
     if (!s.ok() && !tolerated.empty() && absl::StartsWith(s.message(), tolerated)) return absl::OkStatus();
     return Annotate(std::move(s), absl::StrCat("systemd ", method));
   }
 
-  std::unique_ptr<DbusConnection> connection_;
-  bool bus_ = false;
+  const SystemdOptions options_;
 };
 
 std::string Describe(const DbusProperties& properties) {
@@ -70,7 +66,9 @@ std::string Describe(const DbusProperties& properties) {
 
 }  // namespace
 
-std::unique_ptr<SystemdSlices> NewSystemdSlices() { return std::make_unique<BusSlices>(); }
+std::unique_ptr<SystemdSlices> NewSystemdSlices(SystemdOptions options) {
+  return std::make_unique<BusSlices>(std::move(options));
+}
 
 std::string ParentSlice(const std::string& slice) {
   const size_t dash = slice.rfind('-');

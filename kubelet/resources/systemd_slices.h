@@ -1,9 +1,11 @@
 // Slices as systemd knows them, for the systemd cgroup driver: what is not a unit of systemd's it takes away again at
-// its next reload. Behind a door: real over D-Bus, a fake in tests. Blocking, bounded; loop only. Upstream:
+// its next reload. Behind a door: real over D-Bus, a fake in tests. Blocking, each call for at most its limit; any
+// thread, one at a time. Upstream:
 // kubernetes.io/docs/setup/production-environment/container-runtimes (cgroup drivers).
 #ifndef SKIFF_KUBELET_RESOURCES_SYSTEMD_SLICES_H_
 #define SKIFF_KUBELET_RESOURCES_SYSTEMD_SLICES_H_
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,8 +25,15 @@ class SystemdSlices {
   virtual Status Stop(const std::string& slice) = 0;
 };
 
-// Over systemd's own socket, or else the system bus. Connects when first needed.
-std::unique_ptr<SystemdSlices> NewSystemdSlices();
+struct SystemdOptions {
+  std::string private_socket = "/run/systemd/private";
+  std::string bus_socket = "/run/dbus/system_bus_socket";
+  std::chrono::milliseconds limit{10'000};  // of one call, from connecting to the answer
+};
+
+// Over systemd's own socket, or else the system bus. Each call has a connection of its own: systemd sends what happens
+// to all units down each that stands, and once enough of that waits unread it tells nobody anything.
+std::unique_ptr<SystemdSlices> NewSystemdSlices(SystemdOptions options = {});
 
 // What a new slice is made with, below its parent slice ("" at the root).
 DbusProperties SlicePropertiesFor(const std::string& slice, const std::string& parent, bool v2);

@@ -65,9 +65,8 @@ Task<Status> PodRuntime::ResizePodCgroup(Pod to, std::string sandbox_id) {
   const bool unknown_call =
       absl::IsUnimplemented(told) || (absl::IsUnknown(told) && absl::StrContains(told.message(), "not implemented"));
   if (!unknown_call) CO_RETURN_IF_ERROR(told, "the runtime refuses the pod's resize");
-  CO_RETURN_IF_ERROR(hooks_.update_pod_cgroup ? hooks_.update_pod_cgroup(to) : absl::OkStatus(),
-                     "failed to set pod cgroup config");
-  co_return absl::OkStatus();
+  if (!hooks_.update_pod_cgroup) co_return absl::OkStatus();
+  co_return Annotate(co_await hooks_.update_pod_cgroup(std::move(to)), "failed to set pod cgroup config");
 }
 
 Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, std::string sandbox_id, ResizePlan plan) {

@@ -54,7 +54,7 @@ struct PodRuntimeHooks {
   // In-place resizes. `actuated`: the pod with the resources that its containers have; null when they are the granted
   // ones. The others tell what changed.
   std::function<PodPtr(const Pod&)> actuated;
-  std::function<Status(const Pod&)> update_pod_cgroup;
+  std::function<Task<Status>(Pod)> update_pod_cgroup;
   std::function<void(const Pod&, const core::Container&)> container_started;
   std::function<void(const std::string& uid, const std::string& container, const core::ResourceRequirements&)>
       container_resized;
