@@ -15,11 +15,20 @@ void TokenBucket::Refill() {
 }
 
 std::chrono::nanoseconds TokenBucket::Reserve() {
+  const auto wait = Wait();
+  if (qps_ > 0) tokens_ -= 1;
+  return wait;
+}
+
+std::chrono::nanoseconds TokenBucket::Wait() {
   if (qps_ <= 0) return std::chrono::nanoseconds(0);
   Refill();
-  tokens_ -= 1;
-  if (tokens_ >= 0) return std::chrono::nanoseconds(0);
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(-tokens_ / qps_));
+  if (tokens_ >= 1) return std::chrono::nanoseconds(0);
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>((1 - tokens_) / qps_));
+}
+
+void TokenBucket::Cancel() {
+  if (qps_ > 0) tokens_ = std::min(burst_, tokens_ + 1);
 }
 
 bool TokenBucket::TryTake() {

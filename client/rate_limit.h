@@ -13,6 +13,10 @@ class TokenBucket {
   TokenBucket(double qps, int burst, Clock& clock);
   // Takes one token, now or later; returns how long the taker has to wait for it.
   std::chrono::nanoseconds Reserve();
+  // What Reserve would return.
+  std::chrono::nanoseconds Wait();
+  // Gives a token back for which its taker did not wait. Who came after it waits no shorter for that.
+  void Cancel();
   // Takes one only if there is one.
   bool TryTake();
 

@@ -10,7 +10,9 @@
 #include "api/codec.h"
 #include "api/scheme.h"
 #include "base/log.h"
+#include "base/timed_wait.h"
 #include "client/credentials.h"
+#include "client/limited_call.h"
 #include "client/object.h"
 #include "client/rate_limit.h"
 #include "client/request_metrics.h"
@@ -156,7 +158,10 @@ class RestImpl final : public Rest {
     if (config_.user_agent.empty()) config_.user_agent = DefaultUserAgent();
   }
 
-  Task<Status> Run(Call call, Message* out) override {
+  Task<Status> Run(Call call, Message* out) override { return RunUntil(std::nullopt, std::move(call), out); }
+
+  // `deadline`: what would wait until then for the rate limit is refused instead.
+  Task<Status> RunUntil(std::optional<SteadyTime> deadline, Call call, Message* out) {
     auto self = shared_from_this();
     auto resource = ResourceOf(*call.prototype);
     if (!resource.ok()) co_return resource.status();
@@ -166,7 +171,7 @@ class RestImpl final : public Rest {
     request.headers.Set("Accept", "application/vnd.kubernetes.protobuf,application/json");
     if (!call.content_type.empty()) request.headers.Set("Content-Type", call.content_type);
     request.body = std::move(call.body);
-    auto answer = co_await Send(std::move(request), call.idempotent);
+    auto answer = co_await Send(std::move(request), call.idempotent, true, deadline);
     if (!answer.ok()) co_return answer.status();
     if (out == nullptr) co_return absl::OkStatus();
     co_return DecodeObject(answer->headers.Get("Content-Type"), answer->body, out);
@@ -263,12 +268,17 @@ class RestImpl final : public Rest {
     ObserveRequest(origin_.authority, method, clock_.Steady() - begin, sent, answer.ok() ? answer->body.size() : 0);
   }
 
-  Task<Status> Throttle(const std::string& method) {
+  Task<Status> Throttle(const std::string& method, std::optional<SteadyTime> deadline = std::nullopt) {
+    if (deadline && clock_.Steady() + bucket_.Wait() > *deadline) {
+      co_return absl::DeadlineExceededError("client rate limiter Wait returned an error: would exceed the deadline");
+    }
     const auto wait = bucket_.Reserve();
     ObserveThrottle(origin_.authority, method, wait);
     if (wait.count() == 0) co_return absl::OkStatus();
     if (wait > seconds(1)) VLOG(3, "Waited before sending request", {"delay_s", wait.count() / 1e9});
-    co_return co_await clock_.Sleep(wait);
+    Status slept = co_await clock_.Sleep(wait);
+    if (!slept.ok()) bucket_.Cancel();
+    co_return slept;
   }
 
   Task<StatusOr<http::ClientRequest>> RawPrepared(RawRequest raw) {
@@ -285,7 +295,8 @@ class RestImpl final : public Rest {
   }
 
   // A successful answer, or the error that the answer stands for. `safe`: sending it twice does no harm.
-  Task<StatusOr<http::ClientResponse>> Send(http::ClientRequest request, bool safe, bool paced = true) {
+  Task<StatusOr<http::ClientResponse>> Send(http::ClientRequest request, bool safe, bool paced = true,
+                                            std::optional<SteadyTime> deadline = std::nullopt) {
     request.target = origin_.prefix + request.target;
     request.timeout = config_.timeout;
     const bool read = request.method == "GET";
@@ -295,7 +306,7 @@ class RestImpl final : public Rest {
     bool refreshed = false;
     for (int tries = 0;; ++tries) {
       CO_RETURN_IF_ERROR(co_await Authorize(&request.headers));
-      if (paced || tries > 0) CO_RETURN_IF_ERROR(co_await Throttle(request.method));
+      if (paced || tries > 0) CO_RETURN_IF_ERROR(co_await Throttle(request.method, deadline));
       http::ClientRequest copy = request;
       const SteadyTime begin = clock_.Steady();
       auto answer = co_await client_.Do(std::move(copy));
@@ -349,6 +360,13 @@ StatusOr<std::shared_ptr<Rest>> Rest::Make(asio::any_io_executor executor, Confi
   std::shared_ptr<Rest> out = std::make_shared<RestImpl>(std::move(executor), std::move(config), std::move(origin),
                                                          std::move(credentials), clock);
   return out;
+}
+
+Task<Status> RunWithin(std::shared_ptr<Rest> rest, std::chrono::nanoseconds limit, Rest::Call call, Message* out) {
+  auto* impl = static_cast<RestImpl*>(rest.get());  // there is no other
+  Clock& clock = rest->clock();
+  const std::string what = absl::StrCat(call.method, " with a limit");
+  co_return co_await WithTimeout(clock, limit, what, impl->RunUntil(clock.Steady() + limit, std::move(call), out));
 }
 
 StatusOr<Rest::Call> Rest::ObjectCall(std::string method, const Message& object, std::string subresource,

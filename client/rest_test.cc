@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "client/fake_api_server.h"
+#include "client/limited_call.h"
 #include "client/rate_limit.h"
 #include "client/request_metrics.h"
 #include "client/testing.h"
@@ -248,6 +249,79 @@ TEST(TokenBucketTest, LetsABurstThroughThenARate) {
   EXPECT_EQ(bucket.Reserve().count(), 0);
   EXPECT_TRUE(bucket.TryTake());
   EXPECT_FALSE(bucket.TryTake());
+}
+
+TEST(TokenBucketTest, WhatIsGivenBackIsThereForOthers) {
+  FakeClock clock;
+  TokenBucket bucket(10, 2, clock);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(bucket.Reserve().count(), 0);
+  EXPECT_NEAR(static_cast<double>(bucket.Wait().count()), 1e8, 1e6);
+  EXPECT_NEAR(static_cast<double>(bucket.Reserve().count()), 1e8, 1e6);
+  bucket.Cancel();
+  EXPECT_NEAR(static_cast<double>(bucket.Wait().count()), 1e8, 1e6);
+  for (int i = 0; i < 9; ++i) bucket.Cancel();
+  EXPECT_EQ(bucket.Reserve().count(), 0);
+  EXPECT_EQ(bucket.Reserve().count(), 0);
+  EXPECT_GT(bucket.Reserve().count(), 0) << "never more than the burst";
+}
+
+// Whoever can cause requests, and hangs up before they are sent, must not make others wait.
+TEST_F(RestTest, RequestsThatAreGivenUpTakeNothingFromTheRateLimit) {
+  FakeClock clock;
+  Config config = server_.config();
+  config.qps = 10;
+  config.burst = 1;
+  auto rest = *Rest::Make(loop_.get_executor(), config, clock);
+  ASSERT_TRUE(RunTask(loop_, rest->Create(Map("first"))).ok());
+  int ended = 0;
+  auto create = [&](int i) -> Task<void> {
+    EXPECT_TRUE(absl::IsCancelled((co_await rest->Create(Map(absl::StrCat("m", i)))).status()));
+    ++ended;
+  };
+  TaskGroup group(loop_.get_executor());
+  for (int i = 0; i < 1000; ++i) group.Spawn("create", create(i));
+  RunUntil(loop_, [&] { return clock.sleepers() == 1000; });
+  group.Cancel();
+  RunUntil(loop_, [&] { return ended == 1000; });
+  bool done = false;
+  auto next = [&]() -> Task<void> {
+    EXPECT_TRUE((co_await rest->Create(Map("next"))).ok());
+    done = true;
+  };
+  group.Spawn("next", next());
+  RunUntil(loop_, [&] { return clock.sleepers() == 1; });
+  clock.Advance(std::chrono::milliseconds(100), loop_);
+  EXPECT_EQ(clock.sleepers(), 0u);
+  RunUntil(loop_, [&] { return done; });
+}
+
+TEST_F(RestTest, CallsWithALimitEndThen) {
+  FakeClock clock;
+  Config config = server_.config();
+  config.qps = 1;
+  config.burst = 1;
+  auto rest = *Rest::Make(loop_.get_executor(), config, clock);
+  using std::chrono::seconds;
+  EXPECT_TRUE(RunTask(loop_, CreateWithin(rest, seconds(3), Map("a"))).ok());
+  std::vector<Status> ended;
+  auto create = [&](std::string name) -> Task<void> {
+    ended.push_back((co_await CreateWithin(rest, seconds(3), Map(name))).status());
+  };
+  TaskGroup group(loop_.get_executor());
+  for (const char* name : {"b", "c", "d"}) group.Spawn("create", create(name));
+  RunUntil(loop_, [&] { return clock.sleepers() == 6; });
+  group.Spawn("create", create("e"));
+  RunUntil(loop_, [&] { return ended.size() == 1; });
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ended[0])) << "the fourth would have waited for four seconds: " << ended[0];
+  for (size_t i = 2; i <= 3; ++i) {
+    clock.Advance(seconds(1), loop_);
+    RunUntil(loop_, [&] { return ended.size() == i; });
+    EXPECT_TRUE(ended.back().ok()) << ended.back();
+  }
+  server_.FailNext(1, 503, "600");
+  clock.Advance(seconds(1), loop_);
+  RunUntil(loop_, [&] { return ended.size() == 4; });
+  EXPECT_TRUE(absl::IsDeadlineExceeded(ended[3])) << ended[3];
 }
 
 TEST(WireTest, RefusesWhatIsNoObject) {

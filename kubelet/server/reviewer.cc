@@ -1,5 +1,6 @@
 #include "kubelet/server/reviewer.h"
 
+#include "client/limited_call.h"
 #include "k8s/io/api/authentication/v1/generated.pb.h"
 #include "k8s/io/api/authorization/v1/generated.pb.h"
 
@@ -9,6 +10,8 @@ namespace {
 namespace authn = k8s::io::api::authentication::v1;
 namespace authz = k8s::io::api::authorization::v1;
 
+constexpr auto kLimit = std::chrono::seconds(30);  // upstream's for the look at a token
+
 class RestReviewer final : public Reviewer {
  public:
   explicit RestReviewer(std::shared_ptr<client::Rest> rest) : rest_(std::move(rest)) {}
@@ -16,7 +19,8 @@ class RestReviewer final : public Reviewer {
   Task<StatusOr<std::optional<UserInfo>>> ReviewToken(std::string token) override {
     authn::TokenReview review;
     review.mutable_spec()->set_token(std::move(token));
-    CO_ASSIGN_OR_RETURN(const authn::TokenReview answer, co_await rest_->Create(std::move(review)));
+    CO_ASSIGN_OR_RETURN(const authn::TokenReview answer,
+                        co_await client::CreateWithin(rest_, kLimit, std::move(review)));
     if (!answer.status().authenticated()) co_return std::optional<UserInfo>();
     const auto& from = answer.status().user();
     UserInfo user;
@@ -45,7 +49,8 @@ class RestReviewer final : public Reviewer {
     resource->set_resource("nodes");
     resource->set_subresource(request.subresource);
     resource->set_name(request.node);
-    CO_ASSIGN_OR_RETURN(const authz::SubjectAccessReview answer, co_await rest_->Create(std::move(review)));
+    CO_ASSIGN_OR_RETURN(const authz::SubjectAccessReview answer,
+                        co_await client::CreateWithin(rest_, kLimit, std::move(review)));
     co_return answer.status().allowed();
   }
 
