@@ -177,6 +177,24 @@ TEST(StatusOrder, APodThatBecomesReadyKeepsItsPlaceWhileItsLastWriteIsUnderWay) 
   settle();
 }
 
+// What the API server refuses is tried again every ten seconds, however often the status changed meanwhile.
+TEST_F(StatusDeliveryTest, ARefusedStatusHasOneRetryWhateverChanged) {
+  server.FailNext(1 << 30, 422);
+  for (int i = 0; i < 50; ++i) {
+    Set(0, i, i % 2 == 0);
+    for (int t = 0; t < 5; ++t) Tenth();
+  }
+  for (int t = 0; t < 100; ++t) Tenth();
+  const size_t before = server.requests().size();
+  EXPECT_GE(before, 50u);
+  for (int t = 0; t < 600; ++t) Tenth();
+  EXPECT_GE(server.requests().size() - before, 5u);
+  EXPECT_LE(server.requests().size() - before, 7u);
+  server.FailNext(0, 422);
+  for (int t = 0; t < 110; ++t) Tenth();
+  EXPECT_EQ(Restarts(0), 49);
+}
+
 // Security row termination-message-size: what the containers of a pod left behind together holds 12 KiB, each
 // container's share the same.
 TEST_F(StatusDeliveryTest, termination_message_size) {

@@ -161,15 +161,25 @@ void StatusManager::UndoChangesOfOthers(const std::string& uid, const Pod& pod) 
   const SteadyTime allowed = e.undo_at == SteadyTime::min() ? now : e.undo_at + kUndoPeriod;
   e.undo_at = std::max(now, allowed);
   if (e.undo_at > now) {
-    retries_.emplace(e.undo_at, it->first);
+    TryAgainAt(e.undo_at, it->first, e);
     wakeup_.Notify();
   } else {
     Enqueue(it->first);
   }
 }
 
+// Instead of what was planned before: a pod whose status changes often would else have many retries.
+void StatusManager::TryAgainAt(SteadyTime when, const std::string& uid, Entry& entry) {
+  retries_.erase({entry.retry_at, uid});
+  retries_.emplace(when, uid);
+  entry.retry_at = when;
+}
+
 void StatusManager::Forget(const std::string& uid) {
-  entries_.erase(uid);
+  if (auto it = entries_.find(uid); it != entries_.end()) {
+    retries_.erase({it->second.retry_at, uid});
+    entries_.erase(it);
+  }
   written_.erase(uid);
 }
 
@@ -344,7 +354,7 @@ Task<void> StatusManager::Run() {
           LOG_ERROR(status, "Failed to update status for pod",
                     {"pod", absl::StrCat(it->second.ns, "/", it->second.name)});
           auto wait = std::min(std::chrono::milliseconds(250) * (1 << failures), std::chrono::milliseconds(10000));
-          self->retries_.emplace(self->clock_.Steady() + wait, uid);
+          self->TryAgainAt(self->clock_.Steady() + wait, uid, it->second);
         }
       }
       self->wakeup_.Notify();
@@ -354,7 +364,10 @@ Task<void> StatusManager::Run() {
   TaskGroup group(executor_);
   while (!co_await IsCancelled()) {
     for (auto it = retries_.begin(); it != retries_.end() && it->first <= clock_.Steady();) {
-      if (entries_.contains(it->second) && queued_.insert(it->second).second) queue_.push_back(it->second);
+      if (auto entry = entries_.find(it->second); entry != entries_.end()) {
+        entry->second.retry_at = SteadyTime::min();
+        if (queued_.insert(it->second).second) queue_.push_back(it->second);
+      }
       it = retries_.erase(it);
     }
     // One write a pod at a time: one whose last write is under way keeps its place.

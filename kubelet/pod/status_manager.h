@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/async.h"
 #include "base/clock.h"
@@ -68,10 +69,12 @@ class StatusManager {
     uint64_t version = 0, delivered = 0;
     bool finished = false, is_static = false;
     int failures = 0;
-    SteadyTime undo_at = SteadyTime::min();  // when a change by others was, or will be, undone
+    SteadyTime retry_at = SteadyTime::min();  // it has a place in retries_ then; min: it has none
+    SteadyTime undo_at = SteadyTime::min();   // when a change by others was, or will be, undone
   };
   void Store(const Pod& pod, core::PodStatus status);
   void Enqueue(const std::string& uid, bool first = false);
+  void TryAgainAt(SteadyTime when, const std::string& uid, Entry& entry);
   void UndoChangesOfOthers(const std::string& uid, const Pod& pod);
   Task<Status> Deliver(std::string uid);
   core::PodStatus Merge(const std::string& uid, const core::PodStatus& api, const core::PodStatus& status) const;
@@ -86,7 +89,7 @@ class StatusManager {
   std::deque<std::string> queue_;
   size_t urgent_ = 0;  // at the front of the queue: changes of readiness
   std::set<std::string> queued_;
-  std::multimap<SteadyTime, std::string> retries_;
+  std::set<std::pair<SteadyTime, std::string>> retries_;  // one a pod
   Wakeup wakeup_;
   bool busy_ = false;
 };
