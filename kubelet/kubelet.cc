@@ -209,6 +209,8 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   const NodeFacts& facts = agent_->facts();
   cache_ = std::make_unique<RuntimeCache>(*runtime_, clock_, config_.pod_logs_dir);
   watch_ = std::make_unique<RuntimeWatch>(executor_, *runtime_, *cache_, clock_, registry_);
+  watch_->SetHealthy([this] { return agent_->RuntimeErrors().empty(); });
+  agent_->SetSourcesReady([this] { return sources_ready_ && pod_config_->SeenAll(); });
   mounter_ = NewMounter();
   if (Status s = mounter_->MakeShared(config_.root_dir); !s.ok()) {
     LOG_WARNING("Volumes that are mounted later do not reach running containers", {"err", s});

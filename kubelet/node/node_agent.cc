@@ -17,12 +17,21 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// Whether two statuses differ in more than heartbeats. Images are counted by size: the runtime's order may waver.
-bool Differ(const core::NodeStatus& a, const core::NodeStatus& b) {
-  if (a.images_size() != b.images_size()) return true;
-  for (int i = 0; i < a.images_size(); ++i) {
-    if (a.images(i).sizebytes() != b.images(i).sizebytes()) return true;
+// In one order, whatever the runtime's.
+std::vector<std::pair<int64_t, std::vector<std::string>>> ImagesOf(const core::NodeStatus& status) {
+  std::vector<std::pair<int64_t, std::vector<std::string>>> out;
+  for (const auto& image : status.images()) {
+    auto& [size, names] = out.emplace_back(image.sizebytes(), std::vector<std::string>());
+    names.assign(image.names().begin(), image.names().end());
+    std::sort(names.begin(), names.end());
   }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+// Whether two statuses differ in more than heartbeats.
+bool Differ(const core::NodeStatus& a, const core::NodeStatus& b) {
+  if (a.images_size() != b.images_size() || ImagesOf(a) != ImagesOf(b)) return true;
   core::NodeStatus x = a, y = b;
   for (auto* s : {&x, &y}) {
     for (auto& c : *s->mutable_conditions()) c.clear_lastheartbeattime();
@@ -207,22 +216,38 @@ Task<void> NodeAgent::FindAddresses() {
   }
 }
 
+// Both may be upgraded while the kubelet runs.
+Task<void> NodeAgent::AskVersion() {
+  facts_.os_image = OsImage();
+  ::runtime::v1::VersionRequest request;
+  request.set_version("0.1.0");
+  const auto answer = co_await runtime_.Version(std::move(request), {.timeout = seconds(10)});
+  if (!answer.ok()) co_return;
+  facts_.runtime_name = answer->runtime_name();
+  facts_.runtime_version = answer->runtime_version();
+}
+
 Task<NodeAgent::Images> NodeAgent::Observe() {
   co_await CheckRuntime();
+  if (runtime_ready_) co_await AskVersion();
   co_await FindAddresses();
   co_return co_await runtime_.ListImages({}, {.timeout = seconds(30)});
 }
 
+std::vector<std::string> NodeAgent::RuntimeProblems() const {
+  std::vector<std::string> problems{RuntimeSilence()};
+  for (const auto& check : checks_) problems.push_back(check());
+  problems.push_back(runtime_problem_);
+  std::erase(problems, "");
+  return problems;
+}
+
+std::string NodeAgent::RuntimeErrors() const { return Joined(RuntimeProblems()); }
+
 NodeHealth NodeAgent::Health() const {
   NodeHealth health;
-  std::vector<std::string> problems;
-  auto add = [&](std::string problem) {
-    if (!problem.empty()) problems.push_back(std::move(problem));
-  };
-  add(RuntimeSilence());
-  for (const auto& check : checks_) add(check());
-  add(runtime_problem_);
-  add(std::string(network_ready_.message()));
+  std::vector<std::string> problems = RuntimeProblems();
+  if (!network_ready_.ok()) problems.emplace_back(network_ready_.message());
   health.not_ready = Joined(problems);
   if (pressure_) {
     const NodePressure pressure = pressure_();
@@ -242,6 +267,7 @@ core::NodeStatus NodeAgent::Fresh(const core::NodeStatus& before, const Images& 
   *status.mutable_daemonendpoints() = made.status().daemonendpoints();
   *status.mutable_nodeinfo() = made.status().nodeinfo();
   SetRuntimeFeatures(runtime_status_, &status);
+  if (sources_ready_ && sources_ready_()) status.clear_volumesinuse();
   if (images.ok()) SetImages(*images, config_.node_status_max_images, &status);
   SetConditions(Health(), before, clock_.Now(), &status);
   return status;

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "client/events.h"
 #include "client/rest.h"
@@ -25,6 +27,10 @@ class NodeAgent {
   // What else may make the node not ready (the relist that stands still): a sentence, or "".
   void AddHealthCheck(std::function<std::string()> check) { checks_.push_back(std::move(check)); }
 
+  // True once all that should run here is known: only then does the status say that nothing of it uses volumes that are
+  // attached for it. An earlier kubelet may have said so of some; this one has none.
+  void SetSourcesReady(std::function<bool()> ready) { sources_ready_ = std::move(ready); }
+
   // Where the pressure conditions come from.
   void SetPressure(std::function<NodePressure()> pressure) { pressure_ = std::move(pressure); }
 
@@ -42,6 +48,8 @@ class NodeAgent {
   Status network_ready() const;
   // As the last check found it.
   bool runtime_ready() const { return runtime_ready_; }
+  // Why nothing can be done for pods, the network left out; "" where it can.
+  std::string RuntimeErrors() const;
   const NodeFacts& facts() const { return facts_; }
   const NodeResources& resources() const { return resources_; }
   // As last computed or seen.
@@ -63,6 +71,8 @@ class NodeAgent {
   // Asks the machine and the runtime what the status tells of them.
   Task<Images> Observe();
   NodeHealth Health() const;
+  Task<void> AskVersion();
+  std::vector<std::string> RuntimeProblems() const;
   std::string RuntimeSilence() const;  // why a runtime that does not answer makes the node not ready, or ""
   // What the kubelet keeps, as last observed, over what others keep in the same status.
   core::NodeStatus Fresh(const core::NodeStatus& before, const Images& images) const;
@@ -93,6 +103,7 @@ class NodeAgent {
   NodeResources resources_;
   std::vector<std::function<std::string()>> checks_;
   std::function<NodePressure()> pressure_;
+  std::function<bool()> sources_ready_;
   FindIps find_ips_;
   core::Node node_;
   bool known_ = false;  // node_ is as the API has it, our status in it

@@ -154,6 +154,53 @@ TEST_F(NodeAgentTest, WhatTheRuntimesHandlersCanIsAskedEachTime) {
   EXPECT_FALSE(agent_->RecursiveReadOnly("another"));
 }
 
+// Both are upgraded while the kubelet runs; images get further names.
+TEST_F(NodeAgentTest, TheRuntimeTheSystemAndNamesOfImagesAreAsTheyAreNow) {
+  facts_.runtime_name = "fake";
+  facts_.runtime_version = "0.9.0";
+  facts_.os_image = "as it was once";
+  runtime_.AddImage("first:1", 1000);
+  Start(server_.NewRest(clock_));
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_EQ(Stored().status().nodeinfo().containerruntimeversion(), "fake://1.0.0");
+  EXPECT_EQ(Stored().status().nodeinfo().osimage(), OsImage());
+  auto named = [&](std::string_view tag) {
+    const core::Node node = Stored();
+    for (const auto& image : node.status().images()) {
+      if (std::find(image.names().begin(), image.names().end(), tag) != image.names().end()) return true;
+    }
+    return false;
+  };
+  EXPECT_TRUE(named("first:1"));
+  const SteadyTime before = clock_.Steady();
+  for (auto& [id, image] : runtime_.images) image.add_repo_tags("second:1");
+  ASSERT_TRUE(Until([&] { return named("second:1"); }));
+  EXPECT_LT(clock_.Steady() - before, seconds(30)) << "not with the report of every five minutes";
+}
+
+TEST_F(NodeAgentTest, VolumesInUseOfAnEarlierKubeletGoOnceThePodsAreKnown) {
+  core::Node node;
+  node.mutable_metadata()->set_name("n1");
+  node.mutable_status()->add_volumesinuse("kubernetes.io/csi/driver^volume");
+  server_.Put(node);
+  bool ready = false;
+  Start(server_.NewRest(clock_));
+  agent_->SetSourcesReady([&] { return ready; });
+  ASSERT_TRUE(Until([&] { return Ready() == "True"; }));
+  EXPECT_EQ(Stored().status().volumesinuse_size(), 1);
+  ready = true;
+  EXPECT_TRUE(Until([&] { return Stored().status().volumesinuse_size() == 0; }));
+}
+
+TEST_F(NodeAgentTest, WithoutIsolationOfLocalStorageItIsNoResource) {
+  config_.local_storage_capacity_isolation = false;
+  const auto resources = ComputeNodeResources(config_, facts_);
+  ASSERT_TRUE(resources.ok()) << resources.status();
+  EXPECT_EQ(Text(resources->capacity, "ephemeral-storage"), "none");
+  EXPECT_EQ(Text(resources->allocatable, "ephemeral-storage"), "none");
+  EXPECT_EQ(Text(resources->capacity, "cpu"), "2");
+}
+
 TEST_F(NodeAgentTest, ResourcesOfOthersStayInTheStatus) {
   core::Node node;
   node.mutable_metadata()->set_name("n1");
@@ -332,6 +379,7 @@ TEST_F(NodeAgentTest, ARuntimeThatDoesNotAnswerForHalfAMinuteIsDown) {
   ASSERT_TRUE(Until([&] { return Ready() == "False"; }));
   EXPECT_GE(clock_.Steady() - begin, seconds(19)) << "the last good check may be ten seconds old";
   EXPECT_EQ(ReadyMessage(), "container runtime is down");
+  EXPECT_EQ(agent_->RuntimeErrors(), "container runtime is down");
   EXPECT_FALSE(agent_->network_ready().ok());
   relist = "PLEG is not healthy: pleg was last seen active 3m1s ago; threshold is 3m0s";
   ASSERT_TRUE(Until([&] { return ReadyMessage() == "[container runtime is down, " + relist + "]"; })) << ReadyMessage();
@@ -340,6 +388,7 @@ TEST_F(NodeAgentTest, ARuntimeThatDoesNotAnswerForHalfAMinuteIsDown) {
   runtime_.failures.clear();
   EXPECT_TRUE(Until([&] { return Ready() == "True"; }));
   EXPECT_TRUE(agent_->network_ready().ok());
+  EXPECT_EQ(agent_->RuntimeErrors(), "");
 }
 
 TEST_F(NodeAgentTest, BeforeTheFirstGoodCheckTheNodeIsNotReady) {

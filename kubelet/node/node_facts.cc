@@ -43,20 +43,6 @@ int64_t Meminfo(const std::string& text, std::string_view name) {
   return 0;
 }
 
-std::string OsImage() {
-  auto text = ReadFile("/etc/os-release", 1 << 16);
-  if (!text.ok()) text = ReadFile("/usr/lib/os-release", 1 << 16);
-  if (!text.ok()) return "Unknown";
-  for (std::string_view line : absl::StrSplit(*text, '\n')) {
-    if (!line.starts_with("PRETTY_NAME=")) continue;
-    line.remove_prefix(12);
-    while (!line.empty() && (line.front() == '"' || line.front() == '\'')) line.remove_prefix(1);
-    while (!line.empty() && (line.back() == '"' || line.back() == '\'')) line.remove_suffix(1);
-    return std::string(line);
-  }
-  return "Linux";
-}
-
 // A threshold such as "100Mi" or "10%" of `capacity`, as upstream rounds it (its percentages are 32-bit floats).
 int64_t Threshold(const std::string& text, int64_t capacity) {
   std::string_view number = text;
@@ -140,6 +126,20 @@ void AddCondition(std::string_view type, bool value, std::string_view reason, st
 
 bool HasExternalCloudProvider(const Config& config) { return config.cloud_provider == "external"; }
 
+std::string OsImage() {
+  auto text = ReadFile("/etc/os-release", 1 << 16);
+  if (!text.ok()) text = ReadFile("/usr/lib/os-release", 1 << 16);
+  if (!text.ok()) return "Unknown";
+  for (std::string_view line : absl::StrSplit(*text, '\n')) {
+    if (!line.starts_with("PRETTY_NAME=")) continue;
+    line.remove_prefix(12);
+    while (!line.empty() && (line.front() == '"' || line.front() == '\'')) line.remove_prefix(1);
+    while (!line.empty() && (line.back() == '"' || line.back() == '\'')) line.remove_suffix(1);
+    return std::string(line);
+  }
+  return "Linux";
+}
+
 StatusOr<NodeFacts> ReadNodeFacts(const Config& config) {
   NodeFacts f;
   utsname u{};
@@ -194,7 +194,9 @@ StatusOr<NodeResources> ComputeNodeResources(const Config& config, const NodeFac
   c["cpu"] = api::Quantity(f.cpus).ToProto();
   c["memory"] = api::Quantity::Bytes(f.memory).ToProto();
   c["pods"] = api::Quantity(pods).ToProto();
-  c["ephemeral-storage"] = api::Quantity::Bytes(f.disk_capacity).ToProto();
+  if (config.local_storage_capacity_isolation) {
+    c["ephemeral-storage"] = api::Quantity::Bytes(f.disk_capacity).ToProto();
+  }
   for (const auto& [size, bytes] : f.huge_pages) {
     c["hugepages-" + size] = bytes == 0 ? api::Quantity().ToProto() : api::Quantity::Bytes(bytes).ToProto();
   }
@@ -306,7 +308,8 @@ void SetImages(const ::runtime::v1::ListImagesResponse& images, int64_t most, co
   constexpr int kNames = 5;
   std::vector<const ::runtime::v1::Image*> sorted;
   for (const auto& image : images.images()) sorted.push_back(&image);
-  std::stable_sort(sorted.begin(), sorted.end(), [](auto* a, auto* b) { return a->size() > b->size(); });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](auto* a, auto* b) { return a->size() != b->size() ? a->size() > b->size() : a->id() > b->id(); });
   if (most >= 0 && sorted.size() > static_cast<size_t>(most)) sorted.resize(static_cast<size_t>(most));
   status->clear_images();
   for (const auto* image : sorted) {

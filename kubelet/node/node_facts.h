@@ -35,6 +35,9 @@ inline bool PrefersV6(const NodeFacts& facts) { return !facts.given_ips.empty() 
 // All but the addresses. The node's name is the override, else the host's name in lower case.
 StatusOr<NodeFacts> ReadNodeFacts(const Config& config);
 
+// As /etc/os-release has it now.
+std::string OsImage();
+
 struct NodeResources {
   ResourceList capacity, allocatable;
 };

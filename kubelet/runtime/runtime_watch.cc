@@ -90,7 +90,7 @@ Task<void> RuntimeWatch::List() {
     list_interval_.Observe(Seconds(began - ended));
     auto changed = co_await cache_.Relist();
     if (co_await IsCancelled()) co_return;
-    ended = last_pass_ = clock_.Steady();
+    ended = clock_.Steady();
     list_duration_.Observe(Seconds(ended - began));
     if (!changed.ok()) {
       LOG_ERROR(changed.status(), "Cannot list what the runtime has");
@@ -98,6 +98,7 @@ Task<void> RuntimeWatch::List() {
       pause_ = options_.period;
       continue;
     }
+    if (!healthy_ || healthy_()) last_pass_ = ended;
     if (!std::exchange(listed_, true)) runtime_back_.Notify();
     Suspect(*changed);
     const bool trusted = open_ && proven_ && ended >= trusted_after_;

@@ -17,8 +17,10 @@
 #define SKIFF_KUBELET_RUNTIME_RUNTIME_WATCH_H_
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/async.h"
 #include "base/clock.h"
@@ -41,7 +43,10 @@ class RuntimeWatch {
                metrics::Registry& registry, RuntimeWatchOptions options = {});
 
   Task<void> Run();  // until cancelled
+  // Of a listing that succeeded while the runtime had no error: what is done with pods is done then.
   SteadyTime last_pass() const { return last_pass_; }
+  // Whether it has none, but that it does not list.
+  void SetHealthy(std::function<bool()> healthy) { healthy_ = std::move(healthy); }
 
  private:
   struct Due {
@@ -55,13 +60,13 @@ class RuntimeWatch {
   void Opened();
   void Suspect(const std::vector<std::string>& changed);
   void Judge();
-  // Until `wakeup` or for that long.
 
   asio::any_io_executor executor_;
   cri::Runtime& runtime_;
   RuntimeCache& cache_;
   Clock& clock_;
   RuntimeWatchOptions options_;
+  std::function<bool()> healthy_;
   Wakeup list_now_, news_, runtime_back_;
   std::chrono::nanoseconds pause_;  // before the next listing
   SteadyTime last_pass_, trusted_after_{};

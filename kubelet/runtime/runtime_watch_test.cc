@@ -138,6 +138,26 @@ TEST_F(RuntimeWatchTest, WithoutEventsEverythingIsListedEverySecond) {
   EXPECT_EQ(Metric("kubelet_evented_pleg_connection_error_count"), 0);
 }
 
+// As upstream's sync loop, which does nothing for pods while the runtime is down.
+TEST_F(RuntimeWatchTest, OnlyAPassWhileTheRuntimeIsWellCounts) {
+  runtime.has_events = false;
+  bool healthy = true;
+  watch.SetHealthy([&] { return healthy; });
+  Start();
+  Advance(3);
+  const SteadyTime well = watch.last_pass();
+  EXPECT_EQ(well, clock.Steady());
+  for (int i = 0; i < 10; ++i) runtime.failures["ListPodSandbox"].push_back(absl::UnavailableError("down"));
+  Advance(10);
+  EXPECT_EQ(watch.last_pass(), well);
+  healthy = false;
+  Advance(5);
+  EXPECT_EQ(watch.last_pass(), well);
+  healthy = true;
+  Advance(1);
+  EXPECT_EQ(watch.last_pass(), clock.Steady());
+}
+
 TEST_F(RuntimeWatchTest, ARuntimeThatComesBackIsAskedForEventsAgain) {
   runtime.has_events = false;
   Start();
