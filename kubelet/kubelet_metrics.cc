@@ -1,6 +1,8 @@
 // What /metrics tells of the kubelet's own work: upstream's names, read from the parts when asked for.
 #include <cmath>
 
+#include "base/log.h"
+#include "client/component_metrics.h"
 #include "client/request_metrics.h"
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/volume/volume_kind.h"
@@ -57,6 +59,9 @@ void Kubelet::RegisterMetrics() {
   registry_.AddProcessMetrics();
   registry_.AddMetaMetrics();
   client::EnableRequestMetrics(registry_);
+  // What cannot be set was refused at the start.
+  if (Status s = gates_.Set(config_.feature_gates); !s.ok()) VLOG(2, "Not all feature gates are told", {"err", s});
+  client::AddComponentMetrics(registry_, gates_);
   const double started = std::floor(std::chrono::duration<double>(clock_.Now().time_since_epoch()).count() * 100) / 100;
   probe_registry_.Gauges("process_start_time_seconds", "[ALPHA] Start time of the process since unix epoch in seconds.")
       .With({})

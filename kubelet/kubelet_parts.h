@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "api/feature_gates.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "client/events.h"
@@ -171,6 +172,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   Clock& clock_;
   const WallTime created_ = clock_.Now();
   std::string node_name_, runtime_name_;
+  api::FeatureGates gates_;  // for the metrics
   metrics::Registry registry_, probe_registry_;
   std::unique_ptr<Stats> stats_;
   std::string sandbox_image_;         // asked for once: it is the runtime's configuration

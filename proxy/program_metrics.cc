@@ -1,6 +1,6 @@
 #include "proxy/program_metrics.h"
 
-#include "base/program.h"
+#include "client/component_metrics.h"
 #include "client/request_metrics.h"
 #include "proxy/conntrack_settings.h"
 #include "proxy/map_fill.h"
@@ -17,24 +17,7 @@ void AddProgramMetrics(metrics::Registry& registry, const api::FeatureGates& gat
   registry.AddProcessMetrics();
   registry.AddMetaMetrics();
   client::EnableRequestMetrics(registry);
-  registry.Collector("kubernetes_feature_enabled",
-                     "[BETA] This metric records the data about the stage and enablement of a k8s feature.", "gauge",
-                     [&gates](const metrics::Emit& emit) {
-                       gates.Each([&](const char* name, const char* stage, bool on) {
-                         emit({{{"name", name}, {"stage", stage}}, on ? 1.0 : 0.0});
-                       });
-                     });
-  std::string version = kKubernetesVersion;
-  registry
-      .Gauges(
-          "kubernetes_build_info",
-          "[BETA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree "
-          "state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is "
-          "running.",
-          {"build_date", "compiler", "git_commit", "git_tree_state", "git_version", "go_version", "major", "minor",
-           "platform"})
-      .With({"", "clang", "", "", version, "", "1", version.substr(3, version.rfind('.') - 3), "linux/amd64"})
-      .Set(1);
+  client::AddComponentMetrics(registry, gates);
 }
 
 void AddKernelMetrics(metrics::Registry& registry, DataPath& data_path, const Reconciler& reconciler) {

@@ -136,7 +136,7 @@ Task<void> Servers::ServePing(http::Exchange& exchange) {
   const http::Request& request = exchange.request();
   std::string body = "ok";
   if (request.path == "/healthz") {
-    pings_++;
+    slis_.Observe("ping", "healthz", true);
     if (request.query.Has("verbose")) body = "[+]ping ok\nhealthz check passed\n";
   }
   (void)co_await exchange.Respond(200, Text(), std::move(body));
@@ -144,21 +144,11 @@ Task<void> Servers::ServePing(http::Exchange& exchange) {
 
 Task<void> Servers::ServeSlis(http::Exchange& exchange) {
   if (exchange.request().method == "DELETE") {
-    pings_ = 0;
+    slis_.Reset();
     (void)co_await exchange.Respond(200, Text(), "metrics reset\n");
     co_return;
   }
-  std::string body;
-  if (pings_ > 0) {
-    metrics::AppendHeader(&body, "kubernetes_healthcheck",
-                          "[STABLE] This metric records the result of a single healthcheck.", "gauge");
-    body += "kubernetes_healthcheck{name=\"ping\",type=\"healthz\"} 1\n";
-    metrics::AppendHeader(&body, "kubernetes_healthchecks_total",
-                          "[STABLE] This metric records the results of all healthcheck.", "counter");
-    absl::StrAppend(&body, "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"healthz\"} ", pings_,
-                    "\n");
-  }
-  (void)co_await exchange.Respond(200, {{"Content-Type", metrics::kTextContentType}}, std::move(body));
+  (void)co_await exchange.Respond(200, {{"Content-Type", metrics::kTextContentType}}, slis_.Expose());
 }
 
 Task<void> Servers::ServeVerbosity(http::Exchange& exchange) {

@@ -9,6 +9,7 @@
 
 #include "base/http_server.h"
 #include "base/metrics.h"
+#include "client/component_metrics.h"
 #include "proxy/config.h"
 #include "proxy/health.h"
 #include "proxy/metrics.h"
@@ -47,7 +48,7 @@ class Servers {
   const metrics::Registry& registry_;
   std::vector<std::pair<std::string, std::string>> flags_;
   WallTime started_;
-  uint64_t pings_ = 0;  // of /healthz on the metrics port, for /metrics/slis
+  client::HealthSlis slis_;  // of /healthz on the metrics port
   http::Server health_server_, metrics_server_;
   uint16_t health_port_ = 0, metrics_port_ = 0;
 };

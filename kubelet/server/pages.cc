@@ -30,6 +30,16 @@ int64_t StartTime() {
 }
 [[maybe_unused]] const int64_t kStartedAtLoad = StartTime();
 
+Task<void> AnswerMetrics(http::Exchange& exchange, std::string text) {
+  http::Headers headers{{"Content-Type", metrics::kTextContentType},
+                        {"Process-Start-Time-Unix", absl::StrCat(StartTime())}};
+  if (WantsDelimitedMetrics(exchange.request().headers)) {
+    headers.Set("Content-Type", kDelimitedMetricsType);
+    text = DelimitedMetrics(text);
+  }
+  (co_await exchange.Respond(200, std::move(headers), std::move(text))).IgnoreError();
+}
+
 }  // namespace
 
 bool SyncLoopAlive(std::chrono::nanoseconds sync_frequency, ServerHost& host, Clock& clock) {
@@ -37,12 +47,10 @@ bool SyncLoopAlive(std::chrono::nanoseconds sync_frequency, ServerHost& host, Cl
   return clock.Steady() - host.LastSync() <= patience;
 }
 
-Task<void> ServeHealthz(http::Exchange& exchange, const std::string& check, const KubeletServerOptions& options,
-                        ServerHost& host, Clock& clock) {
+Task<void> ServeHealthz(http::Exchange& exchange, std::string check, HealthChecks checks) {
   const http::Request& request = exchange.request();
-  const bool alive = SyncLoopAlive(options.sync_frequency, host, clock);
   if (!check.empty()) {
-    if (check == "syncloop" && !alive) {
+    if (check == "syncloop" && !checks.sync_loop_alive) {
       co_return co_await AnswerError(exchange, 500, "internal server error: sync Loop took longer than expected");
     }
     co_return co_await AnswerText(exchange, 200, "ok");
@@ -50,16 +58,16 @@ Task<void> ServeHealthz(http::Exchange& exchange, const std::string& check, cons
   std::vector<std::string> excluded = request.query.All("exclude");
   std::string report;
   bool healthy = true;
-  for (std::string_view name : {"ping", "log", "syncloop", "device-plugin"}) {
+  for (const std::string_view name : checks.names) {
     if (auto found = std::find(excluded.begin(), excluded.end(), name); found != excluded.end()) {
       excluded.erase(found);
       absl::StrAppend(&report, "[+]", name, " excluded: ok\n");
-    } else if (name == "syncloop" && !alive) {
-      healthy = false;
-      absl::StrAppend(&report, "[-]", name, " failed: reason withheld\n");
-    } else {
-      absl::StrAppend(&report, "[+]", name, " ok\n");
+      continue;
     }
+    const bool ok = name != "syncloop" || checks.sync_loop_alive;
+    checks.slis.Observe(name, "healthz", ok);
+    healthy = healthy && ok;
+    absl::StrAppend(&report, ok ? "[+]" : "[-]", name, ok ? " ok\n" : " failed: reason withheld\n");
   }
   if (!excluded.empty()) {
     absl::StrAppend(&report, "warn: some health checks cannot be excluded: no matches for \"",
@@ -151,21 +159,19 @@ Task<void> ServeMetrics(http::Exchange& exchange, const std::string& which, Serv
     text = co_await host.CadvisorMetrics();
   } else if (which == "resource") {
     text = co_await host.ResourceMetrics();
-  } else if (which == "probes") {
-    text = co_await host.ProbeMetrics();
   } else {
-    metrics::AppendHeader(&*text, "kubernetes_healthcheck",
-                          "[STABLE] This metric records the result of a single healthcheck.", "gauge");
-    *text += "kubernetes_healthcheck{name=\"syncloop\",type=\"healthz\"} 1\n";
+    text = co_await host.ProbeMetrics();
   }
   if (!text.ok()) co_return co_await AnswerError(exchange, 500, std::string(text.status().message()));
-  http::Headers headers{{"Content-Type", metrics::kTextContentType},
-                        {"Process-Start-Time-Unix", absl::StrCat(StartTime())}};
-  if (WantsDelimitedMetrics(exchange.request().headers)) {
-    headers.Set("Content-Type", kDelimitedMetricsType);
-    *text = DelimitedMetrics(*text);
+  co_await AnswerMetrics(exchange, *std::move(text));
+}
+
+Task<void> ServeSlis(http::Exchange& exchange, client::HealthSlis& slis) {
+  if (exchange.request().method == "DELETE") {
+    slis.Reset();
+    co_return co_await AnswerText(exchange, 200, "metrics reset\n");
   }
-  (co_await exchange.Respond(200, std::move(headers), *std::move(text))).IgnoreError();
+  co_await AnswerMetrics(exchange, slis.Expose());
 }
 
 Task<void> ServeStatsSummary(http::Exchange& exchange, ServerHost& host) {

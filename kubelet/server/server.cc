@@ -41,6 +41,8 @@ struct Route {
   bool slash = false;             // the path ends with one
 };
 
+constexpr std::string_view kChecks[] = {"ping", "log", "syncloop", "device-plugin"};
+
 Route RouteOf(const std::string& path) {
   Route out;
   std::vector<std::string> parts = absl::StrSplit(path, '/', absl::SkipEmpty());
@@ -84,7 +86,6 @@ Route RouteOf(const std::string& path) {
   // Areas that are single paths.
   const bool exact = out.rest.empty() && !out.slash;
   if (out.area == Area::kHealthz && !exact) {
-    static constexpr std::string_view kChecks[] = {"ping", "log", "syncloop", "device-plugin"};
     const bool known = out.rest.size() == 1 && !out.slash &&
                        std::find(std::begin(kChecks), std::end(kChecks), out.rest[0]) != std::end(kChecks);
     if (!known) out.area = Area::kNone;
@@ -149,6 +150,7 @@ struct KubeletServer::Impl : std::enable_shared_from_this<Impl> {
   Authenticator auth;
   std::unique_ptr<http::Server> main, health, read_only;
   std::unique_ptr<RequestMetrics> requests;
+  client::HealthSlis slis;
   uint16_t port = 0, health_port = 0, read_only_port = 0;
 
   StatusOr<std::shared_ptr<TlsServerConfig>> Certificates();
@@ -222,8 +224,13 @@ Task<void> KubeletServer::Impl::Dispatch(http::Exchange& exchange, const Route& 
   const std::string& method = exchange.request().method;
   const std::string first = route.rest.empty() ? "" : route.rest[0];
   switch (route.area) {
-    case Area::kHealthz: co_return co_await ServeHealthz(exchange, first, options, host, clock);
-    case Area::kMetrics: co_return co_await ServeMetrics(exchange, first, host);
+    case Area::kHealthz: {
+      const bool alive = SyncLoopAlive(options.sync_frequency, host, clock);
+      co_return co_await ServeHealthz(exchange, first, {{std::begin(kChecks), std::end(kChecks)}, alive, slis});
+    }
+    case Area::kMetrics:
+      if (first == "slis") co_return co_await ServeSlis(exchange, slis);
+      co_return co_await ServeMetrics(exchange, first, host);
     case Area::kPods:
       if (!route.rest.empty()) co_return co_await NotFoundPage(exchange);
       if (method != "GET") co_return co_await AnswerMethodNotAllowed(exchange, "GET");
@@ -306,9 +313,10 @@ Task<void> KubeletServer::Impl::DispatchDebug(http::Exchange& exchange, const Ro
 Task<void> KubeletServer::Impl::ServeHealthPort(http::Exchange& exchange) {
   auto self = shared_from_this();
   const std::string& path = exchange.request().path;
-  if (path == "/healthz") co_return co_await ServeHealthz(exchange, "", options, host, clock);
-  if (path == "/healthz/ping" || path == "/healthz/syncloop") {
-    co_return co_await ServeHealthz(exchange, path.substr(9), options, host, clock);
+  // As upstream: it only says that there is a kubelet. Who watches this port restarts the kubelet, which mends no
+  // runtime.
+  if (path == "/healthz" || path == "/healthz/ping") {
+    co_return co_await ServeHealthz(exchange, path == "/healthz" ? "" : "ping", {{"ping"}, true, slis});
   }
   co_await AnswerNotFound(exchange);
 }

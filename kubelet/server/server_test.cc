@@ -237,7 +237,18 @@ TEST_F(ServerTest, Pages) {
   EXPECT_EQ(sick.body,
             "[+]ping ok\n[+]log ok\n[-]syncloop failed: reason withheld\n[+]device-plugin ok\nhealthz check failed\n");
   http::Client health(loop.get_executor(), absl::StrCat("127.0.0.1:", server->healthz_port()));
-  EXPECT_EQ(Ask(health, "GET", "/healthz").status, 500);
+  EXPECT_EQ(Ask(health, "GET", "/healthz").body, "ok") << "as upstream: it only says that there is a kubelet";
+  EXPECT_EQ(Ask(health, "GET", "/healthz/syncloop").status, 404);
+  const auto slis = [&] { return Ask(*client, "GET", "/metrics/slis").body; };
+  EXPECT_TRUE(absl::StrContains(slis(), "kubernetes_healthcheck{name=\"syncloop\",type=\"healthz\"} 0\n")) << slis();
+  EXPECT_TRUE(
+      absl::StrContains(slis(), "kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"healthz\"} 2\n"))
+      << slis();
+  host.last_sync = clock.Steady();
+  EXPECT_EQ(Ask(*client, "GET", "/healthz").status, 200);
+  EXPECT_TRUE(absl::StrContains(slis(), "kubernetes_healthcheck{name=\"syncloop\",type=\"healthz\"} 1\n")) << slis();
+  EXPECT_EQ(Ask(*client, "DELETE", "/metrics/slis").body, "metrics reset\n");
+  EXPECT_FALSE(absl::StrContains(slis(), "healthcheck")) << slis();
   EXPECT_EQ(Ask(health, "GET", "/pods").status, 404);
 }
 
