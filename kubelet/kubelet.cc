@@ -13,8 +13,10 @@
 #include "kubelet/kubelet_parts.h"
 #include "kubelet/lock_file.h"
 #include "kubelet/node/iptables_chains.h"
+#include "kubelet/node/start_warnings.h"
 #include "kubelet/own_limits.h"
 #include "kubelet/resources/kernel_tunables.h"
+#include "kubelet/runtime/dns_warnings.h"
 #include "kubelet/server/flagz.h"
 #include "kubelet/server/pages.h"
 #include "kubelet/state/layout.h"
@@ -190,11 +192,10 @@ Task<Status> Kubelet::Start() {
     events_->Record(agent_->Reference(), type, reason, std::move(message));
   };
   event(client::kNormal, "Starting", "Starting kubelet.");
-  if (!cgroups_->v2()) {
-    event(client::kWarning, "CgroupV1",
-          "cgroup v1 detected. cgroup v1 support is deprecated and will be removed in a future release. Please migrate "
-          "to "
-          "cgroup v2. More information at https://git.k8s.io/enhancements/keps/sig-node/5573-remove-cgroup-v1");
+  const bool swap = agent_->facts().swap > 0;
+  for (auto& [reason, message] :
+       StartWarnings({.cgroup_v2 = cgroups_->v2(), .swap = swap, .tmpfs_noswap = !swap || mounter_->TmpfsNoswap()})) {
+    event(client::kWarning, reason, std::move(message));
   }
   CO_RETURN_IF_ERROR(co_await EnforceAllocatable(), "Failed to start ContainerManager");
   co_await agent_->CheckRuntime();
@@ -515,6 +516,11 @@ Task<Status> Kubelet::Run() {
     if (listed.ok()) break;
     LOG_ERROR(listed.status(), "Cannot list what the runtime has");
     CO_RETURN_IF_ERROR(co_await clock_.Sleep(seconds(1)));
+  }
+  if (!config_.resolv_conf.empty()) {
+    if (std::string problem = ResolvConfProblem(config_.resolv_conf, config_.cluster_domain); !problem.empty()) {
+      events_->Record(agent_->Reference(), client::kWarning, kCheckResolvConf, std::move(problem));
+    }
   }
   SpawnVital("watch the runtime", watch_->Run());
   SpawnVital("statuses", statuses_->Run());

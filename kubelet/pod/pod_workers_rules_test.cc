@@ -32,6 +32,21 @@ TEST_F(PodWorkersTest, WhatOthersOwnInAStatusStays) {
   EXPECT_EQ(written.conditions(0).type(), "example.com/mine") << "others' come first";
 }
 
+TEST_F(PodWorkersTest, WithoutClusterDnsThePodAndTheNodeSaySo) {
+  Pod pod = MakePod({"c"});
+  pod.mutable_spec()->set_dnspolicy("ClusterFirst");
+  Add(pod);
+  ASSERT_TRUE(Until([&] { return sink.pods["p"].status().phase() == "Running"; }));
+  std::map<std::string, std::string> told;
+  for (const auto& e : events.events) {
+    if (e.reason == "MissingClusterDNS") told[e.about.kind()] = e.message;
+  }
+  EXPECT_EQ(told["Node"],
+            "kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. "
+            "Falling back to \"Default\" policy.");
+  EXPECT_EQ(told["Pod"], "pod: \"p_ns(u-1)\". " + told["Node"]);
+}
+
 TEST_F(PodWorkersTest, WhatOthersWriteIntoAStatusIsUndone) {
   Add(MakePod({"c"}));
   auto ready = [&] {

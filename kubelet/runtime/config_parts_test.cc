@@ -1,6 +1,8 @@
 // What containers are given, as tables: resolver settings, hostnames, security contexts.
 #include <unistd.h>
 
+#include <cstring>
+
 #include "absl/strings/escaping.h"
 #include "base/files.h"
 #include "gmock/gmock.h"
@@ -8,6 +10,7 @@
 #include "kubelet/pod/pod_testing.h"
 #include "kubelet/runtime/container_config.h"
 #include "kubelet/runtime/dns.h"
+#include "kubelet/runtime/dns_warnings.h"
 #include "kubelet/runtime/image_puller.h"
 #include "kubelet/runtime/labels.h"
 
@@ -56,6 +59,26 @@ TEST(Dns, Policies) {
   EXPECT_EQ(r->options, Strings{"ndots:3"});
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_EQ(warnings[0].first, "DNSConfigForming");
+  EXPECT_EQ(ResolvConfProblem(path, "cluster.local"), "");
+  auto problem = [&](const std::string& written, const std::string& domain) {
+    EXPECT_TRUE(WriteFileAtomic(path, written).ok());
+    std::string said = ResolvConfProblem(path, domain);
+    if (const size_t at = said.find(path); at != std::string::npos) said.replace(at, std::strlen(path), "F");
+    return said;
+  };
+  std::string domains = "search";
+  for (int i = 0; i < 30; ++i) absl::StrAppend(&domains, " d", i);
+  EXPECT_EQ(problem(domains, ""), "");
+  EXPECT_EQ(problem(domains, "cluster.local"),
+            "Resolv.conf file 'F' contains search line consisting of more than 29 domains!");
+  EXPECT_EQ(problem("search " + std::string(254, 'x'), ""),
+            "Resolv.conf file \"F\" contains a search path which length is more than allowed 253 chars!");
+  std::string longest = "search";
+  for (int i = 0; i < 9; ++i) longest += " " + std::string(240, 'y');
+  EXPECT_EQ(problem(longest, ""),
+            "Resolv.conf file 'F' contains search line which length is more than allowed 2048 chars!");
+  EXPECT_EQ(problem("nameserver", ""), "nameserver list is empty ");
+  EXPECT_EQ(ResolvConfProblem("/no/such/file", ""), "open /no/such/file: no such file or directory");
   settings.resolv_conf = "";
   pod = MakePod({"c"});
   EXPECT_EQ(*PodResolver(pod, settings, nullptr), (Resolver{{"127.0.0.1"}, {"."}, {}}));

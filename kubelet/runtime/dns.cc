@@ -1,5 +1,7 @@
 #include "kubelet/runtime/dns.h"
 
+#include <string.h>  // strerrordesc_np
+
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
@@ -7,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/files.h"
+#include "kubelet/runtime/dns_warnings.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -91,12 +94,7 @@ StatusOr<Resolver> PodResolver(const Pod& pod, const DnsSettings& settings,
     r.options = {"ndots:5"};
   } else {
     if (cluster && warnings != nullptr) {
-      warnings->emplace_back(
-          "MissingClusterDNS",
-          absl::StrCat(
-              "pod: \"", FormatPod(pod),
-              "\". kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" "
-              "policy. Falling back to \"Default\" policy."));
+      warnings->emplace_back(kMissingClusterDns, absl::StrCat("pod: \"", FormatPod(pod), "\". ", kNoClusterDns));
       host = true;
     }
     if ((host || cluster) && settings.resolv_conf.empty()) {
@@ -140,6 +138,34 @@ StatusOr<Resolver> PodResolver(const Pod& pod, const DnsSettings& settings,
                                         absl::StrJoin(r.searches, " ")));
   }
   return r;
+}
+
+std::string ResolvConfProblem(const std::string& path, const std::string& cluster_domain) {
+  const auto text = ReadFile(path, 1 << 20);
+  if (!text.ok()) {
+    const char* why = strerrordesc_np(ErrnoOf(text.status()));
+    std::string lower = why == nullptr ? "" : why;
+    if (!lower.empty()) lower[0] = absl::ascii_tolower(static_cast<unsigned char>(lower[0]));
+    return absl::StrCat("open ", path, ": ", lower);
+  }
+  const auto host = ParseResolvConf(*text);
+  if (!host.ok()) return std::string(host.status().message());
+  constexpr size_t kOwn = 3;  // of the cluster, before the file's
+  const size_t most = cluster_domain.empty() ? kMaxSearches : kMaxSearches - kOwn;
+  if (host->searches.size() > most) {
+    return absl::StrCat("Resolv.conf file '", path, "' contains search line consisting of more than ", most,
+                        " domains!");
+  }
+  for (const std::string& search : host->searches) {
+    if (search.size() <= kMaxDomain) continue;
+    return absl::StrCat("Resolv.conf file \"", path, "\" contains a search path which length is more than allowed ",
+                        kMaxDomain, " chars!");
+  }
+  if (absl::StrJoin(host->searches, " ").size() > kMaxSearchChars) {
+    return absl::StrCat("Resolv.conf file '", path, "' contains search line which length is more than allowed ",
+                        kMaxSearchChars, " chars!");
+  }
+  return "";
 }
 
 StatusOr<PodHostname> HostnameOf(const Pod& pod, const std::string& cluster_domain) {

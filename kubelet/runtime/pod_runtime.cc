@@ -13,6 +13,7 @@
 #include "base/go_text.h"
 #include "base/log.h"
 #include "kubelet/node/node_addresses.h"
+#include "kubelet/runtime/dns_warnings.h"
 #include "kubelet/runtime/labels.h"
 #include "kubelet/state/layout.h"
 #include "kubelet/volume/hosts_file.h"
@@ -132,7 +133,15 @@ Task<StatusOr<cri_v1::PodSandboxConfig>> PodRuntime::MakeSandboxConfig(PodPtr po
   std::vector<std::pair<std::string, std::string>> warnings;
   CO_ASSIGN_OR_RETURN(in.resolver, PodResolver(*pod, options_.dns, &warnings));
   if (report) {
-    for (const auto& [reason, message] : warnings) events_.Record(*pod, client::kWarning, reason, message);
+    for (const auto& [reason, message] : warnings) {
+      events_.Record(*pod, client::kWarning, reason, message);
+      if (reason != kMissingClusterDns) continue;
+      client::ObjectReference node;
+      node.set_kind("Node");
+      node.set_apiversion("v1");
+      if (hooks_.env_facts) node.set_name(hooks_.env_facts().node_name);
+      events_.Record(node, client::kWarning, reason, kNoClusterDns);
+    }
   }
   CO_ASSIGN_OR_RETURN(PodHostname hostname, HostnameOf(*pod, options_.dns.cluster_domain));
   CO_ASSIGN_OR_RETURN(in.hostname, KernelHostname(*pod, hostname));
