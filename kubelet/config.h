@@ -66,7 +66,7 @@ struct Config {
           node_lease_duration_seconds = 40, max_open_files = 1000000;
   int64_t kube_api_qps = 50, kube_api_burst = 100, event_qps = 50, event_burst = 100, registry_qps = 5,
           registry_burst = 10;
-  int64_t max_parallel_image_pulls = 0, container_log_max_files = 5;
+  int64_t max_parallel_image_pulls = 0, container_log_max_files = 5, container_log_max_workers = 1;
   std::string container_log_max_size, image_pull_verification;
   std::vector<std::string> preloaded_images_allowlist;
   TlsLimits tls_limits;  // of tlsMinVersion, tlsCipherSuites, tlsCurvePreferences

@@ -203,6 +203,7 @@ Status ApplyConfig(const nlohmann::json& document, Config* c) {
   read("preloadedImagesVerificationAllowlist", &c->preloaded_images_allowlist);
   read("containerLogMaxSize", &c->container_log_max_size);
   read("containerLogMaxFiles", &c->container_log_max_files);
+  read("containerLogMaxWorkers", &c->container_log_max_workers);
   read("containerLogMonitorInterval", &c->container_log_monitor_interval);
   int64_t verbosity = c->verbosity;
   read("logging.verbosity", &verbosity);

@@ -391,6 +391,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   rotation.logs_dir = config_.pod_logs_dir;
   rotation.max_size = api::Quantity::Of(config_.container_log_max_size).Value();
   rotation.max_files = static_cast<int>(config_.container_log_max_files);
+  rotation.max_workers = static_cast<size_t>(config_.container_log_max_workers);
   rotation.interval = config_.container_log_monitor_interval;
   rotator_ = std::make_unique<LogRotator>(
       rotation, [this] { return RunningLogs(); }, [this](std::string id) { return ReopenLog(std::move(id)); }, clock_);

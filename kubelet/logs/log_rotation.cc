@@ -157,51 +157,78 @@ Task<Status> LogRotator::Rotate(Log log) {
   co_return Annotate(reopened, absl::StrCat("failed to reopen container log ", log.container_id));
 }
 
-Task<Status> LogRotator::Once() {
+Task<Status> LogRotator::Do(Job job) {
+  if (!job.missing) {
+    Status status = co_await Rotate(job.log);
+    if (status.ok()) {
+      VLOG(2, "Rotated a container's log", {"path", job.log.path});
+    } else if (!absl::IsCancelled(status)) {
+      LOG_ERROR(status, "Failed to rotate log for container", {"containerID", job.log.container_id},
+                {"path", job.log.path});
+    }
+    co_return status;
+  }
+  // A kubelet that ended between renaming and telling the runtime leaves the container writing to the renamed file.
+  Status status = co_await reopen_(job.log.container_id);
+  if (status.ok() || absl::IsCancelled(status)) co_return status;
+  LOG_ERROR(status, "Container log doesn't exist, reopen container log failed", {"containerID", job.log.container_id},
+            {"path", job.log.path});
+  co_return Annotate(status, absl::StrCat("failed to reopen container log ", job.log.container_id));
+}
+
+Task<void> LogRotator::Work() {
+  while (!queue_.empty()) {
+    const Job job = std::move(queue_.front());
+    queue_.pop_front();
+    const Status status = co_await Do(job);
+    busy_.erase(job.log.path);
+    if (absl::IsCancelled(status)) co_return;
+    first_.Update(status);
+  }
+}
+
+Task<Status> LogRotator::Look(TaskGroup& workers) {
   if (options_.max_size < 0) co_return absl::OkStatus();
   const std::vector<Log> logs = list_();
-  std::vector<size_t> full, missing;
+  std::vector<Job> jobs;
   const int64_t limit = options_.max_size;
-  std::function<Status()> look = [&logs, &full, &missing, limit] {
-    for (size_t i = 0; i < logs.size(); ++i) {
+  std::function<Status()> look = [&logs, &jobs, limit] {
+    for (const Log& log : logs) {
       struct stat st {};
-      if (lstat(logs[i].path.c_str(), &st) != 0) {
-        if (errno == ENOENT) missing.push_back(i);
+      if (lstat(log.path.c_str(), &st) != 0) {
+        if (errno == ENOENT) jobs.push_back({log, true});
       } else if (S_ISREG(st.st_mode) && st.st_size >= limit) {
-        full.push_back(i);
+        jobs.push_back({log, false});
       }
     }
     return absl::OkStatus();
   };
   CO_RETURN_IF_ERROR(co_await RunBlocking(std::move(look)));
-  Status first;
-  // A kubelet that ended between renaming and telling the runtime leaves the container writing to the renamed file.
-  for (size_t i : missing) {
-    Status status = co_await reopen_(logs[i].container_id);
-    if (absl::IsCancelled(status)) co_return status;
-    if (status.ok()) continue;
-    LOG_ERROR(status, "Container log doesn't exist, reopen container log failed", {"containerID", logs[i].container_id},
-              {"path", logs[i].path});
-    first.Update(Annotate(status, absl::StrCat("failed to reopen container log ", logs[i].container_id)));
+  for (Job& job : jobs) {
+    if (busy_.insert(job.log.path).second) queue_.push_back(std::move(job));
   }
-  for (size_t i : full) {
-    Status status = co_await Rotate(logs[i]);
-    if (absl::IsCancelled(status)) co_return status;
-    if (status.ok()) {
-      VLOG(2, "Rotated a container's log", {"path", logs[i].path});
-    } else {
-      LOG_ERROR(status, "Failed to rotate log for container", {"containerID", logs[i].container_id},
-                {"path", logs[i].path});
-      first.Update(status);
-    }
-  }
-  co_return first;
+  const size_t most = std::max<size_t>(options_.max_workers, 1);
+  const size_t more = std::min(queue_.size(), most - std::min(most, workers.size()));
+  for (size_t i = 0; i < more; ++i) workers.Spawn("rotate logs", Work());
+  co_return absl::OkStatus();
+}
+
+Task<Status> LogRotator::Once() {
+  TaskGroup workers(co_await asio::this_coro::executor);
+  first_ = absl::OkStatus();
+  CO_RETURN_IF_ERROR(co_await Look(workers));
+  co_await workers.Join();
+  if (co_await IsCancelled()) co_return absl::CancelledError("stopped");
+  co_return first_;
 }
 
 Task<void> LogRotator::Run() {
+  TaskGroup workers(co_await asio::this_coro::executor);
   while ((co_await clock_.Sleep(options_.interval)).ok()) {
-    if (absl::IsCancelled(co_await Once())) co_return;
+    if (absl::IsCancelled(co_await Look(workers))) break;
   }
+  queue_.clear();
+  co_await workers.Join();
 }
 
 }  // namespace skiff::kubelet

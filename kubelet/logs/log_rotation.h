@@ -5,7 +5,9 @@
 #define SKIFF_KUBELET_LOGS_LOG_ROTATION_H_
 
 #include <chrono>
+#include <deque>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,7 @@ struct LogRotationOptions {
   std::string logs_dir;                                          // podLogsDir
   int64_t max_size = 10 << 20;                                   // containerLogMaxSize, bytes; negative: never
   int max_files = 5;                                             // containerLogMaxFiles, at least 2
+  size_t max_workers = 1;                                        // containerLogMaxWorkers
   std::chrono::nanoseconds interval = std::chrono::seconds(10);  // containerLogMonitorInterval
 };
 
@@ -32,15 +35,26 @@ class LogRotator {
   LogRotator(LogRotationOptions options, ListFn list, ReopenFn reopen, Clock& clock);
 
   Task<void> Run();     // until cancelled
-  Task<Status> Once();  // one look at all logs; the first error, others are logged too
+  Task<Status> Once();  // one look at all logs and what comes of it; the first error, others are logged too
 
  private:
+  struct Job {
+    Log log;
+    bool missing = false;  // else full
+  };
+  // Queues what is to be done, without what was queued before and is not done yet, and has as many as may work do it.
+  Task<Status> Look(TaskGroup& workers);
+  Task<void> Work();
+  Task<Status> Do(Job job);
   Task<Status> Rotate(Log log);
 
   LogRotationOptions options_;
   ListFn list_;
   ReopenFn reopen_;
   Clock& clock_;
+  std::deque<Job> queue_;
+  std::set<std::string> busy_;  // paths, queued or under way
+  Status first_;
 };
 
 }  // namespace skiff::kubelet

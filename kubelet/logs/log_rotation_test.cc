@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include "base/async_testing.h"
+#include "base/blocking_testing.h"
 #include "kubelet/volume/testing.h"
 
 namespace skiff::kubelet {
@@ -96,6 +97,51 @@ TEST_F(LogRotationTest, ARuntimeThatDoesNotReopenGetsItsLogBack) {
   EXPECT_EQ(Once().message(), "failed to reopen container log id: no runtime");
   EXPECT_EQ(*ReadFile(path), "long enough");
   EXPECT_EQ(Files().size(), 1u);
+}
+
+// containerLogMaxWorkers at once, as upstream: one whose runtime does not answer holds up no other, and is not begun
+// again meanwhile.
+TEST_F(LogRotationTest, OneThatHangsHoldsUpNoOther) {
+  std::vector<LogRotator::Log> logs;
+  auto full = [&](const std::string& id) {
+    const std::string at = dir / absl::StrCat("pod/c/", id, ".log");
+    ASSERT_TRUE(WriteFileAtomic(at, "long enough").ok());
+    if (std::none_of(logs.begin(), logs.end(), [&](const auto& log) { return log.path == at; })) {
+      logs.push_back({id, at});
+    }
+  };
+  for (const char* id : {"hangs", "a", "b", "c"}) full(id);
+  const BlockingOn own(loop.get_executor());
+  Wakeup answer(loop.get_executor());
+  LogRotationOptions options;
+  options.logs_dir = dir.path();
+  options.max_size = 10;
+  options.max_workers = 2;
+  struct Runtime {
+    static Task<Status> Reopen(Wakeup& answer, std::vector<std::string>& reopened, std::string path, std::string id) {
+      if (id == "hangs") (co_await answer.Wait()).IgnoreError();
+      reopened.push_back(id);
+      co_return WriteFileAtomic(path, "");
+    }
+    static Task<void> Run(LogRotator& rotator) { co_await rotator.Run(); }
+  };
+  LogRotator rotator(
+      options, [&] { return logs; },
+      [&](std::string id) { return Runtime::Reopen(answer, reopened, dir / absl::StrCat("pod/c/", id, ".log"), id); },
+      clock);
+  TaskGroup group(loop.get_executor());
+  group.Spawn("rotator", Runtime::Run(rotator));
+  clock.Advance(std::chrono::seconds(10), loop);
+  EXPECT_EQ(reopened, (std::vector<std::string>{"a", "b", "c"}));
+  full("b");
+  clock.Advance(std::chrono::seconds(10), loop);
+  EXPECT_EQ(reopened, (std::vector<std::string>{"a", "b", "c", "b"}));
+  answer.Notify();
+  clock.Advance(std::chrono::seconds(10), loop);
+  EXPECT_EQ(reopened.back(), "hangs");
+  EXPECT_EQ(reopened.size(), 5u) << "it was asked once";
+  group.Cancel();
+  clock.Advance(std::chrono::seconds(1), loop);
 }
 
 // Reliability row clock-jump: logs are rotated on, whatever the wall clock does, and what was kept is not overwritten.
