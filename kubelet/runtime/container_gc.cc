@@ -26,9 +26,7 @@ std::string UidOfLogDirectory(const std::string& name) {
   return parts.size() == 3 ? parts[2] : "";
 }
 
-}  // namespace
-
-void RemoveContainerLogs(const std::string& logs_dir, const std::string& log_path) {
+void UnlinkLogs(const std::string& logs_dir, const std::string& log_path) {
   const std::string prefix = logs_dir + "/";
   if (!absl::StartsWith(log_path, prefix)) return;
   const auto root = Dir::Open(logs_dir);
@@ -43,6 +41,16 @@ void RemoveContainerLogs(const std::string& logs_dir, const std::string& log_pat
   for (const std::string& file : *files) {
     if (file == name || absl::StartsWith(file, name + ".")) (void)dir->Unlink(file);
   }
+}
+
+}  // namespace
+
+Task<void> RemoveContainerLogs(std::string logs_dir, std::string log_path) {
+  std::function<Status()> remove = [logs_dir = std::move(logs_dir), log_path = std::move(log_path)] {
+    UnlinkLogs(logs_dir, log_path);
+    return absl::OkStatus();
+  };
+  (co_await RunBlocking(std::move(remove))).IgnoreError();
 }
 
 bool ContainerGc::Gone(const std::string& uid, bool everything_dead) const {
@@ -91,7 +99,7 @@ Task<void> ContainerGc::RemoveOldest(Unit* unit, size_t count, bool one_name) {
       LOG_ERROR(removed.status(), "Failed to remove container", {"containerID", dead.id});
       continue;
     }
-    if (!log.empty()) RemoveContainerLogs(options_.logs_dir, log);
+    if (!log.empty()) co_await RemoveContainerLogs(options_.logs_dir, log);
     if (!link.empty()) ::unlink(link.c_str());
   }
 }

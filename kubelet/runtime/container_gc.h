@@ -60,7 +60,8 @@ class ContainerGc {
 };
 
 // Removes a container's log and its rotated ones, given the path that the runtime names. Nothing outside `logs_dir`.
-void RemoveContainerLogs(const std::string& logs_dir, const std::string& log_path);
+// Large files take the disk a while: it does so on a thread of the pool.
+Task<void> RemoveContainerLogs(std::string logs_dir, std::string log_path);
 
 }  // namespace skiff::kubelet
 

@@ -7,6 +7,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "base/async_testing.h"
+#include "base/blocking_testing.h"
 #include "base/files.h"
 #include "cri/fake_runtime.h"
 #include "gmock/gmock.h"
@@ -200,6 +202,21 @@ TEST_F(ContainerGcTest, LogsOfDeadContainersAndPods) {
   EXPECT_THAT(*ListDir(options.logs_dir), ElementsAre("ns_p_u", "somebody-elses"));
 }
 
+// Gigabytes of log may take the disk seconds: not on the loop.
+TEST_F(ContainerGcTest, LogsAreRemovedOnThePool) {
+  const std::string dir = options.logs_dir + "/ns_p_u/a";
+  ASSERT_TRUE(MakeDirs(dir).ok());
+  ASSERT_TRUE(WriteFileAtomic(dir + "/0.log", "x").ok());
+  asio::io_context pool;
+  const BlockingOn on(pool.get_executor());
+  Spawn(loop.get_executor(), "remove", RemoveContainerLogs(options.logs_dir, dir + "/0.log"));
+  loop.poll();
+  EXPECT_TRUE(Exists(dir + "/0.log"));
+  pool.poll();
+  EXPECT_FALSE(Exists(dir + "/0.log"));
+  loop.poll();
+}
+
 TEST_F(ContainerGcTest, LinksThatLeadNowhere) {
   AddContainer("running", "u", "a", 1, cri::v1::CONTAINER_RUNNING);
   auto link = [&](const std::string& name, const std::string& target) {
@@ -214,10 +231,10 @@ TEST_F(ContainerGcTest, LinksThatLeadNowhere) {
 
 TEST_F(ContainerGcTest, LogPathOutsideIsLeftAlone) {
   ASSERT_TRUE(WriteFileAtomic(root + "/outside.log", "x").ok());
-  RemoveContainerLogs(options.logs_dir, root + "/outside.log");
-  RemoveContainerLogs(options.logs_dir, options.logs_dir + "/../outside.log");
+  RunTask(loop, RemoveContainerLogs(options.logs_dir, root + "/outside.log"));
+  RunTask(loop, RemoveContainerLogs(options.logs_dir, options.logs_dir + "/../outside.log"));
   ASSERT_EQ(::symlink(root.c_str(), (options.logs_dir + "/link").c_str()), 0);
-  RemoveContainerLogs(options.logs_dir, options.logs_dir + "/link/outside.log");
+  RunTask(loop, RemoveContainerLogs(options.logs_dir, options.logs_dir + "/link/outside.log"));
   EXPECT_TRUE(Exists(root + "/outside.log"));
 }
 

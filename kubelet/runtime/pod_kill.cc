@@ -178,7 +178,7 @@ Task<Status> PodRuntime::RemoveContainer(const PodState& state, ContainerState c
     co_return Annotate(removed.status(), absl::StrCat("remove container ", container.name));
   }
   ::unlink(link.c_str());
-  if (!keep_logs) RemoveContainerLogs(options_.node.logs_dir, container.log_path);
+  if (!keep_logs) co_await RemoveContainerLogs(options_.node.logs_dir, container.log_path);
   if (hooks_.container_stopped) hooks_.container_stopped(container.id);
   co_return absl::OkStatus();
 }
@@ -198,8 +198,10 @@ Task<Status> PodRuntime::Remove(PodStatePtr state) {
     }
   }
   if (!state->name.empty() && !state->uid.empty()) {
-    std::string dir = PodLogDir(options_.node.logs_dir, state->ns, state->name, state->uid);
-    if (Status s = RemoveAll(dir); !s.ok() && ErrnoOf(s) != ENOENT) co_return s;
+    std::function<Status()> remove = [dir = PodLogDir(options_.node.logs_dir, state->ns, state->name, state->uid)] {
+      return RemoveAll(dir);
+    };
+    if (Status s = co_await RunBlocking(std::move(remove)); !s.ok() && ErrnoOf(s) != ENOENT) co_return s;
   }
   co_return absl::OkStatus();
 }
