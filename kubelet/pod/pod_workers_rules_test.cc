@@ -1,4 +1,5 @@
 // Statuses on their way to the API server, and what a pod's security asks for.
+#include "base/blocking_testing.h"
 #include "base/files.h"
 #include "kubelet/pod/pod_workers_testing.h"
 
@@ -373,6 +374,39 @@ TEST_F(PodWorkersTest, PodsWithUsersOfTheirOwnAreMapped) {
   ASSERT_EQ(runtime.CountCalls("StartContainer c"), 2u);
   EXPECT_EQ(runtime.containers.at(runtime.ContainerNamed("c")).config.mounts(0).uidmappings(0).host_id(),
             ids.host_id());
+}
+
+// Their files are written and synced on the pool, by one pod after the other.
+TEST_F(PodWorkersTest, UsersAreTakenOffTheLoop) {
+  runtime.maps_users = true;
+  asio::io_context pool;
+  const BlockingOn on(pool.get_executor());
+  for (int i = 1; i <= 2; ++i) {
+    Pod pod = MakePod({"c"});
+    pod.mutable_metadata()->set_name(absl::StrCat("p", i));
+    pod.mutable_metadata()->set_uid(absl::StrCat("u-", i));
+    pod.mutable_spec()->set_hostusers(false);
+    Add(pod);
+  }
+  auto taken = [this](int i) { return Exists(absl::StrCat(root, "/pods/u-", i, "/userns")); };
+  EXPECT_FALSE(taken(1) || taken(2));
+  for (int i = 0; i < 100 && runtime.CountCalls("RunPodSandbox") < 2; ++i) {
+    pool.restart();
+    pool.poll();
+    Settle();
+  }
+  ASSERT_TRUE(taken(1) && taken(2));
+  std::set<uint32_t> ids;
+  for (const auto& [id, sandbox] : runtime.sandboxes) {
+    ids.insert(sandbox.config.linux().security_context().namespace_options().userns_options().uids(0).host_id());
+  }
+  EXPECT_EQ(ids.size(), 2u);
+  // What is under way still ends.
+  for (int i = 0; i < 10; ++i) {
+    pool.restart();
+    pool.poll();
+    Settle();
+  }
 }
 
 std::string* g_log = nullptr;

@@ -115,11 +115,15 @@ Task<StatusOr<cri_v1::UserNamespace>> PodRuntime::UsersOf(PodPtr pod) {
     if (!supported.ok()) absl::StrAppend(&text, ": ", supported.status().message());
     co_return absl::UnimplementedError(text);
   }
+  CO_ASSIGN_OR_RETURN(const auto guard, co_await ids_lock_->Lock());
   if (!pod_ids_) {
     CO_ASSIGN_OR_RETURN(pod_ids_, co_await KubeletIds(options_.ids_per_pod, options_.max_pods));
   }
-  CO_ASSIGN_OR_RETURN(const uint32_t first,
-                      UserNamespaceOf(options_.root_dir, pod->metadata().uid(), *pod_ids_, options_.ids_per_pod),
+  std::function<StatusOr<uint32_t>()> take = [root = options_.root_dir, uid = pod->metadata().uid(), ids = *pod_ids_,
+                                              length = options_.ids_per_pod] {
+    return UserNamespaceOf(root, uid, ids, length);
+  };
+  CO_ASSIGN_OR_RETURN(const uint32_t first, co_await RunBlockingFor<uint32_t>(std::move(take)),
                       "create user namespace");
   co_return MappedUsers(first, options_.ids_per_pod);
 }

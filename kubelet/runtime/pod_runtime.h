@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/async_lock.h"
 #include "client/events.h"
 #include "cri/runtime.h"
 #include "kubelet/pod/actions.h"
@@ -139,6 +140,8 @@ class PodRuntime {
   Backoff crashes_;
   std::map<std::string, std::set<std::string>> stopped_sandboxes_;  // by pod, until it is gone
   std::optional<IdRange> pod_ids_;  // that pods may have; found out when the first one asks
+  // Held from the look which ranges are free until one is taken.
+  std::shared_ptr<AsyncLock> ids_lock_ = std::make_shared<AsyncLock>();
 };
 
 }  // namespace skiff::kubelet
