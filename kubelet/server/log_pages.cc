@@ -125,6 +125,26 @@ StatusOr<std::string> Listing(const Dir& dir) {
   return out + "</pre>\n";
 }
 
+struct NodeLog {
+  struct stat st {};
+  std::string listing;  // of a directory
+  Fd file;
+};
+
+// Blocking: directories of logs may be large, and slow to read.
+Status OpenNodeLog(const std::string& root_dir, const std::string& path, bool list, NodeLog* out) {
+  ASSIGN_OR_RETURN(const Dir root, Dir::Open(root_dir));
+  if (auto dir = root.OpenDir(path.empty() ? "." : path); dir.ok()) {
+    if (fstatat(dir->fd(), ".", &out->st, 0) != 0) return ErrnoStatus(errno, path);
+    if (!list) return absl::OkStatus();
+    ASSIGN_OR_RETURN(out->listing, Listing(*dir));
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(out->file, root.OpenFile(path, O_RDONLY | O_NONBLOCK));
+  if (fstat(out->file.get(), &out->st) != 0) return ErrnoStatus(errno, path);
+  return S_ISREG(out->st.st_mode) ? absl::OkStatus() : InvalidArgument(path, " is not a file");
+}
+
 }  // namespace
 
 Task<void> ServeContainerLogs(http::Exchange& exchange, std::string ns, std::string name, std::string container,
@@ -167,32 +187,32 @@ Task<void> ServeContainerLogs(http::Exchange& exchange, std::string ns, std::str
 }
 
 Task<void> ServeNodeLogs(http::Exchange& exchange, std::string path, const KubeletServerOptions& options) {
-  auto root = Dir::Open(options.system_log_dir);
-  if (!root.ok()) co_return co_await AnswerNotFound(exchange);
   while (!path.empty() && path.back() == '/') path.pop_back();
-  if (auto dir = path.empty() ? root->OpenDir(".") : root->OpenDir(path); dir.ok()) {
-    if (exchange.request().path.back() != '/') {
-      co_return co_await AnswerRedirect(exchange, absl::StrCat(path.substr(path.rfind('/') + 1), "/"));
-    }
-    auto listing = Listing(*dir);
-    if (!listing.ok()) co_return co_await AnswerNotFound(exchange);
-    struct stat st {};
-    fstatat(dir->fd(), ".", &st, 0);
-    http::Headers headers{{"Content-Type", "text/html; charset=utf-8"},
-                          {"Last-Modified", http::FormatDate(std::chrono::system_clock::from_time_t(st.st_mtime))}};
-    (co_await exchange.Respond(200, std::move(headers), *std::move(listing))).IgnoreError();
+  const bool as_directory = exchange.request().path.back() == '/';
+  NodeLog log;
+  std::function<Status()> open = [&log, &path, as_directory, root = options.system_log_dir] {
+    return OpenNodeLog(root, path, as_directory, &log);
+  };
+  if (!(co_await RunBlocking(std::move(open))).ok()) co_return co_await AnswerNotFound(exchange);
+  const bool directory = S_ISDIR(log.st.st_mode);
+  if (directory && !as_directory) {
+    co_return co_await AnswerRedirect(exchange, absl::StrCat(path.substr(path.rfind('/') + 1), "/"));
+  }
+  http::Headers headers{{"Content-Type", directory ? "text/html; charset=utf-8" : "text/plain; charset=utf-8"},
+                        {"Last-Modified", http::FormatDate(std::chrono::system_clock::from_time_t(log.st.st_mtime))}};
+  if (directory) {
+    (co_await exchange.Respond(200, std::move(headers), std::move(log.listing))).IgnoreError();
     co_return;
   }
-  const auto fd = root->OpenFile(path, O_RDONLY | O_NONBLOCK);
-  struct stat st {};
-  if (!fd.ok() || fstat(fd->get(), &st) != 0 || !S_ISREG(st.st_mode)) co_return co_await AnswerNotFound(exchange);
-  http::Headers headers{{"Content-Type", "text/plain; charset=utf-8"},
-                        {"Last-Modified", http::FormatDate(std::chrono::system_clock::from_time_t(st.st_mtime))}};
   if (!(co_await exchange.Begin(200, std::move(headers))).ok()) co_return;
   std::string buffer(64 << 10, '\0');
-  for (int64_t left = st.st_size; left > 0;) {
-    const ssize_t n = read(fd->get(), buffer.data(), std::min<int64_t>(left, static_cast<int64_t>(buffer.size())));
-    if (n <= 0) break;
+  for (int64_t left = log.st.st_size; left > 0;) {
+    ssize_t n = 0;
+    std::function<Status()> piece = [&buffer, &n, left, fd = log.file.get()] {
+      n = read(fd, buffer.data(), std::min<int64_t>(left, static_cast<int64_t>(buffer.size())));
+      return absl::OkStatus();
+    };
+    if (!(co_await RunBlocking(std::move(piece))).ok() || n <= 0) break;
     if (!(co_await exchange.Write(std::string_view(buffer).substr(0, n))).ok()) co_return;
     left -= n;
   }

@@ -388,6 +388,9 @@ TEST_F(ServerTest, log_symlink_InTheNodesLogs) {
   ASSERT_EQ(symlink((dir / "secret").c_str(), (dir / "varlog/link").c_str()), 0);
   ASSERT_EQ(symlink("..", (dir / "varlog/up").c_str()), 0);
   EXPECT_EQ(Ask(*client, "GET", "/logs/sub/file.log").body, "text\n");
+  const std::string large(200'000, 'x');  // in several pieces
+  ASSERT_TRUE(WriteFileAtomic(dir / "varlog/sub/large.log", large).ok());
+  EXPECT_EQ(Ask(*client, "GET", "/logs/sub/large.log").body, large);
   EXPECT_TRUE(absl::StrContains(Ask(*client, "GET", "/logs/").body, "<a href=\"sub/\">sub/</a>\n"));
   for (const char* path : {"/logs/link", "/logs/up/secret", "/logs/%2e%2e/secret", "/logs/../secret"}) {
     const auto answer = Ask(*client, "GET", path);
