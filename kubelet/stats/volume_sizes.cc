@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 
+#include "base/foreign_work.h"
 #include "base/log.h"
 
 namespace skiff::kubelet {
@@ -210,10 +211,15 @@ Task<void> VolumeSizes::Walk(std::shared_ptr<State> state, std::shared_ptr<Walke
 }
 
 Task<void> VolumeSizes::AskFileSystem(std::shared_ptr<State> state, std::shared_ptr<Entry> entry) {
-  std::function<StatusOr<cadvisor::FsStats>()> work = [path = entry->volume.path] {
-    return cadvisor::StatFilesystem(path);
+  const auto answer = std::make_shared<StatusOr<cadvisor::FsStats>>(absl::UnknownError("not asked"));
+  std::function<Status()> work = [path = entry->volume.path, answer] {
+    *answer = cadvisor::StatFilesystem(path);
+    return absl::OkStatus();
   };
-  const StatusOr<cadvisor::FsStats> fs = co_await RunBlockingFor<cadvisor::FsStats>(std::move(work));
+  ForeignWork& foreign = ForeignWork::Of(co_await asio::this_coro::executor);
+  const Status asked = co_await foreign.Run(absl::StrCat("figures of ", entry->volume.path), std::move(work));
+  const StatusOr<cadvisor::FsStats>& fs = *answer;
+  if (!asked.ok()) VLOG(4, "Failed to calculate volume metrics", {"path", entry->volume.path}, {"err", asked});
   entry->latest.reset();
   if (fs.ok()) {
     const DiskUse used{fs->usage(), fs->inodes - std::min(fs->inodes, fs->inodes_free)};

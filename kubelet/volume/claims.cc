@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "k8s/io/api/core/v1/volume.pb.h"
+#include "kubelet/volume/mount_options.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -57,6 +58,7 @@ StatusOr<ClaimedVolume> DirectoryOf(const PersistentVolume& volume) {
   if (auto it = volume.metadata().annotations().find(kGid); it != volume.metadata().annotations().end()) {
     out.gid = it->second;
   }
+  out.mount_options = MountOptionsOf(volume);
   if (volume.spec().nodeaffinity().has_required()) out.nodes = volume.spec().nodeaffinity().required();
   if (source.has_hostpath()) {
     out.path = source.hostpath().path();

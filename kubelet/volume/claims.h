@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/async.h"
 #include "kubelet/volume/object_source.h"
@@ -20,6 +21,7 @@ struct ClaimedVolume {
   bool one_pod = false;               // ReadWriteOncePod is its only access mode
   std::string gid;                    // that processes of its pods are to be in; ""
   std::optional<NodeSelector> nodes;  // where it can be reached
+  std::vector<std::string> mount_options;
 };
 
 // Errors in upstream's words: "error processing PVC ns/name: PVC is not bound".

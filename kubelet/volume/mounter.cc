@@ -9,6 +9,8 @@
 #include <cerrno>
 
 #include "base/files.h"
+#include "base/log.h"
+#include "kubelet/volume/mount_options.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -89,6 +91,21 @@ class LinuxMounter final : public Mounter {
     return absl::OkStatus();
   }
 
+  Status SetOptions(const std::string& target, const std::vector<std::string>& options) override {
+    const MountAttributes wanted = AttributesOf(options);
+    for (const std::string& option : wanted.ignored) {
+      LOG_WARNING("A mount option means nothing for a bind mount", {"option", option}, {"path", target});
+    }
+    if (wanted.set == 0 && wanted.clear == 0) return absl::OkStatus();
+    mount_attr attributes = {};
+    attributes.attr_set = wanted.set;
+    attributes.attr_clr = wanted.clear;
+    if (mount_setattr(AT_FDCWD, target.c_str(), AT_SYMLINK_NOFOLLOW, &attributes, sizeof attributes) != 0) {
+      return ErrnoStatus(errno, absl::StrCat("set mount options ", absl::StrJoin(options, ","), " at ", target));
+    }
+    return absl::OkStatus();
+  }
+
   Status Unmount(const std::string& target) override {
     // Lazily: a container that is just ending may still hold the mount in its own namespace.
     if (umount2(target.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT) {
@@ -99,7 +116,9 @@ class LinuxMounter final : public Mounter {
 
   StatusOr<bool> IsMountPoint(const std::string& path) override {
     struct statx st {};
-    if (statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_BASIC_STATS, &st) != 0) {
+    // Without asking a file server, which may not answer.
+    constexpr int kFlags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+    if (statx(AT_FDCWD, path.c_str(), kFlags, STATX_BASIC_STATS, &st) != 0) {
       if (errno == ENOENT || errno == ENOTDIR) return false;
       return ErrnoStatus(errno, path);
     }
@@ -181,6 +200,13 @@ Status FakeMounter::BindFd(int source_fd, const std::string& target) {
   const ssize_t n = readlink(absl::StrCat("/proc/self/fd/", source_fd).c_str(), path, sizeof(path));
   if (n < 0) return ErrnoStatus(errno, "readlink");
   mounts_[target] = absl::StrCat("bind ", std::string_view(path, n));
+  return absl::OkStatus();
+}
+
+Status FakeMounter::SetOptions(const std::string& target, const std::vector<std::string>& options) {
+  std::lock_guard lock(mutex_);
+  if (!fail_.ok()) return std::exchange(fail_, absl::OkStatus());
+  absl::StrAppend(&mounts_[target], " ", absl::StrJoin(options, ","));
   return absl::OkStatus();
 }
 

@@ -22,6 +22,8 @@ class Mounter {
   virtual Status MountHugetlbfs(const std::string& target, const std::string& options) = 0;
   // Bind-mounts what the descriptor `source_fd` refers to (through /proc/self/fd: no path is walked) onto `target`.
   virtual Status BindFd(int source_fd, const std::string& target) = 0;
+  // Gives the mount at `target` options of its own ("noexec"); those that nobody names stay as they are.
+  virtual Status SetOptions(const std::string& target, const std::vector<std::string>& options) = 0;
   virtual Status Unmount(const std::string& target) = 0;  // lazily; not mounted is no error
   virtual StatusOr<bool> IsMountPoint(const std::string& path) = 0;
   // Mount points strictly below `path`, deepest first.
@@ -35,12 +37,13 @@ class Mounter {
 
 std::unique_ptr<Mounter> NewMounter();
 
-// Remembers target -> what is mounted; a "bind" shows the source's path. For tests.
+// Remembers target -> what is mounted; a "bind" shows the source's path, and the options it was given. For tests.
 class FakeMounter final : public Mounter {
  public:
   Status MountTmpfs(const std::string& target, const std::string& options) override;
   Status MountHugetlbfs(const std::string& target, const std::string& options) override;
   Status BindFd(int source_fd, const std::string& target) override;
+  Status SetOptions(const std::string& target, const std::vector<std::string>& options) override;
   Status Unmount(const std::string& target) override;
   StatusOr<bool> IsMountPoint(const std::string& path) override;
   StatusOr<std::vector<std::string>> MountsBelow(const std::string& path) override;

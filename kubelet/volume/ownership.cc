@@ -27,7 +27,8 @@ void Apply(int fd, const struct stat& st, gid_t group, bool read_only, const std
   }
 }
 
-Status Walk(int parent, const char* name, gid_t group, bool read_only, const std::string& path, int depth) {
+Status Walk(int parent, const char* name, gid_t group, bool read_only, const std::string& path, int depth,
+            OwnershipProgress* progress) {
   if (depth > 200) return InvalidArgument(path, ": directories nest too deep");
   const Fd fd(openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) {
@@ -49,20 +50,22 @@ Status Walk(int parent, const char* name, gid_t group, bool read_only, const std
     while (const dirent* entry = readdir(dir)) {
       const std::string_view child = entry->d_name;
       if (child == "." || child == "..") continue;
-      status = Walk(fd.get(), entry->d_name, group, read_only, absl::StrCat(path, "/", child), depth + 1);
+      status = Walk(fd.get(), entry->d_name, group, read_only, absl::StrCat(path, "/", child), depth + 1, progress);
       if (!status.ok()) break;
     }
     closedir(dir);
     RETURN_IF_ERROR(status);
   }
   Apply(fd.get(), st, group, read_only, path);
+  if (progress != nullptr) ++progress->files;
   return absl::OkStatus();
 }
 
 }  // namespace
 
-Status SetVolumeOwnership(const std::string& dir, gid_t group, bool read_only) {
-  return Walk(AT_FDCWD, dir.c_str(), group, read_only, dir, 0);
+Status SetVolumeOwnership(const std::string& dir, gid_t group, bool read_only, OwnershipProgress* progress) {
+  if (progress != nullptr) progress->walking = true;
+  return Walk(AT_FDCWD, dir.c_str(), group, read_only, dir, 0, progress);
 }
 
 bool OwnershipFits(const std::string& dir, gid_t group, bool read_only) {

@@ -31,11 +31,17 @@ int OpenAt2(int dir, const char* path, uint64_t flags, uint64_t resolve) {
   return -1;
 }
 
+// As it is known here: a file server, which may not answer, is not asked.
+bool Look(int dir, const std::string& path, struct statx* out) {
+  constexpr int kFlags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  return statx(dir, path.c_str(), kFlags, STATX_TYPE | STATX_INO, out) == 0;
+}
+
 bool SameFile(int a, const std::string& b) {
-  struct stat one {
+  struct statx one {
   }, two{};
-  if (fstatat(a, "", &one, AT_EMPTY_PATH) != 0 || lstat(b.c_str(), &two) != 0) return false;
-  return one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+  if (!Look(a, "", &one) || !Look(AT_FDCWD, b, &two)) return false;
+  return one.stx_dev_major == two.stx_dev_major && one.stx_dev_minor == two.stx_dev_minor && one.stx_ino == two.stx_ino;
 }
 
 // Walks `relative`; an absolute link that leads back into the volume (as hosts have them: /opt/app/current ->
@@ -56,6 +62,30 @@ int Walk(int volume_fd, const std::string& relative, uint64_t flags) {
   }
   return OpenAt2(volume_fd, absl::StrCat(".", whole.substr(inside)).c_str(), flags,
                  RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+Status BindOpened(const SubPath& sub, int source, Mounter& mounter) {
+  ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(sub.target));
+  if (mounted) {
+    if (SameFile(source, sub.target)) return absl::OkStatus();
+    RETURN_IF_ERROR(mounter.Unmount(sub.target));
+  }
+  const std::string parent = sub.target.substr(0, sub.target.rfind('/'));
+  RETURN_IF_ERROR(MakeDirs(parent, 0750));
+  struct statx st {};
+  if (!Look(source, "", &st)) return ErrnoStatus(errno, sub.sub_path);
+  if (S_ISDIR(st.stx_mode)) {
+    // A target left over from an earlier life may be of the other kind.
+    if (unlink(sub.target.c_str()) != 0 && errno != ENOENT && errno != EISDIR && errno != EPERM) {
+      return ErrnoStatus(errno, sub.target);
+    }
+    if (mkdir(sub.target.c_str(), 0750) != 0 && errno != EEXIST) return ErrnoStatus(errno, sub.target);
+  } else {
+    rmdir(sub.target.c_str());
+    const Fd file(open(sub.target.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
+    if (!file.valid()) return ErrnoStatus(errno, sub.target);
+  }
+  return mounter.BindFd(source, sub.target);
 }
 
 }  // namespace
@@ -93,39 +123,21 @@ Status MakeDirsBeneath(int volume_fd, const std::string& relative, mode_t mode) 
   return absl::OkStatus();
 }
 
-Status BindSubPath(const SubPath& sub, Mounter& mounter) {
+Status BindSubPath(const SubPath& sub, Mounter& mounter, bool* making) {
   const Fd volume(open(sub.volume_path.c_str(), O_PATH | O_CLOEXEC));
   if (!volume.valid()) return ErrnoStatus(errno, absl::StrCat("open ", sub.volume_path));
   auto source = OpenBeneath(volume.get(), sub.sub_path);
   if (!source.ok() && ErrnoOf(source.status()) == ENOENT) {
     struct stat st {};
     if (fstatat(volume.get(), "", &st, AT_EMPTY_PATH) != 0) return ErrnoStatus(errno, sub.volume_path);
-    RETURN_IF_ERROR(MakeDirsBeneath(volume.get(), sub.sub_path, st.st_mode));
+    if (Status made = MakeDirsBeneath(volume.get(), sub.sub_path, st.st_mode); !made.ok()) {
+      if (making != nullptr) *making = true;
+      return made;
+    }
     source = OpenBeneath(volume.get(), sub.sub_path);
   }
   RETURN_IF_ERROR(source.status());
-
-  ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(sub.target));
-  if (mounted) {
-    if (SameFile(source->get(), sub.target)) return absl::OkStatus();
-    RETURN_IF_ERROR(mounter.Unmount(sub.target));
-  }
-  const std::string parent = sub.target.substr(0, sub.target.rfind('/'));
-  RETURN_IF_ERROR(MakeDirs(parent, 0750));
-  struct stat st {};
-  if (fstatat(source->get(), "", &st, AT_EMPTY_PATH) != 0) return ErrnoStatus(errno, sub.sub_path);
-  if (S_ISDIR(st.st_mode)) {
-    // A target left over from an earlier life may be of the other kind.
-    if (unlink(sub.target.c_str()) != 0 && errno != ENOENT && errno != EISDIR && errno != EPERM) {
-      return ErrnoStatus(errno, sub.target);
-    }
-    if (mkdir(sub.target.c_str(), 0750) != 0 && errno != EEXIST) return ErrnoStatus(errno, sub.target);
-  } else {
-    rmdir(sub.target.c_str());
-    const Fd file(open(sub.target.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0640));
-    if (!file.valid()) return ErrnoStatus(errno, sub.target);
-  }
-  return mounter.BindFd(source->get(), sub.target);
+  return sub.gate->Pass([&] { return BindOpened(sub, source->get(), mounter); });
 }
 
 Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter) {

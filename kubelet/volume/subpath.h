@@ -5,9 +5,11 @@
 #define SKIFF_KUBELET_VOLUME_SUBPATH_H_
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "base/files.h"
+#include "kubelet/volume/mount_gate.h"
 #include "kubelet/volume/mounter.h"
 
 namespace skiff::kubelet {
@@ -24,11 +26,13 @@ struct SubPath {
   std::string volume_path;  // the volume's directory on the host
   std::string sub_path;     // relative
   std::string target;       // POD/volume-subpaths/VOLUME/CONTAINER/INDEX
+  // It is bound only while this is open.
+  std::shared_ptr<MountGate> gate = std::make_shared<MountGate>();
 };
 
 // Binds the subPath at its target (made as needed) and leaves it if it is there already. A missing path is made as a
-// directory with the volume's mode.
-Status BindSubPath(const SubPath& sub, Mounter& mounter);
+// directory with the volume's mode; `making` is true when an error is of that.
+Status BindSubPath(const SubPath& sub, Mounter& mounter, bool* making = nullptr);
 
 // Unmounts and removes everything below POD/volume-subpaths.
 Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter);

@@ -136,6 +136,28 @@ TEST(MounterTest, ROOT_TmpfsAndBinds) {
   if (!allowed) GTEST_SKIP() << "no mount namespace allowed here";
 }
 
+TEST(MounterTest, ROOT_AMountHasOptionsOfItsOwn) {
+  if (!IsRoot()) GTEST_SKIP() << "needs root to mount";
+  TempDir dir;
+  const bool allowed = InMountNamespace([&] {
+    const auto mounter = NewMounter();
+    ASSERT_TRUE(MakeDirs(dir / "source").ok());
+    ASSERT_TRUE(MakeDirs(dir / "bound").ok());
+    ASSERT_EQ(mount("tmpfs", (dir / "source").c_str(), "tmpfs", MS_NOSUID, ""), 0);
+    const Fd source(open((dir / "source").c_str(), O_PATH));
+    ASSERT_TRUE(mounter->BindFd(source.get(), dir / "bound").ok());
+    EXPECT_TRUE(mounter->SetOptions(dir / "bound", {"hard"}).ok());
+    const Status status = mounter->SetOptions(dir / "bound", {"noatime", "nodev", "noexec", "ro"});
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(absl::StrContains(*ReadFile("/proc/thread-self/mountinfo"),
+                                  absl::StrCat(" ", dir / "bound", " ro,nosuid,nodev,noexec,noatime ")));
+    EXPECT_FALSE(mounter->SetOptions(dir / "absent", {"ro"}).ok());
+    EXPECT_TRUE(mounter->Unmount(dir / "bound").ok());
+    EXPECT_TRUE(mounter->Unmount(dir / "source").ok());
+  });
+  if (!allowed) GTEST_SKIP() << "no mount namespace allowed here";
+}
+
 TEST(MounterTest, ROOT_ADirectoryOnAPrivateMountIsSharedOnce) {
   if (!IsRoot()) GTEST_SKIP() << "needs root to mount";
   TempDir dir;

@@ -4,9 +4,13 @@
 
 #include "api/codec.h"
 #include "base/async_testing.h"
+#include "base/blocking_testing.h"
+#include "base/foreign_work.h"
 #include "kubelet/pod/admission.h"
 #include "kubelet/volume/testing.h"
 #include "kubelet/volume/volume_kind.h"
+#include "kubelet/volume/volume_setup.h"
+#include "kubelet/work_metrics.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -124,6 +128,8 @@ TEST_F(VolumeManagerTest, EveryKindLiesWhereUpstreamPutsIt) {
 Task<void> Remember(VolumeManager& manager, std::shared_ptr<const Pod> pod, std::optional<Status>* out) {
   *out = co_await manager.WaitForMounts(pod);
 }
+
+Task<void> RunManager(VolumeManager& manager) { co_await manager.Run(); }
 
 TEST_F(VolumeManagerTest, MissingObjectsAreReportedAndRetriedAsRecorded) {
   const auto pod = PodFrom(R"([{"name":"v","configMap":{"name":"late-cm2"}}])");
@@ -245,7 +251,7 @@ TEST_F(VolumeManagerTest, ClaimsOfHostPathAndLocalVolumes) {
   EXPECT_EQ(mounts->at(0).host_path, bound);
   EXPECT_TRUE(mounts->at(0).read_only);
   EXPECT_FALSE(mounts->at(0).relabel);
-  EXPECT_EQ(mounter.mounts().at(bound), absl::StrCat("bind ", root / "disk"));
+  EXPECT_EQ(mounter.mounts().at(bound), absl::StrCat("bind ", root / "disk", " ro"));
   ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
   EXPECT_TRUE(mounter.mounts().empty());
   EXPECT_TRUE(Exists(root / "disk"));
@@ -344,6 +350,259 @@ TEST_F(VolumeManagerTest, VolumesBringGroups) {
   }
 }
 
+std::shared_ptr<Pod> WithUid(const std::shared_ptr<const Pod>& pod, std::string_view uid) {
+  auto out = std::make_shared<Pod>(*pod);
+  out->mutable_metadata()->set_uid(std::string(uid));
+  return out;
+}
+
+// As upstream: the first pod that has a local volume gives it to its group, the others take it as it is.
+TEST_F(VolumeManagerTest, ASharedVolumeKeepsItsGroup) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  struct stat disk {};
+  ASSERT_EQ(stat((root / "disk").c_str(), &disk), 0);
+  Bind(objects, "x", absl::StrCat(R"("local":{"path":")", root / "disk", R"("})"));
+  auto with_group = [&](std::string_view uid, gid_t group) {
+    return WithUid(PodFrom(kClaim, kClaimMount, absl::StrCat(R"("securityContext":{"fsGroup":)", group, "},")), uid);
+  };
+  auto mode = [&](std::string_view uid) {
+    struct stat st {};
+    const std::string dir = root / absl::StrCat("pods/", uid, "/volumes/kubernetes.io~local-volume/pv");
+    EXPECT_EQ(stat(dir.c_str(), &st), 0);
+    return st.st_mode & 07777;
+  };
+  ASSERT_TRUE(Mount(with_group("uid-1", disk.st_gid)).ok());
+  EXPECT_TRUE(mode("uid-1") & S_ISGID);
+  ASSERT_TRUE(Mount(with_group("uid-2", disk.st_gid)).ok());
+  EXPECT_TRUE(events.empty());
+  ASSERT_TRUE(Mount(with_group("uid-3", disk.st_gid + 1)).ok());
+  EXPECT_EQ(mode("uid-2"), 0750u) << "its files are looked at by nobody";
+  EXPECT_EQ(mode("uid-3"), 0750u);
+  EXPECT_EQ(events, std::vector<std::string>{absl::StrCat("Warning AlreadyMountedVolume: The requested fsGroup is ",
+                                                          disk.st_gid + 1, ", but the volume pv has GID ", disk.st_gid,
+                                                          ". The volume may not be shareable.")});
+  for (const char* uid : {"uid-1", "uid-2", "uid-3"}) {
+    ASSERT_TRUE(RunTask(loop, manager->TearDown(uid, true)).ok());
+  }
+  ASSERT_TRUE(Mount(with_group("uid-4", disk.st_gid)).ok());
+  EXPECT_TRUE(mode("uid-4") & S_ISGID) << "it is the first again";
+}
+
+TEST_F(VolumeManagerTest, MountOptionsOfLocalVolumes) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  Bind(objects, "x", absl::StrCat(R"("mountOptions":["nosuid","noexec"],"local":{"path":")", root / "disk", R"("})"));
+  const auto pod = PodFrom(kClaim, kClaimMount);
+  ASSERT_TRUE(Mount(pod).ok());
+  EXPECT_EQ(mounter.mounts().at(Volume("kubernetes.io~local-volume/pv")),
+            absl::StrCat("bind ", root / "disk", " noexec,nosuid"));
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+
+  // Other kinds cannot have any.
+  Bind(objects, "x", absl::StrCat(R"("mountOptions":["noexec"],"hostPath":{"path":")", root / "disk", R"("})"));
+  std::optional<Status> result;
+  Spawn(loop.get_executor(), "wait", Remember(*manager, pod, &result));
+  clock.Advance(0s, loop);
+  EXPECT_EQ(events, std::vector<std::string>{"Warning FailedMount: MountVolume.MountOptionSupport check failed for "
+                                             "volume \"pv\" : mount options are not supported for this volume type"});
+}
+
+// Blocking work hangs from Hang() until Answer(), other work is done at once.
+struct HangingTest : VolumeManagerTest {
+  asio::io_context held;
+  std::optional<BlockingOn> on;
+
+  HangingTest() { on.emplace(loop.get_executor()); }
+  ~HangingTest() override {
+    Answer();
+    manager.reset();
+    Poll();
+  }
+  void Hang() { on.emplace(held.get_executor()); }
+  void GoOn() { on.emplace(loop.get_executor()); }
+  size_t Answer() {
+    held.restart();
+    const size_t pieces = held.poll();
+    Poll();
+    return pieces;
+  }
+  void Poll() {
+    loop.restart();
+    loop.poll();
+  }
+  // Begins to wait for a pod whose volumes are on a path that hangs.
+  void WaitHanging(TaskGroup& group, const std::shared_ptr<const Pod>& pod, std::optional<Status>* result) {
+    Hang();
+    group.Spawn("wait", Remember(*manager, pod, result));
+    Poll();
+    GoOn();
+  }
+};
+
+constexpr char kMapAndPath[] =
+    R"([{"name":"cm","configMap":{"name":"cm"}},{"name":"hp","hostPath":{"path":"/dead","type":"Directory"}}])";
+
+TEST_F(HangingTest, APathThatDoesNotAnswerHoldsUpNothingElse) {
+  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
+  const auto other = WithUid(PodFrom(R"([{"name":"cm","configMap":{"name":"cm"}}])"), "uid-2");
+  ASSERT_TRUE(Mount(other).ok());
+  // The path is mounted by a container that comes later, so that all else is there.
+  auto pod = std::make_shared<Pod>(*PodFrom(kMapAndPath, R"([{"name":"cm","mountPath":"/cm"}])"));
+  pod->mutable_spec()->mutable_containers()->RemoveLast();
+  ASSERT_TRUE(Mount(pod).ok());
+  auto stuck = std::make_shared<Pod>(*pod);
+  auto* mount = stuck->mutable_spec()->mutable_containers(0)->add_volumemounts();
+  mount->set_name("hp");
+  mount->set_mountpath("/hp");
+  TaskGroup group(loop.get_executor());
+  std::optional<Status> result, again;
+  WaitHanging(group, stuck, &result);
+  EXPECT_FALSE(result);
+
+  group.Spawn("run", RunManager(*manager));
+  Poll();
+  (*objects.config_maps["cm"].mutable_data())["k"] = "w";
+  manager->UpdatePod(stuck);
+  manager->UpdatePod(other);
+  Poll();
+  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~configmap/cm/k")), "w") << "of the same pod too";
+  EXPECT_EQ(*ReadFile(root / "pods/uid-2/volumes/kubernetes.io~configmap/cm/k"), "w");
+
+  // Who waits is told when his time is over ..
+  clock.Advance(2min + 3s, loop);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->message(),
+            "unmounted volumes=[hp], unattached volumes=[], failed to process volumes=[]: context deadline exceeded");
+  // .. and may leave.
+  const auto cancel = group.Spawn("wait", Remember(*manager, stuck, &again));
+  Poll();
+  EXPECT_FALSE(again);
+  cancel();
+  Poll();
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(absl::IsCancelled(*again));
+
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  EXPECT_FALSE(Exists(root / "pods/uid-1"));
+  EXPECT_EQ(Answer(), 1u) << "the path was asked once";
+  EXPECT_TRUE(events.empty()) << "of a pod that is gone";
+  group.Cancel();
+  Poll();
+}
+
+TEST_F(HangingTest, AVolumeThatComesAfterItsPodIsNotMounted) {
+  ASSERT_TRUE(MakeDirs(root / "disk").ok());
+  Bind(objects, "x", absl::StrCat(R"("local":{"path":")", root / "disk", R"("})"));
+  const auto pod = PodFrom(kClaim, kClaimMount);
+  const auto second = WithUid(pod, "uid-2");
+  TaskGroup group(loop.get_executor());
+  std::optional<Status> result, next;
+  WaitHanging(group, pod, &result);
+  group.Spawn("wait", Remember(*manager, second, &next));
+  Poll();
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  EXPECT_EQ(Answer(), 1u);
+  EXPECT_FALSE(Exists(root / "pods/uid-1"));
+  ASSERT_TRUE(result && next);
+  EXPECT_TRUE(absl::IsCancelled(*result));
+  EXPECT_TRUE(next->ok()) << *next;
+  EXPECT_EQ(mounter.mounts().size(), 1u);
+}
+
+TEST_F(HangingTest, OnePathHoldsOneThreadHoweverManyPodsWantIt) {
+  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
+  const auto pod = PodFrom(R"([{"name":"hp","hostPath":{"path":"/dead","type":"Directory"}}])");
+  TaskGroup group(loop.get_executor());
+  std::optional<Status> results[70];
+  for (int i = 0; i < 70; ++i) WaitHanging(group, WithUid(pod, absl::StrCat("dead-", i)), &results[i]);
+  EXPECT_TRUE(Mount(PodFrom(R"([{"name":"cm","configMap":{"name":"cm"}}])")).ok());
+  EXPECT_EQ(Answer(), 1u);
+  EXPECT_EQ(events.size(), 70u) << "there is no such path";
+  group.Cancel();
+  Poll();
+}
+
+TEST_F(HangingTest, OfManyPathsThatHangTheLastAreNotLookedAt) {
+  asio::make_service<ForeignWork>(loop, ForeignWork::Options{.most = 2, .patience = 1ms});
+  TaskGroup group(loop.get_executor());
+  std::optional<Status> results[3];
+  for (int i = 0; i < 3; ++i) {
+    const std::string volumes = absl::StrCat(R"([{"name":"hp","hostPath":{"path":"/dead)", i, R"(","type":"File"}}])");
+    WaitHanging(group, WithUid(PodFrom(volumes), absl::StrCat("dead-", i)), &results[i]);
+  }
+  while (events.empty()) loop.run_for(1ms), loop.restart();
+  EXPECT_EQ(events,
+            std::vector<std::string>{"Warning FailedMount: MountVolume.SetUp failed for volume \"hp\" : 2 other "
+                                     "paths of the host do not answer, which is as many as may be waited for"});
+  EXPECT_EQ(Answer(), 2u);
+  group.Cancel();
+  Poll();
+}
+
+// A subPath of a hostPath volume, which nobody looked at before.
+TEST_F(HangingTest, ASubPathThatDoesNotAnswerIsLeft) {
+  ASSERT_TRUE(MakeDirs(root / "disk/sub").ok());
+  const auto pod = PodFrom(absl::StrCat(R"([{"name":"hp","hostPath":{"path":")", root / "disk", R"("}}])"),
+                           R"([{"name":"hp","mountPath":"/a","subPath":"sub"}])");
+  ASSERT_TRUE(Mount(pod).ok());
+  struct Ask {
+    static Task<void> Run(VolumeManager& manager, std::shared_ptr<const Pod> pod, std::optional<Status>* out) {
+      *out = (co_await manager.ContainerMounts(pod, "c", {})).status();
+    }
+  };
+  std::optional<Status> result;
+  TaskGroup group(loop.get_executor());
+  Hang();
+  group.Spawn("mounts", Ask::Run(*manager, pod, &result));
+  Poll();
+  GoOn();
+  group.Cancel();
+  Poll();
+  ASSERT_TRUE(result);
+  EXPECT_TRUE(absl::IsCancelled(*result));
+  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
+  EXPECT_EQ(Answer(), 1u);
+  EXPECT_TRUE(mounter.mounts().empty());
+  EXPECT_FALSE(Exists(root / "pods/uid-1"));
+}
+
+// As upstream counts: what is written again, and what fails then.
+TEST_F(VolumeManagerTest, RefreshesAreCounted) {
+  metrics::Registry registry;
+  EnableWorkMetrics(registry);
+  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
+  const auto pod = PodFrom(R"([{"name":"cm","configMap":{"name":"cm"}}])");
+  ASSERT_TRUE(Mount(pod).ok());
+  TaskGroup group(loop.get_executor());
+  group.Spawn("run", RunManager(*manager));
+  auto count = [&](std::string_view status) {
+    return absl::StrContains(registry.Expose(), absl::StrCat("operation_name=\"volume_mount\",status=\"", status,
+                                                             "\",volume_plugin=\"kubernetes.io/configmap\"} "
+                                                             "",
+                                                             status == "success" ? 2 : 1, "\n"));
+  };
+  manager->UpdatePod(pod);
+  for (int i = 0; i < 400 && !count("success"); ++i) loop.run_for(5ms), loop.restart();
+  EXPECT_TRUE(count("success"));
+  objects.config_maps.clear();
+  manager->UpdatePod(pod);
+  for (int i = 0; i < 400 && !count("fail-unknown"); ++i) loop.run_for(5ms), loop.restart();
+  EXPECT_TRUE(count("fail-unknown"));
+  group.Cancel();
+  loop.run_for(5ms);
+  DisableWorkMetrics();
+}
+
+TEST(NestedMountPointsTest, OfEveryKindOfContainer) {
+  auto pod = std::make_shared<Pod>(*PodFrom(R"([{"name":"v","emptyDir":{}},{"name":"w","emptyDir":{}}])"));
+  auto* debugger = pod->mutable_spec()->add_ephemeralcontainers()->mutable_ephemeralcontainercommon();
+  for (const auto& [name, path] : {std::pair("v", "/data"), {"w", "/data/inner/deep"}}) {
+    auto* mount = debugger->add_volumemounts();
+    mount->set_name(name);
+    mount->set_mountpath(path);
+  }
+  EXPECT_EQ(NestedMountPoints(*pod, "v"), std::vector<std::string>{"inner/deep"});
+}
+
 TEST_F(VolumeManagerTest, EphemeralClaimsBelongToThePod) {
   ASSERT_TRUE(MakeDirs(root / "disk").ok());
   Bind(objects, "p-v", absl::StrCat(R"("hostPath":{"path":")", root / "disk", R"("})"));
@@ -376,8 +635,6 @@ TEST_F(VolumeManagerTest, HugePages) {
   EXPECT_EQ(HugePagesOption(*with_requests("", R"("cpu":"1")"), "HugePages-2Mi").status().message(),
             "medium HugePages-2Mi: hugePages storage requested, but there is no resource request for huge pages");
 }
-
-Task<void> RunManager(VolumeManager& manager) { co_await manager.Run(); }
 
 TEST_F(VolumeManagerTest, ContentFollowsThePodAtOnce) {
   const auto pod = PodFrom(
@@ -452,6 +709,14 @@ TEST_F(VolumeManagerTest, SubPathErrorsInUpstreamsWords) {
       PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"ed","mountPath":"/a","subPath":"a/../../b"}])");
   EXPECT_EQ(Mounts(up).status().message(), "unable to provision SubPath `a/../../b`: must not contain '..'");
   const auto none = PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"x","mountPath":"/a"}])");
+  // What cannot be made is told from what cannot be mounted.
+  ASSERT_EQ(symlink("nowhere", Volume("kubernetes.io~empty-dir/ed/link").c_str()), 0);
+  const auto link = PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"ed","mountPath":"/a","subPath":"link"}])");
+  EXPECT_EQ(Mounts(link).status().message(),
+            "failed to create subPath directory for volumeMount \"ed\" of container \"c\"");
+  ASSERT_EQ(symlink("/etc", Volume("kubernetes.io~empty-dir/ed/out").c_str()), 0);
+  const auto out = PodFrom(R"([{"name":"ed","emptyDir":{}}])", R"([{"name":"ed","mountPath":"/a","subPath":"out"}])");
+  EXPECT_EQ(Mounts(out).status().message(), "failed to prepare subPath for volumeMount \"ed\" of container \"c\"");
   EXPECT_EQ(Mounts(none).status().message(), "cannot find volume \"x\" to mount into container \"c\"");
 }
 

@@ -9,7 +9,6 @@
 #include <set>
 
 #include "base/files.h"
-#include "base/go_text.h"
 #include "base/log.h"
 #include "base/paths.h"
 #include "kubelet/volume/ownership.h"
@@ -67,24 +66,6 @@ Status SetUpDirectory(const DirectorySetup& setup, Mounter& mounter) {
   return SetReady(setup);
 }
 
-Status SetUpLocal(const LocalSetup& setup, Mounter& mounter) {
-  ASSIGN_OR_RETURN(const bool mounted, mounter.IsMountPoint(setup.dir));
-  if (mounted) return absl::OkStatus();
-  const Fd source(open(setup.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!source.valid()) return ErrnoStatus(errno, absl::StrCat("path ", GoQuote(setup.source), " of the local volume"));
-  RETURN_IF_ERROR(MakeDirs(setup.pod_dir, 0750));
-  RETURN_IF_ERROR(MakeDirs(absl::StrCat(setup.pod_dir, "/volumes"), 0750));
-  RETURN_IF_ERROR(MakeDirs(setup.dir, 0750));
-  RETURN_IF_ERROR(mounter.BindFd(source.get(), setup.dir));
-  if (setup.fs_group && !setup.read_only &&
-      !(setup.on_root_mismatch && OwnershipFits(setup.dir, *setup.fs_group, false))) {
-    if (Status status = SetVolumeOwnership(setup.dir, *setup.fs_group, false); !status.ok()) {
-      LOG_WARNING("Could not give a volume to its group", {"path", setup.dir}, {"err", status});
-    }
-  }
-  return absl::OkStatus();
-}
-
 StatusOr<bool> SetUpWritten(const DirectorySetup& setup, const std::vector<std::string>& nested, const Payload& payload,
                             Mounter& mounter, std::chrono::system_clock::time_point now) {
   for (const auto& [path, file] : payload) RETURN_IF_ERROR(ValidatePayloadPath(path));
@@ -125,6 +106,7 @@ std::vector<std::string> NestedMountPoints(const k8s::io::api::core::v1::Pod& po
   };
   for (const auto& c : pod.spec().initcontainers()) visit(c);
   for (const auto& c : pod.spec().containers()) visit(c);
+  for (const auto& c : pod.spec().ephemeralcontainers()) visit(c.ephemeralcontainercommon());
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;

@@ -28,17 +28,6 @@ struct DirectorySetup {
 // emptyDir: makes the directory (mode 0777) and, for memory, mounts a tmpfs. Idempotent; an existing one is left alone.
 Status SetUpDirectory(const DirectorySetup& setup, Mounter& mounter);
 
-struct LocalSetup {
-  std::string pod_dir;  // ROOT/pods/UID
-  std::string source;   // a directory of the host
-  std::string dir;      // where the pod's containers get it from
-  std::optional<gid_t> fs_group;
-  bool on_root_mismatch = false;  // fsGroupChangePolicy: all is left alone where the root fits
-  bool read_only = false;
-};
-// A local persistent volume: the source bound onto `dir`. Idempotent. Errors: it is not a directory, or not there.
-Status SetUpLocal(const LocalSetup& setup, Mounter& mounter);
-
 // A written volume: the directory, mount points for mounts nested in it, and the payload. True: something was written.
 StatusOr<bool> SetUpWritten(const DirectorySetup& setup, const std::vector<std::string>& nested, const Payload& payload,
                             Mounter& mounter, std::chrono::system_clock::time_point now);
