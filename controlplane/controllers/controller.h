@@ -40,6 +40,10 @@ std::unique_ptr<Controller> MakeGarbageCollector(const ControllerContext& contex
 std::unique_ptr<Controller> MakePodGcController(const ControllerContext& context);
 std::unique_ptr<Controller> MakeDaemonSetController(const ControllerContext& context);
 std::unique_ptr<Controller> MakeJobController(const ControllerContext& context);
+std::unique_ptr<Controller> MakeDisruptionController(const ControllerContext& context);
+std::unique_ptr<Controller> MakeClaimProtectionController(const ControllerContext& context);
+std::unique_ptr<Controller> MakeVolumeProtectionController(const ControllerContext& context);
+std::unique_ptr<Controller> MakeAttributesClassProtectionController(const ControllerContext& context);
 
 }  // namespace skiff::controlplane
 

@@ -31,6 +31,10 @@ constexpr Entry kControllers[] = {
     {"node-lifecycle-controller", MakeNodeLifecycleController},
     {"garbage-collector-controller", MakeGarbageCollector},
     {"pod-garbage-collector-controller", MakePodGcController},
+    {"disruption-controller", MakeDisruptionController},
+    {"persistentvolumeclaim-protection-controller", MakeClaimProtectionController},
+    {"persistentvolume-protection-controller", MakeVolumeProtectionController},
+    {"volumeattributesclass-protection-controller", MakeAttributesClassProtectionController},
 };
 
 bool Enabled(const ControllerOptions& options, std::string_view name) {

@@ -3,7 +3,9 @@
 // Upstream's controllers that are here, by upstream's names: namespace-controller, serviceaccount-controller,
 // root-ca-certificate-publisher-controller, deployment-controller, replicaset-controller, daemonset-controller,
 // job-controller, endpointslice-controller, endpoints-controller, node-ipam-controller, node-lifecycle-controller,
-// taint-eviction-controller (within node-lifecycle), garbage-collector-controller, pod-garbage-collector-controller.
+// taint-eviction-controller (within node-lifecycle), garbage-collector-controller, pod-garbage-collector-controller,
+// disruption-controller, persistentvolumeclaim-protection-controller, persistentvolume-protection-controller,
+// volumeattributesclass-protection-controller.
 #ifndef SKIFF_CONTROLPLANE_CONTROLLERS_CONTROLLERS_H_
 #define SKIFF_CONTROLPLANE_CONTROLLERS_CONTROLLERS_H_
 

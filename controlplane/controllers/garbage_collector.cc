@@ -12,8 +12,6 @@
 #include "client/object.h"
 #include "controlplane/controllers/controller.h"
 #include "controlplane/controllers/raw_objects.h"
-#include "k8s/io/api/core/v1/persistent_volume.pb.h"
-#include "k8s/io/api/policy/v1/generated.pb.h"
 
 namespace skiff::controlplane {
 namespace {
@@ -55,11 +53,8 @@ class GarbageCollector final : public Controller {
     AddKind(core::ConfigMap::default_instance());
     AddKind(core::Secret::default_instance());
     AddKind(coordination::Lease::default_instance());
-    AddKind(apps::StatefulSet::default_instance());
     AddKind(apps::ControllerRevision::default_instance());
     AddKind(batch::CronJob::default_instance());
-    AddKind(core::PersistentVolumeClaim::default_instance());
-    AddKind(::k8s::io::api::policy::v1::PodDisruptionBudget::default_instance());
   }
 
   Task<void> Run() override {

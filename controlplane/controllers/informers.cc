@@ -69,6 +69,12 @@ void SlimNode(core::Node& node) {
   node.mutable_status()->clear_nodeinfo();
 }
 
+std::string ClaimOf(const core::Pod& pod, const core::Volume& volume) {
+  const auto& source = volume.volumesource();
+  if (source.has_persistentvolumeclaim()) return source.persistentvolumeclaim().claimname();
+  return source.has_ephemeral() ? absl::StrCat(pod.metadata().name(), "-", volume.name()) : "";
+}
+
 Informers::Informers(std::shared_ptr<client::Rest> rest, bool controllers) : rest_(std::move(rest)) {
   pods = Make<core::Pod>();
   pods->SetTransform(SlimPod);
@@ -77,6 +83,14 @@ Informers::Informers(std::shared_ptr<client::Rest> rest, bool controllers) : res
     return {pod.spec().nodename()};
   });
   pods->AddIndex("owner", [](const core::Pod& pod) { return OwnerUid(pod.metadata()); });
+  pods->AddIndex("claim", [](const core::Pod& pod) {
+    std::vector<std::string> out;
+    for (const auto& volume : pod.spec().volumes()) {
+      if (const std::string name = ClaimOf(pod, volume); !name.empty())
+        out.push_back(client::MakeKey(pod.metadata().namespace_(), name));
+    }
+    return out;
+  });
   nodes = Make<core::Node>();
   nodes->SetTransform(SlimNode);
   if (!controllers) return;
@@ -95,7 +109,17 @@ Informers::Informers(std::shared_ptr<client::Rest> rest, bool controllers) : res
   replica_sets = Make<apps::ReplicaSet>();
   replica_sets->AddIndex("owner", [](const apps::ReplicaSet& set) { return OwnerUid(set.metadata()); });
   daemon_sets = Make<apps::DaemonSet>();
+  stateful_sets = Make<apps::StatefulSet>();
+  stateful_sets->SetTransform([](apps::StatefulSet& set) {
+    set.mutable_spec()->clear_template_();
+    set.mutable_spec()->clear_volumeclaimtemplates();
+    set.clear_status();
+  });
   jobs = Make<batch::Job>();
+  budgets = Make<policy::PodDisruptionBudget>();
+  claims = Make<core::PersistentVolumeClaim>();
+  volumes = Make<core::PersistentVolume>();
+  attributes_classes = Make<storage::VolumeAttributesClass>();
   node_leases = Make<coordination::Lease>({.ns = "kube-node-lease"});
 }
 

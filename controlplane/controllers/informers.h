@@ -4,6 +4,7 @@
 #define SKIFF_CONTROLPLANE_CONTROLLERS_INFORMERS_H_
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "client/informer.h"
@@ -13,9 +14,12 @@
 #include "k8s/io/api/core/v1/config.pb.h"
 #include "k8s/io/api/core/v1/namespace.pb.h"
 #include "k8s/io/api/core/v1/node.pb.h"
+#include "k8s/io/api/core/v1/persistent_volume.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 #include "k8s/io/api/core/v1/service.pb.h"
 #include "k8s/io/api/discovery/v1/generated.pb.h"
+#include "k8s/io/api/policy/v1/generated.pb.h"
+#include "k8s/io/api/storage/v1/generated.pb.h"
 
 namespace skiff::controlplane {
 
@@ -23,6 +27,8 @@ namespace core = ::k8s::io::api::core::v1;
 namespace apps = ::k8s::io::api::apps::v1;
 namespace batch = ::k8s::io::api::batch::v1;
 namespace discovery = ::k8s::io::api::discovery::v1;
+namespace policy = ::k8s::io::api::policy::v1;
+namespace storage = ::k8s::io::api::storage::v1;
 namespace coordination = ::k8s::io::api::coordination::v1;
 namespace meta = ::k8s::io::apimachinery::pkg::apis::meta::v1;
 
@@ -33,12 +39,16 @@ using NodePtr = std::shared_ptr<const core::Node>;
 void SlimPod(core::Pod& pod);
 void SlimNode(core::Node& node);
 
+// The name of the claim that a pod's volume is, or that is made for it; "" for other volumes.
+std::string ClaimOf(const core::Pod& pod, const core::Volume& volume);
+
 class Informers {
  public:
   // `controllers` false: only what the scheduler needs (pods, nodes).
   explicit Informers(std::shared_ptr<client::Rest> rest, bool controllers = true);
 
-  // Pods have the indexes "node" (spec.nodeName) and "owner" (uid of the controller).
+  // Pods have the indexes "node" (spec.nodeName), "owner" (uid of the controller) and "claim" (namespace/name of what
+  // their volumes claim).
   std::shared_ptr<client::Informer<core::Pod>> pods;
   std::shared_ptr<client::Informer<core::Node>> nodes;
   std::shared_ptr<client::Informer<core::Namespace>> namespaces;
@@ -50,7 +60,12 @@ class Informers {
   std::shared_ptr<client::Informer<apps::Deployment>> deployments;
   std::shared_ptr<client::Informer<apps::ReplicaSet>> replica_sets;  // index "owner"
   std::shared_ptr<client::Informer<apps::DaemonSet>> daemon_sets;
+  std::shared_ptr<client::Informer<apps::StatefulSet>> stateful_sets;  // without their templates
   std::shared_ptr<client::Informer<batch::Job>> jobs;
+  std::shared_ptr<client::Informer<policy::PodDisruptionBudget>> budgets;
+  std::shared_ptr<client::Informer<core::PersistentVolumeClaim>> claims;
+  std::shared_ptr<client::Informer<core::PersistentVolume>> volumes;
+  std::shared_ptr<client::Informer<storage::VolumeAttributesClass>> attributes_classes;
   std::shared_ptr<client::Informer<coordination::Lease>> node_leases;
 
   std::vector<std::shared_ptr<client::InformerBase>> all() const { return all_; }

@@ -372,5 +372,124 @@ TEST_F(RealApiTest, JobsCompleteOrFail) {
   EXPECT_EQ(informers_->jobs->Get("default/bad")->status().failed(), 1);
 }
 
+TEST_F(RealApiTest, BudgetsTellWhatMayBeEvicted) {
+  MakeNode("n1");
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("default/default") != nullptr; }));
+  Make(Deployment("default", 3, "web:1"));
+  const auto budget = [&](const char* name, auto&& fill) {
+    policy::PodDisruptionBudget made;
+    made.mutable_metadata()->set_namespace_("default");
+    made.mutable_metadata()->set_name(name);
+    (*made.mutable_spec()->mutable_selector()->mutable_matchlabels())["app"] = "web";
+    fill(made.mutable_spec());
+    Make(made);
+  };
+  budget("most", [](auto* spec) { *spec->mutable_maxunavailable() = api::FromInt(1); });
+  const auto now = [&](const char* name) { return informers_->budgets->Get("default", name); };
+  const auto settled = [&](const char* name, int allowed) {
+    const auto found = now(name);
+    return found != nullptr && found->status().currenthealthy() == 3 &&
+           found->status().disruptionsallowed() == allowed && found->status().disruptedpods().empty();
+  };
+  ASSERT_TRUE(Until([&] { return settled("most", 1); }));
+  EXPECT_EQ(now("most")->status().desiredhealthy(), 2);
+  EXPECT_EQ(now("most")->status().expectedpods(), 3);
+  EXPECT_EQ(now("most")->status().observedgeneration(), now("most")->metadata().generation());
+  ASSERT_EQ(now("most")->status().conditions_size(), 1);
+  EXPECT_EQ(now("most")->status().conditions(0).type(), "DisruptionAllowed");
+  EXPECT_EQ(now("most")->status().conditions(0).status(), "True");
+  EXPECT_EQ(now("most")->status().conditions(0).reason(), "SufficientPods");
+
+  const PodPtr pod = informers_->pods->InNamespace("default")[0];
+  policy::Eviction eviction;
+  eviction.mutable_metadata()->set_namespace_("default");
+  eviction.mutable_metadata()->set_name(pod->metadata().name());
+  const auto evicted = RunTask(loop_, rest_->CreateSub<core::Pod, policy::Eviction, meta::Status>(
+                                          "default", pod->metadata().name(), "eviction", eviction));
+  ASSERT_TRUE(evicted.ok()) << evicted.status();
+  // No kubelet has made the replacement ready: no more may go.
+  const auto used = RunTask(loop_, rest_->Get<policy::PodDisruptionBudget>("default", "most"));
+  ASSERT_TRUE(used.ok());
+  EXPECT_EQ(used->status().disruptionsallowed(), 0);
+  ASSERT_TRUE(Until([&] { return settled("most", 1); }));
+
+  budget("half", [](auto* spec) { *spec->mutable_minavailable() = api::FromString("50%"); });
+  budget("number", [](auto* spec) { *spec->mutable_minavailable() = api::FromInt(3); });
+  ASSERT_TRUE(Until([&] { return settled("half", 1) && settled("number", 0); }));
+  EXPECT_EQ(now("half")->status().desiredhealthy(), 2);
+  EXPECT_EQ(now("number")->status().conditions(0).reason(), "InsufficientPods");
+}
+
+TEST_F(RealApiTest, ClaimsAndVolumesGoWhenNothingUsesThem) {
+  MakeNode("n1");
+  core::Namespace ns;
+  ns.mutable_metadata()->set_name("data");
+  Make(ns);
+  ASSERT_TRUE(Until([&] { return informers_->service_accounts->Get("data/default") != nullptr; }));
+  storage::VolumeAttributesClass fast;
+  fast.mutable_metadata()->set_name("fast");
+  fast.set_drivername("csi.example.com");
+  (*fast.mutable_parameters())["iops"] = "9";
+  Make(fast);
+  const auto resources = [](auto* spec) {
+    spec->add_accessmodes("ReadWriteOnce");
+    spec->set_volumeattributesclassname("fast");
+  };
+  for (const char* name : {"used", "kept"}) {
+    core::PersistentVolumeClaim claim;
+    claim.mutable_metadata()->set_namespace_("data");
+    claim.mutable_metadata()->set_name(name);
+    resources(claim.mutable_spec());
+    (*claim.mutable_spec()->mutable_resources()->mutable_requests())["storage"] = api::Quantity::Of("1Gi").ToProto();
+    Make(claim);
+  }
+  core::Pod pod;
+  pod.mutable_metadata()->set_namespace_("data");
+  pod.mutable_metadata()->set_name("user");
+  pod.mutable_spec()->set_nodename("n1");
+  auto* container = pod.mutable_spec()->add_containers();
+  container->set_name("c");
+  container->set_image("i");
+  auto* volume = pod.mutable_spec()->add_volumes();
+  volume->set_name("v");
+  volume->mutable_volumesource()->mutable_persistentvolumeclaim()->set_claimname("used");
+  Make(pod);
+  core::PersistentVolume disk;
+  disk.mutable_metadata()->set_name("disk");
+  disk.mutable_spec()->add_accessmodes("ReadWriteOnce");
+  (*disk.mutable_spec()->mutable_capacity())["storage"] = api::Quantity::Of("1Gi").ToProto();
+  disk.mutable_spec()->mutable_persistentvolumesource()->mutable_hostpath()->set_path("/d");
+  Make(disk);
+  const auto phase = [&](const char* value) {
+    const std::string patch = absl::StrCat(R"({"status":{"phase":")", value, R"("}})");
+    return RunTask(loop_, rest_->Patch<core::PersistentVolume>("", "disk", patch, {.subresource = "status"})).status();
+  };
+  ASSERT_TRUE(phase("Bound").ok());
+
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<core::PersistentVolumeClaim>("data", "used")).ok());
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<core::PersistentVolume>("", "disk")).ok());
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<storage::VolumeAttributesClass>("", "fast")).ok());
+  // They are in use ..
+  ASSERT_TRUE(Until([&, turns = 0]() mutable {
+    const auto claim = informers_->claims->Get("data/used");
+    const auto bound = informers_->volumes->Get("disk");
+    const auto attributes = informers_->attributes_classes->Get("fast");
+    return claim != nullptr && IsBeingDeleted(claim->metadata()) && bound != nullptr &&
+           IsBeingDeleted(bound->metadata()) && attributes != nullptr && IsBeingDeleted(attributes->metadata()) &&
+           ++turns > 5;
+  }));
+  // .. until they are not, and a namespace takes its claims with it.
+  ASSERT_TRUE(phase("Released").ok());
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<core::Pod>("data", "user")).ok());
+  ASSERT_TRUE(Until(
+      [&] { return informers_->claims->Get("data/used") == nullptr && informers_->volumes->Get("disk") == nullptr; }));
+  EXPECT_NE(informers_->claims->Get("data/kept"), nullptr);
+  EXPECT_NE(informers_->attributes_classes->Get("fast"), nullptr);
+  ASSERT_TRUE(RunTask(loop_, rest_->Delete<core::Namespace>("", "data")).ok());
+  ASSERT_TRUE(Until([&] {
+    return informers_->namespaces->Get("data") == nullptr && informers_->attributes_classes->Get("fast") == nullptr;
+  }));
+}
+
 }  // namespace
 }  // namespace skiff::controlplane
