@@ -58,6 +58,25 @@ StatusOr<std::string> MakeCsr(const CertificateRequest& request, const std::stri
   return std::string(data, static_cast<size_t>(size));
 }
 
+StatusOr<std::string> CsrCommonName(const std::string& csr_pem) {
+  // OpenSSL would also read the old name, NEW CERTIFICATE REQUEST.
+  if (csr_pem.find("-----BEGIN CERTIFICATE REQUEST-----") == std::string::npos)
+    return InvalidArgument("PEM block type must be CERTIFICATE REQUEST");
+  const BioPtr in(BIO_new_mem_buf(csr_pem.data(), static_cast<int>(csr_pem.size())));
+  const ReqPtr csr(in ? PEM_read_bio_X509_REQ(in.get(), nullptr, nullptr, nullptr) : nullptr);
+  if (!csr) return OpensslError("read a certificate request");
+  const X509_NAME* subject = X509_REQ_get_subject_name(csr.get());
+  int last = -1;
+  for (int at = -1; (at = X509_NAME_get_index_by_NID(subject, NID_commonName, at)) >= 0;) last = at;
+  if (last < 0) return std::string();
+  unsigned char* text = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, last)));
+  if (size < 0) return OpensslError("read a common name");
+  std::string out(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  return out;
+}
+
 StatusOr<bool> CertificateMatchesKey(const std::string& cert_pem, const std::string& key_pem) {
   ASSIGN_OR_RETURN(const auto certificates, tls_internal::ParseCertificates(cert_pem));
   ASSIGN_OR_RETURN(const auto key, tls_internal::ParsePrivateKey(key_pem));

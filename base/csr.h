@@ -12,6 +12,9 @@ namespace skiff {
 // beside it).
 StatusOr<std::string> MakeCsr(const CertificateRequest& request, const std::string& key_pem);
 
+// The common name of the subject of a request; "" where it has none. Errors for what is no request.
+StatusOr<std::string> CsrCommonName(const std::string& csr_pem);
+
 // Whether the certificate is for the key. Errors for what is not PEM.
 StatusOr<bool> CertificateMatchesKey(const std::string& cert_pem, const std::string& key_pem);
 

@@ -7,11 +7,15 @@
 #include "k8s/io/api/core/v1/persistent_volume.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 #include "k8s/io/api/core/v1/pod_status.pb.h"
+#include "k8s/io/api/resource/v1/generated.pb.h"
+#include "k8s/io/api/storage/v1/generated.pb.h"
 
 namespace skiff::controlplane {
 namespace {
 
 namespace core = ::k8s::io::api::core::v1;
+namespace resource_api = ::k8s::io::api::resource::v1;
+namespace storage = ::k8s::io::api::storage::v1;
 
 constexpr char kNoRelation[] = "no relationship found between node '";
 constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
@@ -122,6 +126,26 @@ Decision NodeAuthorizer::Related(const std::string& node, const Access& access, 
   return No(absl::StrCat(kNoRelation, node, "' and this object"));
 }
 
+// Of kinds that name their node themselves.
+Decision NodeAuthorizer::Own(const std::string& node, const Access& access, std::string_view owner) {
+  if (access.name.empty()) return No("No Object name found");
+  return owner == node ? kYes : No(absl::StrCat(kNoRelation, node, "' and this object"));
+}
+
+template <typename T>
+std::shared_ptr<const T> NodeAuthorizer::Stored(std::string_view group, std::string_view plural,
+                                                const std::string& name) const {
+  const Kind* kind = kinds_.Find(group, "v1", plural);
+  if (!kind || name.empty()) return nullptr;
+  const std::string key = kind->Key("", name);
+  const ValuePtr value = store_.Peek(key);
+  if (!value) return nullptr;
+  auto object = kind->Decode(key, *value);
+  if (!object.ok()) return nullptr;
+  auto held = std::make_shared<api::Object>(*std::move(object));
+  return std::shared_ptr<const T>(held, held->template As<T>());
+}
+
 Decision NodeAuthorizer::Authorize(const User& user, const Access& access) const {
   if (!user.InGroup(kNodesGroup) || !std::string_view(user.name).starts_with(kNodeUserPrefix)) return No();
   const std::string node = user.name.substr(kNodeUserPrefix.size());
@@ -131,11 +155,16 @@ Decision NodeAuthorizer::Authorize(const User& user, const Access& access) const
   const bool read = IsAny(verb, {"get", "list", "watch"});
 
   if (group.empty() && (resource == "secrets" || resource == "configmaps")) {
-    if (!read || !sub.empty()) return No("can only read resources of this type");
+    if (!read) return No("can only read resources of this type");
+    if (!sub.empty()) return No("cannot read subresource");
+    if (access.ns.empty()) return No("can only read namespaced object of this type");
     return Related(node, access, resource == "secrets" ? "secret" : "configmap");
   }
   if (group.empty() && resource == "persistentvolumeclaims") {
-    if (sub == "status" && IsAny(verb, {"get", "update", "patch"})) return Related(node, access, "pvc");
+    if (sub == "status") {
+      if (!IsAny(verb, {"update", "patch"})) return No("can only get/update/patch this type");
+      return Related(node, access, "pvc");
+    }
     if (verb != "get" || !sub.empty()) return No("can only get individual resources of this type");
     return Related(node, access, "pvc");
   }
@@ -201,16 +230,36 @@ Decision NodeAuthorizer::Authorize(const User& user, const Access& access) const
   if (group == "storage.k8s.io" && resource == "csinodes") {
     if (!IsAny(verb, {"get", "create", "update", "patch", "delete"}))
       return No("can only get, create, update, patch, or delete a CSINode");
+    if (!sub.empty()) return No("cannot authorize CSINode subresources");
     if (verb != "create" && access.name != node)
       return No("can only access CSINode with the same name as the requesting node");
     return kYes;
   }
-  if (group == "storage.k8s.io" && resource == "volumeattachments" && verb == "get" && sub.empty()) return kYes;
+  if (group == "storage.k8s.io" && resource == "volumeattachments") {
+    if (verb != "get" || !sub.empty()) return No("can only get individual resources of this type");
+    const auto attachment = Stored<storage::VolumeAttachment>(group, resource, access.name);
+    return Own(node, access, attachment ? attachment->spec().nodename() : "");
+  }
   if (group == "resource.k8s.io" && resource == "resourceclaims") {
     if (verb != "get" || !sub.empty()) return No("can only get individual resources of this type");
     return Related(node, access, "resourceclaim");
   }
-  if (group == "resource.k8s.io" && resource == "resourceslices" && sub.empty()) return kYes;
+  if (group == "resource.k8s.io" && resource == "resourceslices") {
+    if (!sub.empty()) return No("cannot authorize ResourceSlice subresources");
+    if (verb == "create") return kYes;  // NodeRestriction looks at the node that it names
+    if (IsAny(verb, {"get", "update", "patch", "delete"})) {
+      const auto slice = Stored<resource_api::ResourceSlice>(group, resource, access.name);
+      return Own(node, access, slice ? slice->spec().nodename() : "");
+    }
+    if (!IsAny(verb, {"watch", "list", "deletecollection"}))
+      return No(
+          "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, "
+          "deletecollection");
+    const auto selector = api::FieldSelector::Parse(access.field_selector);
+    const std::string* wanted = selector.ok() ? selector->RequiresExactMatch("spec.nodeName") : nullptr;
+    if (wanted && *wanted == node) return kYes;
+    return No("can only list/watch/deletecollection resourceslices with nodeName field selector");
+  }
 
   // What every node may do, as upstream's node rules have it.
   if (group == "authentication.k8s.io" && resource == "tokenreviews" && verb == "create") return kYes;

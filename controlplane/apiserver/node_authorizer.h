@@ -6,6 +6,7 @@
 #define SKIFF_CONTROLPLANE_APISERVER_NODE_AUTHORIZER_H_
 
 #include <map>
+#include <memory>
 #include <string>
 
 #include "controlplane/apiserver/authz.h"
@@ -21,6 +22,9 @@ class NodeAuthorizer {
  private:
   void Changed(const StoreEvent& event);
   void Count(const std::string& key, const ValuePtr& value, int by);
+  static Decision Own(const std::string& node, const Access& access, std::string_view owner);
+  template <typename T>
+  std::shared_ptr<const T> Stored(std::string_view group, std::string_view plural, const std::string& name) const;
   Decision Related(const std::string& node, const Access& access, std::string_view what) const;
 
   Store& store_;

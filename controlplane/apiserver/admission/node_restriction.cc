@@ -5,9 +5,12 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "api/codec.h"
+#include "base/csr.h"
 #include "controlplane/apiserver/admission.h"
+#include "controlplane/apiserver/admission/pod_references.h"
 #include "controlplane/apiserver/authz.h"
 #include "k8s/io/api/authentication/v1/generated.pb.h"
+#include "k8s/io/api/certificates/v1/generated.pb.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/persistent_volume.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
@@ -18,6 +21,7 @@ namespace skiff::controlplane {
 namespace {
 
 namespace authn = ::k8s::io::api::authentication::v1;
+namespace certificates = ::k8s::io::api::certificates::v1;
 namespace core = ::k8s::io::api::core::v1;
 namespace resource_api = ::k8s::io::api::resource::v1;
 namespace storage = ::k8s::io::api::storage::v1;
@@ -49,6 +53,8 @@ class Restriction {
       if (Name() != node_) return Refuse("can only access node lease with the same name as the requesting node");
     } else if (resource.plural == "csinodes") {
       if (Name() != node_) return Refuse("can only access CSINode with the same name as the requesting node");
+    } else if (resource.plural == "certificatesigningrequests") {
+      if (attributes_.operation == Operation::kCreate) return SigningRequest();
     } else if (resource.plural == "resourceslices") {
       const bool create = attributes_.operation == Operation::kCreate;
       if (attributes_.operation == Operation::kUpdate) return absl::OkStatus();
@@ -112,36 +118,8 @@ class Restriction {
   static std::string_view Reference(const core::Pod& pod) {
     const core::PodSpec& spec = pod.spec();
     if (!spec.serviceaccountname().empty()) return "serviceaccounts";
-    if (spec.imagepullsecrets_size() > 0) return "secrets";
-    bool secrets = false, config_maps = false;
-    auto look = [&](const auto& containers) {
-      for (const auto& container : containers) {
-        for (const auto& from : container.envfrom()) {
-          secrets = secrets || from.has_secretref();
-          config_maps = config_maps || from.has_configmapref();
-        }
-        for (const auto& variable : container.env()) {
-          secrets = secrets || variable.valuefrom().has_secretkeyref();
-          config_maps = config_maps || variable.valuefrom().has_configmapkeyref();
-        }
-      }
-    };
-    look(spec.initcontainers());
-    look(spec.containers());
-    for (const core::Volume& volume : spec.volumes()) {
-      const auto& source = volume.volumesource();
-      secrets = secrets || source.has_secret() || source.has_azurefile() || source.cephfs().has_secretref() ||
-                source.cinder().has_secretref() || source.flexvolume().has_secretref() ||
-                source.rbd().has_secretref() || source.scaleio().has_secretref() || source.iscsi().has_secretref() ||
-                source.storageos().has_secretref() || source.csi().has_nodepublishsecretref();
-      config_maps = config_maps || source.has_configmap();
-      for (const auto& part : source.projected().sources()) {
-        secrets = secrets || part.has_secret();
-        config_maps = config_maps || part.has_configmap();
-      }
-    }
-    if (secrets) return "secrets";
-    if (config_maps) return "configmaps";
+    if (RefersToSecrets(spec)) return "secrets";
+    if (RefersToConfigMaps(spec)) return "configmaps";
     if (spec.resourceclaims_size() > 0) return "resourceclaims";
     for (const core::Volume& volume : spec.volumes()) {
       const auto& source = volume.volumesource();
@@ -207,6 +185,19 @@ class Restriction {
     if (!api::Equal(had, has)) return Refuse("node \"", node_, "\" is not allowed to modify ownerReferences");
     if (const std::string bad = ForbiddenLabels(node, old); !bad.empty())
       return Refuse("is not allowed to modify labels: ", bad);
+    return absl::OkStatus();
+  }
+
+  // The rest of what a node may ask for is the signers' to check.
+  Status SigningRequest() const {
+    const auto& spec = attributes_.object->As<certificates::CertificateSigningRequest>()->spec();
+    if (spec.signername() != "kubernetes.io/kubelet-serving" &&
+        spec.signername() != "kubernetes.io/kube-apiserver-client-kubelet")
+      return absl::OkStatus();
+    const auto common_name = CsrCommonName(spec.request());
+    if (!common_name.ok()) return Refuse("unable to parse csr: ", common_name.status().message());
+    if (*common_name != absl::StrCat(kNodeUserPrefix, node_))
+      return Refuse("can only create a node CSR with CN=system:node:", node_);
     return absl::OkStatus();
   }
 
