@@ -1,5 +1,5 @@
 // Admission: what upstream's default admission plugins do to a write, each in its file in admission/. They look at the
-// store as it is now and never wait. Follows
+// store as it is now and never wait (but see Registry::AwaitDefaultAccount). Follows
 // https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/ .
 #ifndef SKIFF_CONTROLPLANE_APISERVER_ADMISSION_H_
 #define SKIFF_CONTROLPLANE_APISERVER_ADMISSION_H_
@@ -8,6 +8,10 @@
 
 #include "controlplane/apiserver/kinds.h"
 #include "controlplane/storage/store.h"
+
+namespace k8s::io::api::core::v1 {
+class Pod;
+}
 
 namespace skiff::controlplane {
 
@@ -74,7 +78,12 @@ Status RuntimeClassAdmission(const Admission& admission, const Attributes& attri
 Status RbacEscalation(const Admission& admission, const Context& context, const Attributes& attributes);
 Status NodeRestriction(const Admission& admission, const Context& context, const Attributes& attributes);
 Status ResourceQuota(const Admission& admission, const Attributes& attributes);
+Status LimitRangerDefaults(const Admission& admission, const Attributes& attributes);
 Status LimitRanger(const Admission& admission, const Attributes& attributes);
+Status PodResize(const Admission& admission, const Attributes& attributes);
+Status PodTopologyLabels(const Admission& admission, const Attributes& attributes);
+// The same for a pod that is bound to `node`.
+void AddTopologyLabels(const Admission& admission, std::string_view node, ::k8s::io::api::core::v1::Pod* pod);
 
 // `prefix` and five random letters and digits that upstream uses in generated names.
 std::string GenerateName(std::string_view prefix);

@@ -84,7 +84,7 @@ class ApiServerImpl final : public ApiServer {
         tokens_(std::move(tokens)),
         kinds_(allocators_.get()),
         admission_(*store_, kinds_),
-        registry_(*store_, kinds_, admission_),
+        registry_(*store_, kinds_, admission_, clock_),
         authenticator_(tokens_, admission_, options_.anonymous_auth),
         nodes_(*store_, kinds_),
         authorizer_(admission_, &nodes_, ModesOf(options_)),

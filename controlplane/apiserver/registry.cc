@@ -7,11 +7,24 @@
 #include "api/validation.h"
 #include "base/tls.h"
 #include "controlplane/apiserver/custom/custom_type.h"
+#include "k8s/io/api/core/v1/namespace.pb.h"
+#include "k8s/io/api/core/v1/pod.pb.h"
 
 namespace skiff::controlplane {
 namespace {
 
+namespace core = ::k8s::io::api::core::v1;
+
 constexpr int kGenerateNameAttempts = 8;
+constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
+// Ten looks for a namespace's default account, 100 to 200 ms apart.
+constexpr int kAccountLooks = 10;
+constexpr std::chrono::milliseconds kAccountWait{100};
+
+uint64_t Random() {
+  static std::mt19937_64 random{std::random_device{}()};
+  return random();
+}
 
 Status StorageError(const Status& status) {
   if (absl::IsCancelled(status)) return status;
@@ -40,9 +53,8 @@ Status PlainError(std::string_view message) {
 
 std::string GenerateName(std::string_view prefix) {
   static constexpr char kLetters[] = "bcdfghjklmnpqrstvwxz2456789";
-  static std::mt19937_64 random{std::random_device{}()};
   std::string name(prefix.substr(0, 58));
-  for (int i = 0; i < 5; ++i) name.push_back(kLetters[random() % (sizeof(kLetters) - 1)]);
+  for (int i = 0; i < 5; ++i) name.push_back(kLetters[Random() % (sizeof(kLetters) - 1)]);
   return name;
 }
 
@@ -55,12 +67,29 @@ Task<StatusOr<api::Object>> Registry::Get(const Kind& kind, std::string ns, std:
   co_return std::move(object);
 }
 
+// A namespace gets its account "default" from a controller, a moment after it is made. Pods that come with the
+// namespace wait for it, as long as upstream's admission does.
+Task<void> Registry::AwaitDefaultAccount(std::string ns, const api::Object& object) {
+  constexpr char kDefault[] = "default";
+  const core::Pod* pod = object.As<core::Pod>();
+  if (!pod || pod->metadata().annotations().contains(kMirrorAnnotation)) co_return;
+  const std::string& account = pod->spec().serviceaccountname();
+  if (!account.empty() && account != kDefault) co_return;
+  const auto space = admission_.Find<core::Namespace>("namespaces", "", ns);
+  if (!space || space->metadata().has_deletiontimestamp()) co_return;  // refused for that
+  const std::string key = kinds_.Core("serviceaccounts").Key(ns, kDefault);
+  const std::chrono::milliseconds wait = kAccountWait + std::chrono::milliseconds(Random() % kAccountWait.count());
+  for (int look = 1; look < kAccountLooks && !store_.Peek(key); ++look)
+    if (!(co_await clock_.Sleep(wait)).ok()) co_return;
+}
+
 Task<StatusOr<api::Object>> Registry::Create(Context& context, const Kind& kind, std::string ns, api::Object object) {
   if (kind.custom && kind.custom->terminating)
     co_return api::MethodNotSupportedError({kind.resource->group, kind.resource->plural, ""},
                                            "create not allowed while custom resource definition is terminating");
   if (!object.meta().resourceversion().empty())
     co_return PlainError("resourceVersion should not be set on objects to be created");
+  co_await AwaitDefaultAccount(ns, object);
   const bool generated = object.meta().name().empty() && !object.meta().generatename().empty();
   const std::string base = object.meta().generatename();
   // A refusal before the name is made up names the prefix.

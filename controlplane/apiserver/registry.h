@@ -36,8 +36,8 @@ struct DeleteResult {
 
 class Registry {
  public:
-  Registry(Store& store, const Kinds& kinds, const Admission& admission)
-      : store_(store), kinds_(kinds), admission_(admission) {}
+  Registry(Store& store, const Kinds& kinds, const Admission& admission, Clock& clock)
+      : store_(store), kinds_(kinds), admission_(admission), clock_(clock) {}
 
   Task<StatusOr<api::Object>> Get(const Kind& kind, std::string ns, std::string name);
   // `object` is decoded, defaulted and tracked (managedFields).
@@ -52,6 +52,7 @@ class Registry {
   const Admission& admission() const { return admission_; }
 
  private:
+  Task<void> AwaitDefaultAccount(std::string ns, const api::Object& object);
   Task<StatusOr<DeleteResult>> DeleteNamespace(Context& context, const Kind& kind, std::string name,
                                                metav1::DeleteOptions options);
   Status BeforeUpdate(Context& context, const Kind& kind, const UpdateRequest& request, api::Object* updated,
@@ -62,6 +63,7 @@ class Registry {
   Store& store_;
   const Kinds& kinds_;
   const Admission& admission_;
+  Clock& clock_;
   std::chrono::seconds event_ttl_ = std::chrono::hours(1);
 };
 

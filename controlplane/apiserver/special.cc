@@ -78,6 +78,7 @@ Task<Status> ServeBinding(ServerParts& parts, Call& call, std::string name) {
       (*pod.mutable_metadata()->mutable_annotations())[key] = value;
     for (const auto& [key, value] : binding.metadata().labels())
       (*pod.mutable_metadata()->mutable_labels())[key] = value;
+    if (binding.target().kind() == "Node") AddTopologyLabels(parts.admission, binding.target().name(), &pod);
     core::PodCondition* scheduled = nullptr;
     for (core::PodCondition& condition : *pod.mutable_status()->mutable_conditions())
       if (condition.type() == "PodScheduled") scheduled = &condition;

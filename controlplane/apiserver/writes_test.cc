@@ -216,7 +216,9 @@ TEST_F(WritesTest, NodeAuthorizer_NodesKeepToTheirOwnNodeLeaseAndPods) {
                                             {"controller", true}}};
   json greedy = mirror;
   greedy["spec"]["volumes"] = {{{"name", "v"}, {"secret", {{"secretName", "s"}}}}};
-  EXPECT_THAT(Message(AsNode("POST", kPods, greedy)), HasSubstr("can not create pods that reference secrets"));
+  EXPECT_THAT(Message(AsNode("POST", kPods, greedy)), HasSubstr("a mirror pod may not reference secrets"));
+  greedy["spec"]["volumes"] = {{{"name", "v"}, {"configMap", {{"name", "m"}}}}};
+  EXPECT_THAT(Message(AsNode("POST", kPods, greedy)), HasSubstr("can not create pods that reference configmaps"));
   json elsewhere = mirror;
   elsewhere["spec"]["nodeName"] = "n2";
   EXPECT_EQ(AsNode("POST", kPods, elsewhere).status, 403);

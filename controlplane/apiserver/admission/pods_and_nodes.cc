@@ -1,4 +1,8 @@
 // Small rules: pods tolerate node trouble for five minutes, new nodes start tainted, runtime classes must exist.
+#include <algorithm>
+#include <map>
+
+#include "api/codec.h"
 #include "controlplane/apiserver/admission.h"
 #include "k8s/io/api/core/v1/node.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
@@ -8,6 +12,39 @@ namespace skiff::controlplane {
 
 namespace core = ::k8s::io::api::core::v1;
 namespace node_api = ::k8s::io::api::node::v1;
+
+namespace {
+
+using Tolerations = google::protobuf::RepeatedPtrField<core::Toleration>;
+
+// Whether `wide` tolerates all that `narrow` does.
+bool Covers(const core::Toleration& wide, const core::Toleration& narrow) {
+  if (api::Equal(wide, narrow)) return true;
+  if (narrow.key() != wide.key() && (!wide.key().empty() || wide.operator_() != "Exists")) return false;
+  if (narrow.effect() != wide.effect() && !wide.effect().empty()) return false;
+  if (wide.effect() == "NoExecute" && wide.has_tolerationseconds() &&
+      (!narrow.has_tolerationseconds() || narrow.tolerationseconds() > wide.tolerationseconds()))
+    return false;
+  if (wide.operator_() == "Exists") return true;
+  return (wide.operator_() == "Equal" || wide.operator_().empty()) && narrow.operator_() == "Equal" &&
+         narrow.value() == wide.value();
+}
+
+// Of the pod's and the class's tolerations, those that no other covers; of equal ones the first.
+void MergeTolerations(const Tolerations& added, Tolerations* tolerations) {
+  tolerations->MergeFrom(added);
+  Tolerations merged;
+  for (int i = 0; i < tolerations->size(); ++i) {
+    const core::Toleration& one = tolerations->Get(i);
+    bool covered = std::any_of(merged.begin(), merged.end(), [&](const auto& other) { return Covers(other, one); });
+    for (int j = i + 1; j < tolerations->size() && !covered; ++j)
+      covered = !api::Equal(one, tolerations->Get(j)) && Covers(tolerations->Get(j), one);
+    if (!covered) *merged.Add() = one;
+  }
+  tolerations->Swap(&merged);
+}
+
+}  // namespace
 
 Status DefaultTolerations(const Attributes& attributes) {
   if (!attributes.object || !attributes.subresource.empty()) return absl::OkStatus();
@@ -75,10 +112,16 @@ Status RuntimeClassAdmission(const Admission& admission, const Attributes& attri
     RETURN_IF_ERROR(no_overhead());
   }
   if (found->has_scheduling()) {
-    for (const auto& [key, value] : found->scheduling().nodeselector())
-      (*pod->mutable_spec()->mutable_nodeselector())[key] = value;
-    for (const core::Toleration& toleration : found->scheduling().tolerations())
-      *pod->mutable_spec()->add_tolerations() = toleration;
+    auto& selector = *pod->mutable_spec()->mutable_nodeselector();
+    const std::map<std::string, std::string> wanted(found->scheduling().nodeselector().begin(),
+                                                    found->scheduling().nodeselector().end());
+    for (const auto& [key, value] : wanted) {
+      if (const auto has = selector.find(key); has != selector.end() && has->second != value)
+        return api::ForbiddenError(about, absl::StrCat("conflict: runtimeClass.scheduling.nodeSelector[", key, "] = ",
+                                                       value, "; pod.spec.nodeSelector[", key, "] = ", has->second));
+    }
+    for (const auto& [key, value] : wanted) selector[key] = value;
+    MergeTolerations(found->scheduling().tolerations(), pod->mutable_spec()->mutable_tolerations());
   }
   return absl::OkStatus();
 }

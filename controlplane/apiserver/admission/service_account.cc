@@ -1,5 +1,6 @@
 // Every pod runs as a service account, and gets its token, the cluster's CA and its namespace as a volume.
 #include "controlplane/apiserver/admission.h"
+#include "controlplane/apiserver/admission/pod_references.h"
 #include "k8s/io/api/core/v1/config.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
 
@@ -49,6 +50,11 @@ Status ServiceAccountAdmission(const Admission& admission, const Attributes& att
   if (pod->metadata().annotations().contains(kMirrorAnnotation)) {
     if (!spec.serviceaccountname().empty())
       return api::ForbiddenError(about, "a mirror pod may not reference service accounts");
+    if (RefersToSecrets(spec)) return api::ForbiddenError(about, "a mirror pod may not reference secrets");
+    for (const core::Volume& volume : spec.volumes())
+      for (const auto& part : volume.volumesource().projected().sources())
+        if (part.has_serviceaccounttoken())
+          return api::ForbiddenError(about, "a mirror pod may not use ServiceAccountToken volume projections");
     return absl::OkStatus();
   }
   if (spec.serviceaccountname().empty()) spec.set_serviceaccountname("default");
