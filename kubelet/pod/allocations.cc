@@ -223,6 +223,11 @@ Status Allocations::Save() {
   return a.ok() ? b : a;
 }
 
+void Allocations::SaveFailed() {
+  allocated_.Failed();
+  Changed();
+}
+
 Task<void> Allocations::Run() {
   for (;;) {
     Status waited = co_await wakeup_.Wait();

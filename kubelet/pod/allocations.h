@@ -76,7 +76,7 @@ class Allocations {
   // Broken checkpoints are logged and begun anew: what runs is then taken to have what its spec says.
   void Load();
   // Writes the checkpoints a moment after they changed, on another thread: the disk must not hold up starts. What must
-  // not be lost (a resize that was granted) is for Save. Until cancelled.
+  // not be lost (a resize that was granted) is for TakeSave. Until cancelled.
   Task<void> Run();
   Status Save();
 
@@ -95,6 +95,10 @@ class Allocations {
   const Conditions* FindConditions(const std::string& uid) const;
   void Remove(const std::string& uid);
   void Keep(const std::set<std::string>& uids);
+
+  // What was granted so far, to be written for good on another thread; null when it is there. Who could not says so.
+  std::function<Status()> TakeSave() { return allocated_.TakeWrite(true); }
+  void SaveFailed();
 
  private:
   void Changed() { wakeup_.Notify(); }

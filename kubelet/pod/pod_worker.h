@@ -2,6 +2,7 @@
 #ifndef SKIFF_KUBELET_POD_POD_WORKER_H_
 #define SKIFF_KUBELET_POD_POD_WORKER_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -34,6 +35,8 @@ struct PodWorkers::Worker {
   std::optional<core::PodCondition> disruption;  // .. with this condition
   bool evicted = false;                          // .. or was by an earlier life
   std::map<std::string, WaitReason> reasons;
+  // Writes the resize that was granted, before the runtime hears of it.
+  std::function<Status()> save;
   std::string unread;  // why the runtime did not say what it has of it, as last told
   int errors = 0;
   int64_t deadline_seconds = -1;  // spec.activeDeadlineSeconds for which `deadline` was reckoned

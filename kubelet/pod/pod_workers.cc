@@ -441,6 +441,14 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     TellChange(*w);
   }
   HandleResize(*w);
+  if (auto save = std::exchange(w->save, nullptr)) {
+    if (Status s = co_await RunBlocking(std::move(save)); !s.ok()) {
+      LOG_ERROR(s, "Cannot write the checkpoint of allocated resources");
+      allocations_->SaveFailed();
+    }
+    if (w->terminate || co_await IsCancelled()) co_return out;
+    state = cache_.Get(w->uid);
+  }
   pod = Allocated(pod);
   if (ReportResize(*pod, *state)) {
     RetryResizes();

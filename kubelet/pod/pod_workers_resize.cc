@@ -62,7 +62,7 @@ bool PodWorkers::HandleResize(Worker& w) {
     }
     const bool gives_room = !IncreasesRequests(*allocated, wanted);
     allocations_->Allocate(wanted);
-    if (Status s = allocations_->Save(); !s.ok()) LOG_ERROR(s, "Cannot write the checkpoint of allocated resources");
+    if (auto save = allocations_->TakeSave()) w.save = std::move(save);
     conditions.pending.reset();
     conditions.in_progress = ResizeCondition("PodResizeInProgress", clock_.Now(), generation);
     events_.Record(wanted, client::kNormal, "ResizeStarted", ResizeMessage("Pod resize started", wanted, generation));

@@ -603,6 +603,24 @@ TEST_F(PodWorkersTest, ARuleRestartsAllContainersInTheirSandbox) {
   EXPECT_EQ(FindCondition(status, "AllContainersRestarting")->status(), "False");
 }
 
+TEST_F(PodWorkersTest, AGrantedResizeIsOnTheDiskWhenTheRuntimeHasHeardOfIt) {
+  Allocations kept(loop.get_executor(), clock, root);  // nobody runs it: what is written, the worker wrote
+  workers->SetAllocations(&kept);
+  Pod pod = MakePod({"c"});
+  auto& requests = *pod.mutable_spec()->mutable_containers(0)->mutable_resources()->mutable_requests();
+  requests["cpu"] = api::Quantity::Of("100m").ToProto();
+  Add(pod);
+  Pod& stored = sink.pods["p"];
+  (*stored.mutable_spec()->mutable_containers(0)->mutable_resources()->mutable_requests())["cpu"] =
+      api::Quantity::Of("200m").ToProto();
+  stored.mutable_metadata()->set_generation(2);
+  stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+  workers->Update(std::make_shared<const Pod>(stored));
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("UpdateContainerResources") == 1; }));
+  EXPECT_THAT(ReadFile(root + "/allocated_pods_state").value_or(""), HasSubstr("200m"));
+  workers->SetAllocations(&allocations);
+}
+
 TEST_F(PodWorkersTest, ResizesAreGrantedCarriedOutAndTold) {
   Pod pod = MakePod({"c"});
   auto cpu = [](Pod* p, const char* value) {

@@ -233,6 +233,14 @@ TEST_F(AllocationsTest, PodsThatStartTogetherAreOneWriteAndAGrantedResizeIsWritt
   allocations.Allocate(pod);
   ASSERT_TRUE(allocations.Save().ok());
   EXPECT_THAT(Read("allocated_pods_state"), HasSubstr("u-4"));
+  pod.mutable_metadata()->set_uid("u-6");
+  allocations.Allocate(pod);
+  const auto save = allocations.TakeSave();
+  ASSERT_NE(save, nullptr);
+  EXPECT_EQ(allocations.TakeSave(), nullptr) << "nothing has changed since";
+  EXPECT_THAT(Read("allocated_pods_state"), testing::Not(HasSubstr("u-6"))) << "that is for another thread";
+  EXPECT_TRUE(save().ok());
+  EXPECT_THAT(Read("allocated_pods_state"), HasSubstr("u-6"));
   pod.mutable_metadata()->set_uid("u-5");
   allocations.Allocate(pod);
   group.Cancel();
