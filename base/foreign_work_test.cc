@@ -73,7 +73,8 @@ TEST_F(ForeignWorkTest, NoMoreThanAShareIsHeld) {
   Start("/a", &hanging[0]);
   Start("/b", &hanging[1]);
   Start("/c", &more);
-  while (!more) loop.run_for(std::chrono::milliseconds(1)), loop.restart();
+  for (int i = 0; i < 10'000 && !more; ++i) loop.run_for(std::chrono::milliseconds(1)), loop.restart();
+  ASSERT_TRUE(more);
   EXPECT_EQ(more->message(), "2 other paths of the host do not answer, which is as many as may be waited for");
   Poll(held), Poll(loop);
   EXPECT_TRUE(hanging[0] && hanging[1]);

@@ -529,7 +529,7 @@ TEST_F(HangingTest, OfManyPathsThatHangTheLastAreNotLookedAt) {
     const std::string volumes = absl::StrCat(R"([{"name":"hp","hostPath":{"path":"/dead)", i, R"(","type":"File"}}])");
     WaitHanging(group, WithUid(PodFrom(volumes), absl::StrCat("dead-", i)), &results[i]);
   }
-  while (events.empty()) loop.run_for(1ms), loop.restart();
+  for (int i = 0; i < 10'000 && events.empty(); ++i) loop.run_for(1ms), loop.restart();
   EXPECT_EQ(events,
             std::vector<std::string>{"Warning FailedMount: MountVolume.SetUp failed for volume \"hp\" : 2 other "
                                      "paths of the host do not answer, which is as many as may be waited for"});
