@@ -409,6 +409,31 @@ TEST_F(PodWorkersTest, UsersAreTakenOffTheLoop) {
   }
 }
 
+Task<void> RemoveState(PodRuntime* pods, PodStatePtr state, std::optional<Status>* out) {
+  *out = co_await pods->Remove(std::move(state));
+}
+
+// A directory of gigabytes takes the disk a while.
+TEST_F(PodWorkersTest, APodsLogsAreRemovedOffTheLoop) {
+  auto state = std::make_shared<PodState>();
+  state->uid = "u-9";
+  state->ns = "ns";
+  state->name = "gone";
+  const std::string dir = root + "/logs/ns_gone_u-9";
+  ASSERT_TRUE(MakeDirs(dir).ok());
+  asio::io_context pool;
+  const BlockingOn on(pool.get_executor());
+  std::optional<Status> removed;
+  Spawn(loop.get_executor(), "remove", RemoveState(pods.get(), state, &removed));
+  Settle();
+  EXPECT_TRUE(Exists(dir));
+  pool.poll();
+  Settle();
+  EXPECT_FALSE(Exists(dir));
+  ASSERT_TRUE(removed);
+  EXPECT_TRUE(removed->ok()) << *removed;
+}
+
 std::string* g_log = nullptr;
 
 // Row secrets-in-logs: what a secret holds is in no log line at any verbosity, no event and no status.
