@@ -434,6 +434,29 @@ TEST_F(PodWorkersTest, APodsLogsAreRemovedOffTheLoop) {
   EXPECT_TRUE(removed->ok()) << *removed;
 }
 
+// The volume's file server is dead: the container is never made, and the pod can be deleted all the same.
+TEST_F(PodWorkersTest, ASubPathThatDoesNotAnswerDoesNotKeepThePod) {
+  ASSERT_TRUE(MakeDirs(root + "/disk/sub").ok());
+  Pod pod = MakePod({"c"});
+  auto* volume = pod.mutable_spec()->add_volumes();
+  volume->set_name("v");
+  volume->mutable_volumesource()->mutable_hostpath()->set_path(root + "/disk");
+  auto* mount = pod.mutable_spec()->mutable_containers(0)->add_volumemounts();
+  mount->set_name("v");
+  mount->set_mountpath("/v");
+  mount->set_subpath("sub");
+  asio::io_context hangs;
+  auto on = std::make_optional<BlockingOn>(hangs.get_executor());
+  Add(pod);
+  EXPECT_EQ(runtime.CountCalls("CreateContainer c"), 0u);
+  on.reset();
+  DeleteFromApi(0);
+  EXPECT_TRUE(Until([this] { return !sink.deleted.empty(); }));
+  hangs.poll();
+  Settle();
+  EXPECT_TRUE(mounter.mounts().empty());
+}
+
 std::string* g_log = nullptr;
 
 // Row secrets-in-logs: what a secret holds is in no log line at any verbosity, no event and no status.

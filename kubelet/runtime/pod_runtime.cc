@@ -342,7 +342,11 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
     }
   }
   if (!pid_target.ok()) co_return report("CreateContainerConfigError", pid_target.status());
-  auto inputs = co_await Inputs(pod, container, restarts, ips);
+  // A subPath may lie on a path of the host that does not answer.
+  const Status ended = absl::CancelledError("pod is being ended");
+  if (interrupt->stopped()) co_return fail("ContainerCreating", "", ended);
+  auto inputs = co_await Interrupt::Run(interrupt, Inputs(pod, container, restarts, ips));
+  if (interrupt->stopped()) co_return fail("ContainerCreating", "", ended);
   if (!inputs.ok()) co_return report("CreateContainerConfigError", inputs.status());
   for (auto& mount : inputs->mounts) {
     if (mount.image.empty()) continue;
