@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <fcntl.h>
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -33,6 +35,9 @@ Status WriteValue(const std::string& path, const std::string& value) {
   ::close(fd);
   return n < 0 ? ErrnoStatus(err, absl::StrCat("write \"", value, "\" to ", path)) : absl::OkStatus();
 }
+
+constexpr const char* kV1Controllers[] = {"cpu",    "cpuacct", "memory",  "pids",
+                                          "cpuset", "hugetlb", "systemd", "name=systemd"};
 
 std::string FirstLine(const std::string& path) {
   auto text = ReadFile(path, 1 << 16);
@@ -110,7 +115,7 @@ Status Cgroups::MakeDirectories(const std::string& path) {
     }
     return absl::OkStatus();
   }
-  for (const char* controller : {"cpu", "cpuacct", "memory", "pids", "cpuset", "hugetlb", "systemd", "name=systemd"}) {
+  for (const char* controller : kV1Controllers) {
     std::string at = HierarchyFor(controller);
     if (at.empty()) continue;
     const bool is_cpuset = std::string_view(controller) == "cpuset";
@@ -284,6 +289,17 @@ Task<Status> Cgroups::MakePod(Pod pod) {
 }
 
 bool Cgroups::PodExists(const Pod& pod) const {
+  if (!options_.enabled) return true;
+  if (removing_.contains(pod.metadata().uid())) return false;
+  const std::string path = options_.names.Pod(QosClass(pod), pod.metadata().uid());
+  if (v2_) return IsDir(JoinPath(options_.mount, path));
+  return std::all_of(std::begin(kV1Controllers), std::end(kV1Controllers), [&](const char* controller) {
+    const std::string hierarchy = HierarchyFor(controller);
+    return hierarchy.empty() || IsDir(JoinPath(hierarchy, path));
+  });
+}
+
+bool Cgroups::PodHasMemoryCgroup(const Pod& pod) const {
   if (!options_.enabled) return true;
   if (removing_.contains(pod.metadata().uid())) return false;
   return IsDir(JoinPath(HierarchyFor("memory"), options_.names.Pod(QosClass(pod), pod.metadata().uid())));

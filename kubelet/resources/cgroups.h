@@ -51,9 +51,13 @@ class Cgroups {
   // Those in no cgroup but the root.
   StatusOr<std::vector<pid_t>> RootProcesses() const;
   Task<Status> MakePod(Pod pod);  // makes or brings up to date
-  // One that is about to be removed is not there any more.
+  // In every hierarchy that MakePod makes it in: of one that failed halfway nothing was limited. One that is about to be
+  // removed is not there any more.
   bool PodExists(const Pod& pod) const;
+  // Where its memory is accounted, which is where its containers are, whatever else is missing.
+  bool PodHasMemoryCgroup(const Pod& pod) const;
   PodCgroupLimits ReadPod(const Pod& pod) const;
+  std::optional<PodMemory> ReadPodMemory(const Pod& pod) const;  // nullopt: pods have none
   // Removes a pod's cgroups of whatever class; kills what is left in them first. Idempotent.
   Task<Status> RemovePod(std::string uid);
   std::set<std::string> PodsOnDisk() const;

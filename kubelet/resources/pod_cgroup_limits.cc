@@ -48,6 +48,13 @@ PodCgroupLimits Cgroups::ReadPod(const Pod& pod) const {
   return out;
 }
 
+std::optional<PodMemory> Cgroups::ReadPodMemory(const Pod& pod) const {
+  if (!options_.enabled) return std::nullopt;
+  const std::string at = JoinPath(HierarchyFor("memory"), options_.names.Pod(QosClass(pod), pod.metadata().uid()));
+  return PodMemory{NumberIn(JoinPath(at, v2_ ? "memory.max" : "memory.limit_in_bytes")),
+                   NumberIn(JoinPath(at, v2_ ? "memory.current" : "memory.usage_in_bytes"))};
+}
+
 int64_t SharesToMilliCpu(int64_t shares) { return shares < kMinShares ? 0 : (shares * 1000 + 1023) / 1024; }
 
 core::ResourceRequirements RunningPodResources(const Pod& pod, const core::PodStatus& before,

@@ -15,6 +15,11 @@ struct PodCgroupLimits {
   std::optional<int64_t> memory;  // bytes; "no limit" is the kernel's huge number on v1, and absent on v2
 };
 
+// What is in use, and the most that may be; absent as above.
+struct PodMemory {
+  std::optional<int64_t> limit, usage;
+};
+
 // status.resources of a pod that runs: the specification's own pod-level resources, overlaid by what is enforced; what
 // is not known stays as `before` (the earlier status) had it. Upstream's rules, with what they leave out.
 core::ResourceRequirements RunningPodResources(const Pod& pod, const core::PodStatus& before,

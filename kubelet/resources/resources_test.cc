@@ -158,6 +158,32 @@ TEST_F(CgroupsTest, MakesAndFindsAndRemovesV1) {
   EXPECT_FALSE(Exists(root + "/unified/n1/kubepods/besteffort/podu-1"));
 }
 
+// As upstream: it is there once every hierarchy has it, and what was made halfway is made whole, with its limits.
+TEST_F(CgroupsTest, APodsCgroupThatWasMadeHalfwayIsNotThere) {
+  for (const char* c : {"cpu,cpuacct", "memory", "pids"}) ASSERT_TRUE(MakeDirs(JoinPath(root, c)).ok());
+  Cgroups cgroups({.mount = root, .names = CgroupNames("/n1", false)});
+  ASSERT_TRUE(cgroups.MakeRoots({}).ok());
+  const Pod pod = MakePod({"c"});
+  ASSERT_TRUE(Do(cgroups.MakePod(pod)).ok());
+  std::filesystem::remove(root + "/pids/n1/kubepods/besteffort/podu-1");
+  EXPECT_FALSE(cgroups.PodExists(pod));
+  EXPECT_TRUE(cgroups.PodHasMemoryCgroup(pod));
+  ASSERT_TRUE(Do(cgroups.MakePod(pod)).ok());
+  EXPECT_TRUE(cgroups.PodExists(pod));
+}
+
+TEST_F(CgroupsTest, MemoryOfAPod) {
+  ASSERT_TRUE(MakeDirs(root + "/memory/kubepods/besteffort/podu-1").ok());
+  Cgroups cgroups({.mount = root});
+  const Pod pod = MakePod({"c"});
+  EXPECT_FALSE(cgroups.ReadPodMemory(pod)->usage);
+  ASSERT_TRUE(WriteFileAtomic(root + "/memory/kubepods/besteffort/podu-1/memory.usage_in_bytes", "4096\n").ok());
+  ASSERT_TRUE(WriteFileAtomic(root + "/memory/kubepods/besteffort/podu-1/memory.limit_in_bytes", "8192\n").ok());
+  EXPECT_EQ(cgroups.ReadPodMemory(pod)->usage, 4096);
+  EXPECT_EQ(cgroups.ReadPodMemory(pod)->limit, 8192);
+  EXPECT_FALSE(Cgroups({.mount = root, .enabled = false}).ReadPodMemory(pod));
+}
+
 TEST_F(CgroupsTest, WritesValues) {
   ASSERT_TRUE(MakeDirs(root + "/cpu/kubepods/burstable").ok());
   ASSERT_TRUE(MakeDirs(root + "/memory").ok());
