@@ -11,6 +11,9 @@ using State = ContainerState::State;
 
 bool Failed(const ContainerState& c) { return c.state != State::kExited || c.exit_code != 0; }
 
+// An init container that was killed for lack of memory has not done its work, whatever its first process made of it.
+bool InitFailed(const ContainerState& c) { return Failed(c) || c.reason == "OOMKilled"; }
+
 // The pod's policy, or the container's own, lets a container that is killed come back.
 bool RestartsAfterKill(const Pod& pod, const core::Container& c) {
   return (c.has_restartpolicy() ? c.restartpolicy() : pod.spec().restartpolicy()) != "Never";
@@ -80,7 +83,7 @@ bool ComputeInitActions(const Pod& pod, const PodState& state, const ProbeResult
       case State::kExited: {
         if (sidecar) {
           out->init_to_start.push_back(i);
-        } else if (Failed(*s)) {
+        } else if (InitFailed(*s)) {
           if (!ShouldBeStarted(pod, c, state)) {
             out->kill_pod = true;
             out->init_to_start.clear();

@@ -56,6 +56,23 @@ TEST(ComputeActions, InitContainersComeFirstAndOneAfterTheOther) {
   EXPECT_THAT(actions.to_start, ElementsAre(0));
 }
 
+// As upstream: a child was killed, and the first process ended with 0 all the same.
+TEST(ComputeActions, AnInitContainerThatLackedMemoryHasFailed) {
+  for (const char* policy : {"Always", "OnFailure", "Never"}) {
+    Pod pod = MakePod({"main"}, {"i1"});
+    pod.mutable_spec()->set_restartpolicy(policy);
+    StateBuilder state;
+    state.Sandbox("s1").Container("i1", State::kExited, 0);
+    state.state.containers[0].reason = "OOMKilled";
+    const PodActions actions = ComputeActions(pod, state, NoProbes());
+    EXPECT_THAT(actions.to_start, IsEmpty()) << policy;
+    // With OnFailure the exit code says that it is not to run again.
+    const bool again = std::string_view(policy) == "Always";
+    EXPECT_EQ(actions.kill_pod, !again) << policy;
+    EXPECT_EQ(actions.init_to_start.size(), again ? 1u : 0u) << policy;
+  }
+}
+
 TEST(ComputeActions, AStartThatCameLateIsUndone) {
   Pod pod = MakePod({"a"});
   StateBuilder state;
