@@ -109,7 +109,8 @@ StatusOr<uint32_t> UserNamespaceOf(const std::string& root_dir, const std::strin
   ASSIGN_OR_RETURN(const auto pods, ListDir(layout::Pods(root_dir)));
   for (const std::string& pod : pods) {
     const auto text = ReadFile(layout::UserNamespace(layout::Pod(root_dir, pod)));
-    if (!text.ok()) continue;
+    // Empty is what a crash left of a file whose pod was told nothing yet: it makes its own anew.
+    if (!text.ok() || text->empty()) continue;
     ASSIGN_OR_RETURN(const uint32_t first, ParseMappings(*text, ids, ids_per_pod), "pod ", pod);
     taken.insert(first);
   }

@@ -82,6 +82,15 @@ TEST_F(UserNamespacesTest, AMappingThatIsNotUsableIsAnErrorNotANewOne) {
   }
 }
 
+TEST_F(UserNamespacesTest, AnEmptyFileStopsNoOtherPod) {
+  Write("torn", "");
+  const auto first = Of("p");
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto again = Of("torn");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_NE(*first, *again);
+}
+
 TEST_F(UserNamespacesTest, ConfiguredIds) {
   const auto ids = ParseSubIds("0: kubelet 65536 7208960\n");
   ASSERT_TRUE(ids.ok()) << ids.status();
