@@ -1,6 +1,14 @@
 #include "kubelet/runtime/env.h"
 
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -204,8 +212,12 @@ StatusOr<std::string> ResourceFieldValue(const Pod& pod, const core::Container& 
   }
   const ResourceList& list = limit ? of->resources().limits() : of->resources().requests();
   api::Quantity value = Get(list, name);
-  if (limit && value.IsZero()) {
-    value = Get(facts.allocatable, name);  // no limit: what the node has
+  // No limit is what the node has, of what can be overcommitted. Not so for an init container that is asked for by its
+  // name: upstream fills in the main ones only.
+  const bool fills = !name.starts_with("hugepages-") &&
+                     (selector.containername().empty() || !IsInitContainer(pod, selector.containername()));
+  if (limit && value.IsZero() && fills) {
+    value = Get(facts.allocatable, name);
     if (api::Quantity pod_level = Get(pod.spec().resources().limits(), name); !pod_level.IsZero()) value = pod_level;
   }
   api::Quantity divisor = api::Quantity::Of(selector.divisor());
@@ -214,7 +226,25 @@ StatusOr<std::string> ResourceFieldValue(const Pod& pod, const core::Container& 
 
 namespace {
 
-// A variable out of a file that a container of the pod wrote: opened beneath its volume, without following links.
+// A file that a container of the pod may have made: its links are followed as if the volume were all that there is, so
+// that none of them leads out.
+StatusOr<std::string> ReadInVolume(const Dir& volume, const std::string& path, size_t limit) {
+  open_how how{};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;  // a pipe would never open otherwise
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  int fd = -1;
+  for (int i = 0; i < 128; ++i) {
+    fd = static_cast<int>(syscall(SYS_openat2, volume.fd(), path.c_str(), &how, sizeof how));
+    if (fd >= 0 || (errno != EINTR && errno != EAGAIN)) break;  // EAGAIN: a rename raced with the walk
+  }
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("openat2 ", path));
+  const Fd file(fd);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) return InvalidArgument(path, ": not a regular file");
+  return ReadFile(absl::StrCat("/proc/self/fd/", file.get()), limit);
+}
+
+// A variable out of a file in a volume of the pod.
 StatusOr<std::string> FileValue(const Pod& pod, const core::FileKeySelector& selector, const EnvFacts& facts) {
   constexpr size_t kLongestFile = 1 << 20;
   const std::string& volume = selector.volumename();
@@ -222,7 +252,7 @@ StatusOr<std::string> FileValue(const Pod& pod, const core::FileKeySelector& sel
   for (const auto& v : pod.spec().volumes()) known = known || (v.name() == volume && v.volumesource().has_emptydir());
   auto dir = known ? Dir::Open(JoinPath(facts.empty_dirs, volume)) : StatusOr<Dir>(absl::NotFoundError(""));
   if (!dir.ok()) return NotFound("cannot find the volume \"", volume, "\" referenced by FileKeyRef");
-  auto text = dir->Read(selector.path(), kLongestFile);
+  auto text = ReadInVolume(*dir, selector.path(), kLongestFile);
   auto value = text.ok() ? ValueFromEnvFile(*text, selector.key()) : StatusOr<std::string>(text.status());
   if (!value.ok()) {
     LOG_ERROR(value.status(), "Failed to parse env file", {"pod", PodKey(pod)});

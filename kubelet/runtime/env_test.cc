@@ -1,5 +1,7 @@
 #include "kubelet/runtime/env.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 
@@ -120,6 +122,7 @@ TEST(MakeEnv, FieldsResourcesAndReferences) {
   field("IP", "status.podIP");
   field("HOST", "status.hostIP");
   field("NAME", "metadata.name");
+  field("OLD", "spec.host");
   field("LABEL", "metadata.labels['l']");
   auto* e = c->add_env();
   e->set_name("CPU");
@@ -141,6 +144,7 @@ TEST(MakeEnv, FieldsResourcesAndReferences) {
   for (auto [name, value] : {std::pair{"IP", "10.1.1.1"},
                              {"HOST", "10.2.2.2"},
                              {"NAME", "p"},
+                             {"OLD", "n1"},
                              {"LABEL", "label"},
                              {"CPU", "2"},
                              {"JOINED", "p-10.1.1.1-$(MISSING)"},
@@ -149,6 +153,25 @@ TEST(MakeEnv, FieldsResourcesAndReferences) {
     EXPECT_THAT(*env, Contains(Pair(std::string(name), std::string(value))));
   }
   ASSERT_EQ(invalid.size(), 1u);
+}
+
+TEST(MakeEnv, LimitsThatAreNotSet) {
+  Pod pod = MakePod({"c"}, {"i"});
+  EnvFacts facts;
+  facts.allocatable["cpu"] = api::Quantity(2).ToProto();
+  facts.allocatable["hugepages-2Mi"] = api::Quantity::Of("64Mi").ToProto();
+  auto value = [&](const core::Container& c, const char* of, const char* resource) {
+    core::ResourceFieldSelector selector;
+    selector.set_containername(of);
+    selector.set_resource(resource);
+    return *ResourceFieldValue(pod, c, selector, facts);
+  };
+  const core::Container &main = pod.spec().containers(0), &init = pod.spec().initcontainers(0);
+  EXPECT_EQ(value(main, "", "limits.cpu"), "2") << "the node's";
+  EXPECT_EQ(value(main, "c", "limits.cpu"), "2");
+  EXPECT_EQ(value(init, "", "limits.cpu"), "2");
+  EXPECT_EQ(value(init, "i", "limits.cpu"), "0") << "as upstream, for an init container by its name";
+  EXPECT_EQ(value(main, "", "limits.hugepages-2Mi"), "0") << "never overcommitted";
 }
 
 TEST(MakeEnv, Errors) {
@@ -194,7 +217,16 @@ TEST(MakeEnv, FilesOfAVolume) {
   EXPECT_TRUE(Make(pod, nullptr, dir + "/empty-dirs").ok());
   ref->set_optional(false);
   ref->set_key("A");
-  for (const char* path : {"link", "../../outside", "none"}) {
+  std::filesystem::create_directories(dir + "/empty-dirs/v/sub");
+  std::filesystem::create_symlink("../env", dir + "/empty-dirs/v/sub/inside");
+  std::filesystem::create_symlink("/env", dir + "/empty-dirs/v/absolute");
+  std::filesystem::create_symlink("../../../env", dir + "/empty-dirs/v/upwards");
+  for (const char* path : {"sub/inside", "absolute", "upwards", "../env"}) {
+    ref->set_path(path);
+    EXPECT_THAT(*Make(pod, nullptr, dir + "/empty-dirs"), Contains(Pair("X", "from a file"))) << path;
+  }
+  ASSERT_EQ(::mkfifo((dir + "/empty-dirs/v/pipe").c_str(), 0666), 0);
+  for (const char* path : {"link", "../../outside", "none", "pipe", "sub"}) {
     ref->set_path(path);
     EXPECT_EQ(Make(pod, nullptr, dir + "/empty-dirs").status().message(), "couldn't parse env file") << path;
   }
