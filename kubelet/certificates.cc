@@ -83,6 +83,21 @@ StatusOr<CertificateInfo> ReadPair(const std::string& path) {
 
 std::string CurrentPath(const RotationOptions& store) { return JoinPath(store.dir, store.name + "-current.pem"); }
 
+// As of upstream's kubelet, where it ended between the two renames of a rotation.
+Status RecoverStore(const RotationOptions& store) {
+  const std::string current = CurrentPath(store), updated = JoinPath(store.dir, store.name + "-updated.pem");
+  struct stat info {};
+  if (::stat(current.c_str(), &info) == 0 || ::lstat(updated.c_str(), &info) != 0) return absl::OkStatus();
+  if (!S_ISLNK(info.st_mode)) {
+    return FailedPrecondition("expected \"", updated, "\" to be a symlink but it is a file");
+  }
+  if (::rename(updated.c_str(), current.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("unable to rename \"", updated, "\" to \"", current, "\""));
+  }
+  LOG_INFO("Took the certificate of a rotation that was interrupted", {"path", current});
+  return absl::OkStatus();
+}
+
 std::optional<CertificateInfo> ValidPair(const RotationOptions& store, WallTime now) {
   auto info = ReadPair(CurrentPath(store));
   if (!info.ok() || info->not_after <= now) return std::nullopt;
@@ -234,7 +249,9 @@ CertificateRotator::CertificateRotator(std::shared_ptr<client::Rest> rest, Clock
     : rest_(std::move(rest)),
       clock_(clock),
       options_(std::move(options)),
-      jitter_(static_cast<double>(static_cast<uint8_t>(RandomBytes(1)[0])) / 255) {}
+      jitter_(static_cast<double>(static_cast<uint8_t>(RandomBytes(1)[0])) / 255) {
+  if (Status s = RecoverStore(options_); !s.ok()) LOG_ERROR(s, "Cannot recover a certificate store");
+}
 
 std::string CertificateRotator::current_path() const { return CurrentPath(options_); }
 
@@ -382,6 +399,7 @@ bool KubeconfigUsable(const std::string& path, WallTime now) {
 StatusOr<RotatedAccess> PrepareRotation(const std::string& kubeconfig, const std::string& bootstrap_kubeconfig,
                                         RotationOptions* rotation, WallTime now) {
   RotatedAccess out;
+  RETURN_IF_ERROR(RecoverStore(*rotation), "failed to initialize client certificate store");
   if (!bootstrap_kubeconfig.empty() && !KubeconfigUsable(kubeconfig, now)) {
     ASSIGN_OR_RETURN(out.first, client::LoadKubeconfig(bootstrap_kubeconfig), "unable to load bootstrap kubeconfig");
     out.api = ByStore(out.first, *rotation);

@@ -203,6 +203,24 @@ TEST_F(CertificatesTest, AServingCertificateIsAskedForAndStored) {
   EXPECT_TRUE(TlsServerConfig::FromFiles(rotator.current_path(), rotator.current_path()).ok());
 }
 
+// Upstream's kubelet moves NAME-updated.pem to NAME-current.pem, and may end in between.
+TEST_F(CertificatesTest, AnInterruptedRotationIsEnded) {
+  const RotationOptions options = ServerRotation(dir.path(), "n1", Names("host1", {"10.0.0.1"}));
+  const std::string current = dir / "kubelet-server-current.pem", updated = dir / "kubelet-server-updated.pem";
+  {
+    CertificateRotator rotator = Rotator(options);
+    ASSERT_TRUE(RunTask(loop, rotator.Renew()).ok());
+  }
+  ASSERT_EQ(::rename(current.c_str(), updated.c_str()), 0);
+  EXPECT_TRUE(Rotator(options).Current());
+  EXPECT_FALSE(Exists(updated));
+  // A file is not what a rotation leaves.
+  ASSERT_TRUE(WriteFileAtomic(updated, *ReadFile(current)).ok());
+  ASSERT_EQ(::unlink(current.c_str()), 0);
+  EXPECT_FALSE(Rotator(options).Current());
+  EXPECT_TRUE(Exists(updated));
+}
+
 TEST_F(CertificatesTest, DenialsAndSilenceAreErrors) {
   CertificateRotator rotator = Rotator(ClientRotation(dir.path(), "n1"));
   deny = "Denied";

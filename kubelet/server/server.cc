@@ -169,7 +169,12 @@ StatusOr<std::shared_ptr<TlsServerConfig>> KubeletServer::Impl::Certificates() {
     const std::string dir = options.cert_dir.empty() ? layout::Pki(options.root_dir) : options.cert_dir;
     cert = absl::StrCat(dir, "/kubelet.crt");
     key = absl::StrCat(dir, "/kubelet.key");
-    if (!Exists(cert) || !Exists(key)) {
+    // An operator's, whose key may be somewhere else: not to be written over. (The other way about is what an end
+    // between the two writes below leaves.)
+    if (Exists(cert) && !Exists(key)) {
+      return FailedPrecondition("error reading ", key, ", certificate and key must be supplied as a pair");
+    }
+    if (!Exists(cert)) {
       CertificateRequest request;
       request.common_name = absl::StrCat(options.hostname, "@", std::chrono::system_clock::to_time_t(clock.Now()));
       request.dns_names = {options.hostname};

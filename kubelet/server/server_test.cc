@@ -267,6 +267,21 @@ TEST_F(ServerTest, SelfSignedCertificateIsMadeOnce) {
   EXPECT_EQ(*ReadFile(dir / "pki/kubelet.crt"), cert);
 }
 
+TEST_F(ServerTest, ACertificateWithoutItsKeyIsNotWrittenOver) {
+  const std::string cert = *ReadFile(dir / "pki/kubelet.crt"), key = dir / "pki/kubelet.key";
+  ASSERT_EQ(::unlink(key.c_str()), 0);
+  KubeletServerOptions options;
+  options.root_dir = dir.path();
+  options.address = "127.0.0.1";
+  options.port = 0;
+  options.healthz_port = 0;
+  KubeletServer again(loop.get_executor(), options, host, &reviewer, clock);
+  EXPECT_EQ(again.Start().message(), absl::StrCat("kubelet server certificates: error reading ", key,
+                                                  ", certificate and key must be supplied as a pair"));
+  EXPECT_EQ(*ReadFile(dir / "pki/kubelet.crt"), cert);
+  EXPECT_FALSE(Exists(key));
+}
+
 TEST_F(ServerTest, ReviewsAreCached) {
   reviewer.granted = {"pods"};
   const http::Headers token{{"Authorization", "Bearer good"}};
