@@ -177,6 +177,9 @@ Status Kubelet::MakeResources() {
   image_hooks.removed = [this](const std::string& id, WallTime began) {
     pod_runtime_->images().ForgetImage(id, began);
   };
+  image_hooks.freed = [this](const std::set<std::string>& names, WallTime began) {
+    pod_runtime_->images().ForgetOthers(names, began);
+  };
   image_gc_ = std::make_unique<ImageGc>(*runtime_, clock_, images, std::move(image_hooks));
 
   ThresholdSettings settings;

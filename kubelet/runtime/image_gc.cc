@@ -71,6 +71,7 @@ Task<std::string> ImageGc::SandboxImage() {
 }
 
 Task<StatusOr<std::set<std::string>>> ImageGc::Detect() {
+  listed_ = clock_.Now();
   CO_ASSIGN_OR_RETURN(const auto images, co_await runtime_.ListImages({}));
   CO_ASSIGN_OR_RETURN(const auto containers, co_await runtime_.ListContainers({}));
   std::set<std::string> used;
@@ -88,8 +89,12 @@ Task<StatusOr<std::set<std::string>>> ImageGc::Detect() {
   const std::string sandbox_image = co_await SandboxImage();
   const SteadyTime now = clock_.Steady();
   std::set<std::string> present;
+  names_.clear();
   for (const auto& image : images.images()) {
     present.insert(image.id());
+    names_.insert(image.id());
+    names_.insert(image.repo_tags().begin(), image.repo_tags().end());
+    names_.insert(image.repo_digests().begin(), image.repo_digests().end());
     auto [it, added] = records_.try_emplace(image.id());
     if (added) it->second.first_seen = now;
     if (used.contains(image.id())) it->second.last_used = now;
@@ -124,6 +129,11 @@ Task<Status> ImageGc::Remove(const Candidate& image, std::string_view reason) {
   if (hooks_.count) hooks_.count(reason);
   if (hooks_.removed) hooks_.removed(image.id, began);
   co_return absl::OkStatus();
+}
+
+// Of a runtime that names no image at all nothing is believed: an image without a record is free for every pod.
+void ImageGc::TellNames() const {
+  if (hooks_.freed && !names_.empty()) hooks_.freed(names_, listed_);
 }
 
 Task<ImageGc::Freed> ImageGc::FreeSpace(std::vector<Candidate> images, int64_t bytes) {
@@ -190,6 +200,7 @@ Task<Status> ImageGc::Collect() {
            {"lowThreshold", options_.low_percent});
   const Freed freed = co_await FreeSpace(std::move(images), missing);
   if (!freed.status.ok()) co_return freed.status;
+  TellNames();
   if (freed.bytes >= missing) co_return absl::OkStatus();
   std::string message = absl::StrCat(
       "Insufficient free disk space on the node's image filesystem (", used, "% of ", FormatSize(disk.capacity),
@@ -202,7 +213,9 @@ Task<Status> ImageGc::Collect() {
 Task<Status> ImageGc::RemoveUnused() {
   LOG_INFO("Attempting to delete unused images");
   CO_ASSIGN_OR_RETURN(std::vector<Candidate> images, co_await Candidates());
-  co_return (co_await FreeSpace(std::move(images), INT64_MAX)).status;
+  const Freed freed = co_await FreeSpace(std::move(images), INT64_MAX);
+  if (freed.status.ok()) TellNames();
+  co_return freed.status;
 }
 
 }  // namespace skiff::kubelet

@@ -30,6 +30,8 @@ struct ImageGcHooks {
   std::function<void(std::string_view type, std::string_view reason, std::string message)> node_event;
   std::function<void(std::string_view reason)> count;  // a removed image: "age" or "space"
   std::function<void(const std::string& id, WallTime began)> removed;
+  // After a pass that frees space: the names (ids, tags, digests) of all images that were there when it began.
+  std::function<void(const std::set<std::string>& names, WallTime began)> freed;
 };
 
 class ImageGc {
@@ -64,6 +66,7 @@ class ImageGc {
   Task<StatusOr<std::vector<Candidate>>> Candidates();
   Task<std::string> SandboxImage();
   Task<Status> Remove(const Candidate& image, std::string_view reason);
+  void TellNames() const;
   Task<Freed> FreeSpace(std::vector<Candidate> images, int64_t bytes);
 
   cri::Runtime& runtime_;
@@ -72,6 +75,8 @@ class ImageGc {
   ImageGcHooks hooks_;
   std::map<std::string, Record> records_;  // by image id
   SteadyTime began_{};
+  std::set<std::string> names_;  // of all images, as last listed
+  WallTime listed_{};
 };
 
 }  // namespace skiff::kubelet

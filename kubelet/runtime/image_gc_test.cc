@@ -24,6 +24,7 @@ class ImageGcTest : public ::testing::Test {
       events.push_back(absl::StrCat(type, " ", reason, ": ", message));
     };
     hooks.count = [this](std::string_view reason) { counted.emplace_back(reason); };
+    hooks.freed = [this](const std::set<std::string>& names, WallTime) { left.push_back(names); };
     gc = std::make_unique<ImageGc>(runtime, clock, options, std::move(hooks));
   }
   Task<StatusOr<ImageGcHooks::Disk>> Disk() {
@@ -61,6 +62,7 @@ class ImageGcTest : public ::testing::Test {
   ImageGcOptions options;
   ImageGcHooks::Disk disk{1000, 500};
   Status disk_error;
+  std::vector<std::set<std::string>> left;  // as told after a pass that freed space
   std::vector<std::string> events, counted;
   std::unique_ptr<ImageGc> gc;
 };
@@ -91,6 +93,22 @@ TEST_F(ImageGcTest, LongestUnusedGoFirstDownToTheLowThreshold) {
   EXPECT_THAT(Left(), UnorderedElementsAre("used-lately", "in-use", "pinned"));
   EXPECT_THAT(counted, ElementsAre("space", "space"));
   EXPECT_THAT(events, IsEmpty());
+}
+
+// Records of images that somebody else removed go by this.
+TEST_F(ImageGcTest, APassThatFreesSpaceNamesTheImagesThatItKnows) {
+  Add("a", 100);
+  Add("in-use", 100);
+  Use("in-use");
+  Make();
+  ASSERT_TRUE(Run(gc->Collect()).ok());
+  EXPECT_THAT(left, IsEmpty()) << "nothing was to be freed";
+  clock.Advance(minutes(10), loop);
+  ASSERT_TRUE(Run(gc->RemoveUnused()).ok());
+  EXPECT_THAT(left, ElementsAre(ElementsAre("a", "a:latest", "in-use", "in-use:latest")));
+  runtime.images.clear();
+  ASSERT_TRUE(Run(gc->RemoveUnused()).ok());
+  EXPECT_EQ(left.size(), 1u) << "a runtime that names none is not believed";
 }
 
 TEST_F(ImageGcTest, MountedImagesAreInUse) {

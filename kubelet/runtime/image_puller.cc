@@ -85,6 +85,10 @@ void ImagePuller::ForgetImage(const std::string& image_ref, WallTime began) {
   if (records_) records_->Forget(image_ref, began);
 }
 
+void ImagePuller::ForgetOthers(const std::set<std::string>& names, WallTime began) {
+  if (records_) records_->Prune(names, began);
+}
+
 void ImagePuller::Count(const std::string& policy, const char* present, const char* required) {
   if (requests_ == nullptr) return;
   std::string name = policy == "IfNotPresent" ? "ifnotpresent" : policy == "Never" ? "never" : "always";

@@ -69,6 +69,8 @@ class ImagePuller {
   void ForgetPod(const std::string& uid);
   // The image was removed by a call that began then: its record goes too, unless it was pulled again meanwhile.
   void ForgetImage(const std::string& image_ref, WallTime began);
+  // All images that are not among these are gone.
+  void ForgetOthers(const std::set<std::string>& names, WallTime began);
 
  private:
   Task<StatusOr<::runtime::v1::ImageStatusResponse>> Inspect(::runtime::v1::ImageSpec spec,

@@ -1,6 +1,8 @@
 // Images: who may use and pull which, with whose credentials.
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -170,6 +172,54 @@ TEST_F(RecordsTest, IntentsOfAnEarlierKubeletAreRecoveredAndRecordsOfRemovedImag
   EXPECT_EQ(records->CountPulled(), 1u) << "pulled after its removal began";
   records->Forget("sha256:1", clock.Now() + 2s);
   EXPECT_EQ(records->CountPulled(), 0u);
+}
+
+// The image of a pull that could not be recorded is not taken for one that was there before the kubelet.
+TEST_F(RecordsTest, AnIntentStaysUntilItsRecordIsWritten) {
+  using V = PullRecords::Verdict;
+  const std::string pulled = dir / "image_manager/pulled";
+  auto records = Make(PullVerification::kNeverVerifyPreloadedImages);
+  ASSERT_TRUE(records->Intend("r.example/app:1").ok());
+  std::filesystem::remove_all(pulled);
+  ASSERT_TRUE(WriteFileAtomic(pulled, "no directory").ok());
+  records->Pulled("r.example/app:1", "sha256:1", With(Of("u1", "h1")));
+  EXPECT_EQ(records->CountIntents(), 1u);
+  records = Make(PullVerification::kNeverVerifyPreloadedImages);
+  records->Recover({{"sha256:1", {"r.example/app:1"}}});
+  EXPECT_EQ(records->CountIntents(), 1u);
+  std::filesystem::remove(pulled);
+  EXPECT_EQ(Ask(*records), V::kMustAuthenticate);
+  records->Recover({{"sha256:1", {"r.example/app:1"}}});
+  EXPECT_EQ(records->CountIntents(), 0u);
+  EXPECT_EQ(Ask(*records), V::kMustAuthenticate);
+}
+
+TEST_F(RecordsTest, AnIntentThatCannotBeReadFailsSafe) {
+  using V = PullRecords::Verdict;
+  const std::string path = dir / ("image_manager/pulling/sha256-" + absl::BytesToHexString(Sha256("r.example/app:1")));
+  auto records = Make(PullVerification::kNeverVerifyPreloadedImages);
+  for (const char* text : {"", "{", "[]", R"({"kind":"Other","image":"r.example/app:1"})"}) {
+    ASSERT_TRUE(WriteFileAtomic(path, text).ok());
+    EXPECT_EQ(Ask(*records), V::kError) << text;
+  }
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  EXPECT_EQ(Ask(*records), V::kError) << "not readable";
+  std::filesystem::remove(path);
+  EXPECT_EQ(Ask(*records), V::kPolicyAllowed);
+}
+
+TEST_F(RecordsTest, RecordsOfImagesThatSomebodyElseRemovedGo) {
+  auto records = Make(PullVerification::kNeverVerifyPreloadedImages);
+  records->Pulled("r.example/app:1", "sha256:1", With(Of("u1", "h1")));
+  records->Pulled("r.example/b:1", "sha256:2", With(Of("u1", "h1")));
+  records->Prune({"sha256:2"}, clock.Now());
+  EXPECT_EQ(records->CountPulled(), 2u) << "pulled since the pass began";
+  records->Prune({"sha256:2"}, clock.Now() + 2s);
+  EXPECT_EQ(records->CountPulled(), 1u);
+  EXPECT_EQ(Ask(*records), PullRecords::Verdict::kPolicyAllowed);
+  EXPECT_EQ(records->Check("r.example/b:1", "sha256:2", [] { return std::vector<Credential>(); }),
+            PullRecords::Verdict::kMustAuthenticate);
 }
 
 TEST_F(RecordsTest, Allowlist) {

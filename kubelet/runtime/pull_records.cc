@@ -128,17 +128,13 @@ size_t PullRecords::Count(const std::string& dir) {
   return names.ok() ? static_cast<size_t>(std::count_if(names->begin(), names->end(), IsRecordFile)) : 0;
 }
 
-StatusOr<std::optional<PullRecords::Record>> PullRecords::Read(const std::string& image_ref) const {
-  auto text = ReadFile(JoinPath(pulled_dir_, FileName(image_ref)), kLongestRecord);
-  if (absl::IsNotFound(text.status())) return std::nullopt;
-  RETURN_IF_ERROR(text.status());
-  ASSIGN_OR_RETURN(const json parsed, api::ParseJson(*text), "image record");
+StatusOr<PullRecords::Record> PullRecords::Parse(const std::string& text) {
+  ASSIGN_OR_RETURN(const json parsed, api::ParseJson(text), "image record");
   if (!parsed.is_object() || Text(parsed, "kind") != "ImagePulledRecord") {
     return InvalidArgument("the file is no ImagePulledRecord");
   }
   Record record;
   record.image_ref = Text(parsed, "imageRef");
-  if (record.image_ref != image_ref) return std::nullopt;
   if (auto updated = api::ParseWallTime(Text(parsed, "lastUpdatedTime")); updated.ok()) record.updated = *updated;
   if (auto mapping = parsed.find("credentialMapping"); mapping != parsed.end() && mapping->is_object()) {
     for (const auto& [image, with] : mapping->items()) {
@@ -149,6 +145,15 @@ StatusOr<std::optional<PullRecords::Record>> PullRecords::Read(const std::string
       to.service_accounts = Holders(with, "kubernetesServiceAccounts");
     }
   }
+  return record;
+}
+
+StatusOr<std::optional<PullRecords::Record>> PullRecords::Read(const std::string& image_ref) const {
+  auto text = ReadFile(JoinPath(pulled_dir_, FileName(image_ref)), kLongestRecord);
+  if (absl::IsNotFound(text.status())) return std::nullopt;
+  RETURN_IF_ERROR(text.status());
+  ASSIGN_OR_RETURN(Record record, Parse(*text));
+  if (record.image_ref != image_ref) return std::nullopt;
   return record;
 }
 
@@ -180,7 +185,10 @@ void PullRecords::Recover(const std::map<std::string, std::set<std::string>>& pr
     for (const auto& [image_ref, all_names] : present) {
       if (!all_names.contains(image)) continue;
       // Whoever asks for it next must show credentials.
-      Merge(image, image_ref, nullptr);
+      if (Status s = Merge(image, image_ref, nullptr); !s.ok()) {
+        LOG_ERROR(s, "failed to write an image pull record", {"imageRef", image_ref});
+        continue;
+      }
       Failed(image);
     }
   }
@@ -204,7 +212,7 @@ void PullRecords::Failed(const std::string& image) {
   }
 }
 
-void PullRecords::Merge(const std::string& image, const std::string& image_ref, const PulledWith* with) {
+Status PullRecords::Merge(const std::string& image, const std::string& image_ref, const PulledWith* with) {
   const std::string name = WithoutTag(image);
   auto read = Read(image_ref);
   if (!read.ok()) LOG_INFO("failed to retrieve an ImagePulledRecord", {"image", image}, {"err", read.status()});
@@ -232,22 +240,29 @@ void PullRecords::Merge(const std::string& image, const std::string& image_ref, 
     if (with != nullptr) record.mapping[name] = *with;
     changed = true;
   }
-  if (!changed) return;
+  if (!changed) return absl::OkStatus();
   record.updated = clock_.Now();
-  if (Status s = Write(record); !s.ok()) LOG_ERROR(s, "failed to write image pulled record", {"imageRef", image_ref});
+  return Write(record);
 }
 
 void PullRecords::Pulled(const std::string& image, const std::string& image_ref, const PulledWith& with) {
-  Merge(image, image_ref, &with);
+  if (Status s = Merge(image, image_ref, &with); !s.ok()) {
+    LOG_ERROR(s, "failed to write image pulled record", {"imageRef", image_ref});
+    return;
+  }
   Failed(image);  // the intent is fulfilled
 }
 
-bool PullRecords::Intended(const std::string& image) const {
+StatusOr<bool> PullRecords::Intended(const std::string& image) const {
   if (intents_.contains(image)) return true;
   auto text = ReadFile(JoinPath(pulling_dir_, FileName(image)), kLongestRecord);
-  if (!text.ok()) return false;
-  auto parsed = api::ParseJson(*text);
-  return parsed.ok() && parsed->is_object() && Text(*parsed, "image") == image;
+  if (ErrnoOf(text.status()) == ENOENT) return false;
+  RETURN_IF_ERROR(text.status());
+  ASSIGN_OR_RETURN(const json parsed, api::ParseJson(*text), "image pull intent");
+  if (!parsed.is_object() || Text(parsed, "kind") != "ImagePullIntent") {
+    return InvalidArgument("the file is no ImagePullIntent");
+  }
+  return Text(parsed, "image") == image;
 }
 
 bool PullRecords::MustVerify(const std::string& image, bool pulled_by_kubelet) const {
@@ -280,7 +295,13 @@ PullRecords::Verdict PullRecords::Check(const std::string& image, const std::str
     LOG_ERROR(record.status(), "Unable to access cache records about image pulls");
     return Verdict::kError;
   }
-  if (!MustVerify(image, record->has_value() || Intended(image))) return Verdict::kPolicyAllowed;
+  StatusOr<bool> by_kubelet = true;
+  if (!record->has_value()) by_kubelet = Intended(image);
+  if (!by_kubelet.ok()) {
+    LOG_ERROR(by_kubelet.status(), "Unable to access cache records about image pulls");
+    return Verdict::kError;
+  }
+  if (!MustVerify(image, *by_kubelet)) return Verdict::kPolicyAllowed;
   if (!*record) return Verdict::kMustAuthenticate;
   const auto found = (*record)->mapping.find(WithoutTag(image));
   if (found == (*record)->mapping.end()) return Verdict::kMustAuthenticate;
@@ -302,7 +323,9 @@ PullRecords::Verdict PullRecords::Check(const std::string& image, const std::str
       if (same_content != same && with.secrets.size() < kWriteWhileMatching) {
         PulledWith more;
         more.secrets = {holder};
-        Merge(image, image_ref, &more);
+        if (Status s = Merge(image, image_ref, &more); !s.ok()) {
+          LOG_ERROR(s, "failed to write an image pulled record", {"imageRef", image_ref});
+        }
       } else if (!same_content) {
         continue;
       }
@@ -325,6 +348,24 @@ void PullRecords::Forget(const std::string& image_ref, WallTime began) {
   // Records tell whole seconds.
   if ((*record)->updated >= std::chrono::floor<std::chrono::seconds>(began)) return;
   unlink(JoinPath(pulled_dir_, FileName(image_ref)).c_str());
+}
+
+void PullRecords::Prune(const std::set<std::string>& names, WallTime began) {
+  auto files = ListDir(pulled_dir_);
+  if (!files.ok()) return;
+  for (const std::string& file : *files) {
+    if (!IsRecordFile(file)) continue;
+    const std::string path = JoinPath(pulled_dir_, file);
+    auto text = ReadFile(path, kLongestRecord);
+    if (!text.ok()) continue;
+    auto record = Parse(*text);
+    // One that cannot be read keeps its image from whoever shows no credentials.
+    if (!record.ok() || names.contains(record->image_ref)) continue;
+    if (record->updated >= std::chrono::floor<std::chrono::seconds>(began)) continue;
+    if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+      LOG_ERROR(ErrnoStatus(errno, path), "failed to remove an ImagePulledRecord", {"imageRef", record->image_ref});
+    }
+  }
 }
 
 }  // namespace skiff::kubelet

@@ -47,6 +47,7 @@ class PullRecords {
   void Recover(const std::map<std::string, std::set<std::string>>& present);
 
   Status Intend(const std::string& image);
+  // Where the record cannot be written the intent stays: it says that the image was pulled, and with what nobody knows.
   void Pulled(const std::string& image, const std::string& image_ref, const PulledWith& with);
   void Failed(const std::string& image);
 
@@ -61,6 +62,10 @@ class PullRecords {
   // that was there before the kubelet.)
   void Forget(const std::string& image_ref, WallTime began);
 
+  // The same for all images that are not among `names`: those that somebody else removed. `began` is from before the
+  // names were asked for.
+  void Prune(const std::set<std::string>& names, WallTime began);
+
   size_t CountPulled() const { return Count(pulled_dir_); }
   size_t CountIntents() const { return Count(pulling_dir_); }
 
@@ -70,10 +75,11 @@ class PullRecords {
     WallTime updated;
     std::map<std::string, PulledWith> mapping;  // by image name without tag
   };
+  static StatusOr<Record> Parse(const std::string& text);
   StatusOr<std::optional<Record>> Read(const std::string& image_ref) const;
   Status Write(const Record& record) const;
-  bool Intended(const std::string& image) const;
-  void Merge(const std::string& image, const std::string& image_ref, const PulledWith* with);
+  StatusOr<bool> Intended(const std::string& image) const;
+  Status Merge(const std::string& image, const std::string& image_ref, const PulledWith* with);
   bool MustVerify(const std::string& image, bool pulled_by_kubelet) const;
   static size_t Count(const std::string& dir);
 
