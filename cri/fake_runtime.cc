@@ -424,13 +424,19 @@ SKIFF_FAKE(RuntimeConfig) {
 SKIFF_UNPLAYED(Exec)
 SKIFF_UNPLAYED(Attach)
 SKIFF_UNPLAYED(PortForward)
-SKIFF_UNPLAYED(ContainerStats)
 SKIFF_UNPLAYED(ListContainerStats)
 SKIFF_UNPLAYED(PodSandboxStats)
 SKIFF_UNPLAYED(ListPodSandboxStats)
 SKIFF_UNPLAYED(CheckpointContainer)
 SKIFF_UNPLAYED(ListMetricDescriptors)
 SKIFF_UNPLAYED(ListPodSandboxMetrics)
+SKIFF_FAKE(ContainerStats) {
+  if (!memory_usage) co_return absl::UnimplementedError("unknown method ContainerStats");
+  if (!containers.contains(request.container_id())) co_return NoContainer(request.container_id());
+  SKIFF_TAKE(ContainerStats, request.container_id());
+  answer.mutable_stats()->mutable_memory()->mutable_usage_bytes()->set_value(*memory_usage);
+  co_return answer;
+}
 SKIFF_FAKE(UpdatePodSandboxResources) {
   if (!sandbox_resources) co_return absl::UnimplementedError("unknown method UpdatePodSandboxResources");
   SKIFF_TAKE(UpdatePodSandboxResources, "");

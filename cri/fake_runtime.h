@@ -60,6 +60,7 @@ class FakeRuntime final : public Runtime {
   std::string pod_ip = "10.244.0.";  // "": none; ending in "." a number is added
   // UpdatePodSandboxResources is implemented; what it was told last.
   std::optional<v1::UpdatePodSandboxResourcesRequest> sandbox_resources;
+  std::optional<uint64_t> memory_usage;           // ContainerStats is implemented and tells it of all containers
   std::optional<v1::CgroupDriver> cgroup_driver;  // that RuntimeConfig names; none: it is not implemented
 
   // Events (fake_runtime_events.cc).

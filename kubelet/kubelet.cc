@@ -296,8 +296,10 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   allocations_ = std::make_unique<Allocations>(executor_, clock_, config_.root_dir);
   allocations_->Load();
   hooks.actuated = [this](const Pod& pod) { return allocations_->Actuated(pod); };
+  hooks.resize_from = [this](const Pod& pod) { return allocations_->ResizeFrom(pod); };
+  hooks.pod_memory = [this](const Pod& pod) { return cgroups_->ReadPodMemory(pod); };
   hooks.update_pod_cgroup = [this](Pod pod) { return cgroups_->MakePod(std::move(pod)); };
-  hooks.container_started = [this](const Pod& pod, const core::Container& container) {
+  hooks.container_made = [this](const Pod& pod, const core::Container& container) {
     allocations_->SetActuated(pod, container);
   };
   hooks.container_resized = [this](const std::string& uid, const std::string& container,

@@ -1,11 +1,15 @@
 #include "kubelet/pod/allocations.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 
 #include "api/codec.h"
+#include "api/quantity.h"
 #include "base/files.h"
 #include "base/files_ordered.h"
 #include "base/log.h"
+#include "kubelet/pod/resize.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -30,31 +34,44 @@ bool Same(const core::ResourceRequirements& a, const core::ResourceRequirements&
   return SameTexts(a, b) || api::Equal(a, b);
 }
 
-// `pod` with the resources of `state` in place; null when nothing would change.
-std::shared_ptr<Pod> With(const Pod& pod, const ResourceCheckpoint::PodResources& state) {
+// `pod` with other resources in place; null when nothing would change. `recorded` tells those of a container, null
+// where it has the pod's.
+template <typename Recorded>
+std::shared_ptr<Pod> With(const Pod& pod, const core::ResourceRequirements* level, const Recorded& recorded) {
   std::shared_ptr<Pod> out;
   auto copy = [&]() -> Pod& {
     if (out == nullptr) out = std::make_shared<Pod>(pod);
     return *out;
   };
-  if (state.pod && !(pod.spec().has_resources() && Same(pod.spec().resources(), *state.pod))) {
-    *copy().mutable_spec()->mutable_resources() = *state.pod;
+  if (level != nullptr && !(pod.spec().has_resources() && Same(pod.spec().resources(), *level))) {
+    *copy().mutable_spec()->mutable_resources() = *level;
   }
-  auto differs = [&](const core::Container& c) -> const core::ResourceRequirements* {
-    auto it = state.containers.find(c.name());
-    return it == state.containers.end() || Same(c.resources(), it->second) ? nullptr : &it->second;
-  };
   for (int i = 0; i < pod.spec().containers_size(); ++i) {
-    if (const auto* r = differs(pod.spec().containers(i))) {
+    if (const auto* r = recorded(pod.spec().containers(i))) {
       *copy().mutable_spec()->mutable_containers(i)->mutable_resources() = *r;
     }
   }
   for (int i = 0; i < pod.spec().initcontainers_size(); ++i) {
-    if (const auto* r = differs(pod.spec().initcontainers(i))) {
+    if (const auto* r = recorded(pod.spec().initcontainers(i))) {
       *copy().mutable_spec()->mutable_initcontainers(i)->mutable_resources() = *r;
     }
   }
   return out;
+}
+
+const core::ResourceRequirements* LevelOf(const ResourceCheckpoint::PodResources* state) {
+  return state != nullptr && state->pod ? &*state->pod : nullptr;
+}
+
+const core::ResourceRequirements* Find(const ResourceCheckpoint::PodResources* state, const std::string& container) {
+  if (state == nullptr) return nullptr;
+  auto it = state->containers.find(container);
+  return it == state->containers.end() ? nullptr : &it->second;
+}
+
+// The same as what `c` was granted, whether or not the record names the pod's limits.
+bool AsGranted(const Pod& pod, const core::Container& c, const core::ResourceRequirements& recorded) {
+  return Same(c.resources(), recorded) || (pod.spec().has_resources() && Same(WithPodLimits(pod, c), recorded));
 }
 
 ResourceCheckpoint::PodResources ResourcesOf(const Pod& pod) {
@@ -117,6 +134,12 @@ Status ResourceCheckpoint::Load() {
   ASSIGN_OR_RETURN(pods_, Parse(inner), path_);
   dirty_ = false;
   return absl::OkStatus();
+}
+
+void ResourceCheckpoint::SetAside() const {
+  const std::string aside = path_ + ".broken";
+  if (::rename(path_.c_str(), aside.c_str()) != 0)
+    LOG_ERROR(ErrnoStatus(errno, aside), "Cannot set a checkpoint aside");
 }
 
 std::string ResourceCheckpoint::Text() const {
@@ -206,6 +229,36 @@ void ResourceCheckpoint::Keep(const std::set<std::string>& uids) {
   dirty_ = std::erase_if(pods_, [&](const auto& entry) { return !uids.contains(entry.first); }) > 0 || dirty_;
 }
 
+Pod GrantedByStatus(const Pod& pod) {
+  using List = google::protobuf::Map<std::string, api::Quantity::Proto>;
+  auto take = [](const List& told, List* to, bool absent_is_none) {
+    for (const char* name : {"cpu", "memory"}) {
+      if (auto it = told.find(name); it != told.end() && to->contains(name)) {
+        (*to)[name] = it->second;
+      } else if (it == told.end() && absent_is_none) {
+        to->erase(name);
+      }
+    }
+  };
+  Pod out = pod;
+  auto apply = [&](const auto& statuses, auto* containers) {
+    for (core::Container& c : *containers) {
+      for (const core::ContainerStatus& s : statuses) {
+        if (s.name() != c.name()) continue;
+        auto* resources = c.mutable_resources();
+        if (!s.allocatedresources().empty()) take(s.allocatedresources(), resources->mutable_requests(), true);
+        take(s.resources().limits(), resources->mutable_limits(), false);
+      }
+    }
+  };
+  apply(pod.status().containerstatuses(), out.mutable_spec()->mutable_containers());
+  apply(pod.status().initcontainerstatuses(), out.mutable_spec()->mutable_initcontainers());
+  if (pod.spec().has_resources()) {
+    take(pod.status().allocatedresources(), out.mutable_spec()->mutable_resources()->mutable_requests(), false);
+  }
+  return out;
+}
+
 Allocations::Allocations(asio::any_io_executor executor, Clock& clock, const std::string& root_dir)
     : clock_(clock),
       allocated_(root_dir.empty() ? "" : JoinPath(root_dir, "allocated_pods_state")),
@@ -214,7 +267,10 @@ Allocations::Allocations(asio::any_io_executor executor, Clock& clock, const std
 
 void Allocations::Load() {
   for (ResourceCheckpoint* checkpoint : {&allocated_, &actuated_}) {
-    if (Status s = checkpoint->Load(); !s.ok()) LOG_ERROR(s, "Cannot read a checkpoint of resources; it begins anew");
+    if (Status s = checkpoint->Load(); !s.ok()) {
+      LOG_ERROR(s, "Cannot read a checkpoint of resources; it is set aside and begun anew");
+      checkpoint->SetAside();
+    }
   }
 }
 
@@ -253,7 +309,10 @@ Task<void> Allocations::Run() {
 PodPtr Allocations::Allocated(const PodPtr& pod) const {
   const auto* state = allocated_.Get(pod->metadata().uid());
   if (state == nullptr) return pod;
-  PodPtr out = With(*pod, *state);
+  PodPtr out = With(*pod, LevelOf(state), [&](const core::Container& c) {
+    const auto* r = Find(state, c.name());
+    return r != nullptr && !Same(c.resources(), *r) ? r : nullptr;
+  });
   return out == nullptr ? pod : out;
 }
 
@@ -264,12 +323,31 @@ void Allocations::Allocate(const Pod& pod) {
 
 PodPtr Allocations::Actuated(const Pod& allocated) const {
   const auto* state = actuated_.Get(allocated.metadata().uid());
-  return state == nullptr ? nullptr : With(allocated, *state);
+  if (state == nullptr) return nullptr;
+  return With(allocated, LevelOf(state), [&](const core::Container& c) {
+    const auto* r = Find(state, c.name());
+    return r != nullptr && !AsGranted(allocated, c, *r) ? r : nullptr;
+  });
+}
+
+PodPtr Allocations::ResizeFrom(const Pod& allocated) const {
+  static const core::ResourceRequirements kNothing;
+  const auto* state = actuated_.Get(allocated.metadata().uid());
+  auto out = With(allocated, LevelOf(state), [&](const core::Container& c) {
+    const auto* r = Find(state, c.name());
+    if (r == nullptr) r = &kNothing;
+    return !AsGranted(allocated, c, *r) ? r : nullptr;
+  });
+  if (allocated.spec().has_resources() && LevelOf(state) == nullptr) {
+    if (out == nullptr) out = std::make_shared<Pod>(allocated);
+    out->mutable_spec()->clear_resources();
+  }
+  return out;
 }
 
 void Allocations::SetActuated(const Pod& pod, const core::Container& container) {
   if (FindContainer(pod, container.name()) == nullptr) return;  // ephemeral ones have no resources
-  actuated_.Set(pod.metadata().uid(), container.name(), container.resources());
+  actuated_.Set(pod.metadata().uid(), container.name(), WithPodLimits(pod, container));
   if (pod.spec().has_resources() &&
       (actuated_.Get(pod.metadata().uid()) == nullptr || !actuated_.Get(pod.metadata().uid())->pod)) {
     actuated_.SetPodLevel(pod.metadata().uid(), pod.spec().resources());

@@ -31,6 +31,8 @@ class ResourceCheckpoint {
   explicit ResourceCheckpoint(std::string path) : path_(std::move(path)) {}
   // An absent file is an empty state; a broken one an error that names it.
   Status Load();
+  // Keeps the file under another name (NAME.broken): what it says may still be read by a person.
+  void SetAside() const;
   // Writes when something changed since, for good. Atomic: temporary file, fsync, rename.
   Status Save();
   // The same for another thread; null when nothing has changed. Of two writes the later one taken stays, whichever runs
@@ -65,6 +67,9 @@ class ResourceCheckpoint {
 // The checksum that upstream's checkpoints carry: FNV-1a (32 bits) over its dump of the text.
 uint32_t CheckpointChecksum(std::string_view data);
 
+// What a pod that ran was granted, as its status in the API tells; its spec where that says nothing.
+Pod GrantedByStatus(const Pod& pod);
+
 class Allocations {
  public:
   // Conditions of a resize as they stand; times are the wall clock's.
@@ -73,7 +78,7 @@ class Allocations {
   };
 
   Allocations(asio::any_io_executor executor, Clock& clock, const std::string& root_dir);
-  // Broken checkpoints are logged and begun anew: what runs is then taken to have what its spec says.
+  // Broken checkpoints are logged, set aside and begun anew.
   void Load();
   // Writes the checkpoints a moment after they changed, on another thread: the disk must not hold up starts. What must
   // not be lost (a resize that was granted) is for TakeSave. Until cancelled.
@@ -85,9 +90,12 @@ class Allocations {
   void Allocate(const Pod& pod);
   bool Knows(const std::string& uid) const { return allocated_.Get(uid) != nullptr; }
 
-  // The pod with what its containers have by now; null when that is what was granted (or nothing is known).
+  // The pod with what its containers have by now, as far as that is recorded, the pod's limits among it; null when that
+  // is what was granted (or nothing is known).
   PodPtr Actuated(const Pod& allocated) const;
-  void SetActuated(const Pod& pod, const core::Container& container);  // it was started with these
+  // The same for a resize: what no record tells of has nothing, so that it is brought to what was granted.
+  PodPtr ResizeFrom(const Pod& allocated) const;
+  void SetActuated(const Pod& pod, const core::Container& container);  // it is made with these
   void SetActuated(const std::string& uid, const std::string& container, core::ResourceRequirements resources);
   void SetActuatedPodLevel(const Pod& pod);
 

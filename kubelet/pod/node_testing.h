@@ -185,7 +185,9 @@ class Life {
     hooks.probes = [](ProbeKind, const std::string&) { return ProbeResult::kUnknown; };
     hooks.sandbox_ready = [this](const Pod& pod) { workers->SandboxReady(pod); };
     hooks.actuated = [this](const Pod& pod) { return allocations.Actuated(pod); };
-    hooks.container_started = [this](const Pod& pod, const core::Container& c) { allocations.SetActuated(pod, c); };
+    hooks.resize_from = [this](const Pod& pod) { return allocations.ResizeFrom(pod); };
+    hooks.pod_resized = [this](const Pod& pod) { allocations.SetActuatedPodLevel(pod); };
+    hooks.container_made = [this](const Pod& pod, const core::Container& c) { allocations.SetActuated(pod, c); };
     hooks.container_resized = [this](const std::string& uid, const std::string& c, const auto& r) {
       allocations.SetActuated(uid, c, r);
     };

@@ -405,6 +405,10 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
   if (!w->admitted) {
     // What runs already was admitted in an earlier life.
     const bool ran = (!state->containers.empty() && !w->returned) || IsTerminalPhase(pod->status().phase());
+    if (ran && allocations_ != nullptr && !allocations_->Knows(w->uid) && !IsTerminalPhase(pod->status().phase())) {
+      // What it was granted is lost. What its spec wants beyond that is a resize, which has to be admitted.
+      allocations_->Allocate(GrantedByStatus(*pod));
+    }
     AdmissionResult admission;
     if (!ran && hooks_.admit) admission = hooks_.admit(*Allocated(pod), HeldByOthers(w->uid));
     if (hooks_.refresh_node && admission.rejection && admission.rejection->reason == "NodeAffinity") {
@@ -485,7 +489,7 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     }
   }
   objects_.RegisterPod(*pod);
-  if (runs && !cgroups_.PodExists(*pod)) {
+  if (runs && !cgroups_.PodHasMemoryCgroup(*pod)) {
     // Made under another cgroupRoot or driver, or before there were cgroups for pods. What runs cannot be moved; what
     // is to run again does so in the new cgroup.
     LOG_INFO("Ending a pod's containers, which are not in its cgroup", {"pod", PodKey(*pod)}, {"podUID", w->uid});

@@ -122,7 +122,7 @@ void PodWorkers::RetryResizes() {
 bool PodWorkers::ReportResize(const Pod& allocated, const PodState& state) {
   if (allocations_ == nullptr) return false;
   const std::string& uid = allocated.metadata().uid();
-  PodPtr actuated = allocations_->Actuated(allocated);
+  PodPtr actuated = allocations_->ResizeFrom(allocated);
   if (actuated != nullptr && ResizeInProgress(allocated, *actuated, state)) {
     auto& condition = allocations_->conditions(uid).in_progress;
     if (!condition) {

@@ -60,6 +60,117 @@ TEST_F(PodWorkersTest, AResizeEndsTheBackOff) {
   EXPECT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 3; }));
 }
 
+struct ResizedPod {
+  Pod pod = MakePod({"c"});
+  static void Memory(Pod* p, const char* value) {
+    auto* resources = p->mutable_spec()->mutable_containers(0)->mutable_resources();
+    (*resources->mutable_requests())["memory"] = api::Quantity::Of(value).ToProto();
+  }
+};
+
+// As after a loss of the record of what containers have: told to be done only when it is.
+TEST_F(PodWorkersTest, AContainerThatNothingIsRecordedOfIsResized) {
+  ResizedPod of;
+  ResizedPod::Memory(&of.pod, "64Mi");
+  Add(of.pod);
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  allocations.Remove("u-1");
+  allocations.Allocate(of.pod);
+  Pod& stored = sink.pods["p"];
+  ResizedPod::Memory(&stored, "128Mi");
+  stored.mutable_metadata()->set_generation(2);
+  stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+  workers->Update(std::make_shared<const Pod>(stored));
+  Settle();
+  EXPECT_EQ(runtime.CountCalls("UpdateContainerResources"), 1u);
+  EXPECT_THAT(Events(), Contains(HasSubstr("ResizeCompleted")));
+  EXPECT_EQ(allocations.ResizeFrom(stored), nullptr);
+  workers->Wake("u-1");
+  Settle();
+  EXPECT_EQ(runtime.CountCalls("UpdateContainerResources"), 1u);
+}
+
+TEST_F(PodWorkersTest, AContainerMadeBeforeAResizeIsResizedOnceItRuns) {
+  ResizedPod of;
+  ResizedPod::Memory(&of.pod, "64Mi");
+  runtime.failures["StartContainer"] = {absl::UnknownError("not now")};
+  Add(of.pod);
+  ASSERT_EQ(runtime.CountCalls("CreateContainer"), 1u);
+  runtime.containers.begin()->second.status.set_state(cri_v1::CONTAINER_CREATED);  // the call did not arrive
+  throws = true;  // this sync does not come to start it
+  Relist();
+  ASSERT_EQ(runtime.CountCalls("StartContainer"), 1u);
+  Pod& stored = sink.pods["p"];
+  ResizedPod::Memory(&stored, "128Mi");
+  stored.mutable_metadata()->set_generation(2);
+  stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+  workers->Update(std::make_shared<const Pod>(stored));
+  Advance(seconds(30));
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("UpdateContainerResources") == 1; }));
+  EXPECT_EQ(runtime.CountCalls("CreateContainer"), 1u) << "it is the one that is started";
+}
+
+// The kernel would kill in it.
+TEST_F(PodWorkersTest, AMemoryLimitIsNotLoweredBelowWhatIsInUse) {
+  ResizedPod of;
+  auto limit = [](Pod* p, const char* value) {
+    (*p->mutable_spec()->mutable_resources()->mutable_limits())["memory"] = api::Quantity::Of(value).ToProto();
+  };
+  ResizedPod::Memory(&of.pod, "1Ki");
+  limit(&of.pod, "128Ki");
+  pod_memory = PodMemory{128 << 10, 100 << 10};
+  runtime.memory_usage = 90 << 10;
+  Add(of.pod);
+  auto resize = [&](const char* value) {
+    Pod& stored = sink.pods["p"];
+    limit(&stored, value);
+    stored.mutable_metadata()->set_generation(stored.metadata().generation() + 1);
+    stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+    workers->Update(std::make_shared<const Pod>(stored));
+    Settle();
+  };
+  resize("64Ki");
+  const auto* failed = FindCondition(*statuses.Get("u-1"), "PodResizeInProgress");
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->message(),
+            "cannot decrease memory limits: [attempting to set pod memory limit (65536) below current usage (102400), "
+            "attempting to set container \"c\" memory limit (65536) below current usage (92160)]");
+  EXPECT_EQ(runtime.CountCalls("UpdateContainerResources"), 0u);
+  resize("96Ki");
+  failed = FindCondition(*statuses.Get("u-1"), "PodResizeInProgress");
+  ASSERT_NE(failed, nullptr);
+  EXPECT_EQ(failed->message(),
+            "cannot decrease memory limits: attempting to set pod memory limit (98304) below current usage (102400)");
+  resize("112Ki");
+  EXPECT_TRUE(Until([&] { return runtime.CountCalls("UpdateContainerResources") == 1; }));
+  EXPECT_EQ(runtime.containers.begin()->second.updated.memory_limit_in_bytes(), 112 << 10);
+}
+
+// What it was granted is lost, and not what it asks for by now: that has to be admitted.
+TEST_F(PodWorkersTest, AResizeThatWaitedIsNotGrantedByTheLossOfTheRecord) {
+  ResizedPod of;
+  ResizedPod::Memory(&of.pod, "64Mi");
+  Add(of.pod);
+  Relist();
+  Pod wanted = sink.pods["p"];
+  ResizedPod::Memory(&wanted, "128Mi");
+  allocations.Remove("u-1");
+  allocations.SetActuated(of.pod, of.pod.spec().containers(0));
+  workers = nullptr;
+  PodWorkersHooks refuses;
+  refuses.admit = [](const Pod&, const std::vector<PodPtr>&) {
+    return AdmissionResult(Rejection{"OutOfmemory", "no room"});
+  };
+  workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
+                                         cgroups, events, PodWorkersOptions{.root_dir = root}, std::move(refuses));
+  workers->SetAllocations(&allocations);
+  Add(wanted);
+  const auto* pending = FindCondition(*statuses.Get("u-1"), "PodResizePending");
+  ASSERT_NE(pending, nullptr);
+  EXPECT_EQ(pending->message(), "no room");
+  EXPECT_EQ(runtime.CountCalls("UpdateContainerResources"), 0u);
+}
+
 // The sandbox alone died: its sidecar ran on, and is replaced as well.
 TEST_F(PodWorkersTest, ASidecarOfALostSandboxCountsOn) {
   Pod pod = MakePod({"main"}, {"side"});

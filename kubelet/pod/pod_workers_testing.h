@@ -99,7 +99,10 @@ class PodWorkersTest : public ::testing::Test {
     hooks.probes = [](ProbeKind, const std::string&) { return ProbeResult::kUnknown; };
     hooks.sandbox_ready = [this](const Pod& pod) { workers->SandboxReady(pod); };
     hooks.actuated = [this](const Pod& pod) { return allocations.Actuated(pod); };
-    hooks.container_started = [this](const Pod& pod, const core::Container& c) { allocations.SetActuated(pod, c); };
+    hooks.pod_memory = [this](const Pod&) { return pod_memory; };
+    hooks.resize_from = [this](const Pod& pod) { return allocations.ResizeFrom(pod); };
+    hooks.pod_resized = [this](const Pod& pod) { allocations.SetActuatedPodLevel(pod); };
+    hooks.container_made = [this](const Pod& pod, const core::Container& c) { allocations.SetActuated(pod, c); };
     hooks.container_resized = [this](const std::string& uid, const std::string& c, const auto& r) {
       allocations.SetActuated(uid, c, r);
     };
@@ -206,8 +209,9 @@ class PodWorkersTest : public ::testing::Test {
   std::optional<Rejection> reject;
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;  // instead of `reject`
   std::function<void()> on_node_read;
-  bool throws = false;  // the next status cannot be computed
-  int changes = 0;      // of requests, that were told
+  std::optional<PodMemory> pod_memory;  // what a resize is told of the pod's cgroup
+  bool throws = false;                  // the next status cannot be computed
+  int changes = 0;                      // of requests, that were told
   std::unique_ptr<PodRuntime> pods;
   std::unique_ptr<PodWorkers> workers;
 };

@@ -19,12 +19,9 @@ struct Amounts {
 };
 
 Amounts AmountsOf(const Pod& pod, const core::Container& c) {
-  auto limit = [&](const char* name) {
-    api::Quantity own = Get(c.resources().limits(), name);
-    return own.IsZero() ? Get(pod.spec().resources().limits(), name) : own;
-  };
-  return {limit("memory").Value(), Get(c.resources().requests(), "memory").Value(), limit("cpu").MilliValue(),
-          Get(c.resources().requests(), "cpu").MilliValue()};
+  const core::ResourceRequirements r = WithPodLimits(pod, c);
+  return {Get(r.limits(), "memory").Value(), Get(r.requests(), "memory").Value(), Get(r.limits(), "cpu").MilliValue(),
+          Get(r.requests(), "cpu").MilliValue()};
 }
 
 bool RestartsFor(const core::Container& c, std::string_view resource) {
@@ -38,6 +35,14 @@ bool RestartsFor(const core::Container& c, std::string_view resource) {
 const ContainerState* Running(const PodState& state, const std::string& name) {
   const ContainerState* s = state.Find(name);
   return s != nullptr && s->state == State::kRunning ? s : nullptr;
+}
+
+// The runtime tells that the container has that size already. (Of memory requests it knows nothing.)
+bool Enforced(const ContainerState& c, const Amounts& to) {
+  if (!c.resources) return false;
+  const auto& r = *c.resources;
+  const int64_t cpu = r.cpu_quota > 0 && r.cpu_period > 0 ? r.cpu_quota * 1000 / r.cpu_period : 0;
+  return r.memory_limit == to.memory_limit && cpu == to.cpu_limit && r.cpu_shares == MilliCpuToShares(to.cpu_request);
 }
 
 bool SameCpuAndMemory(const core::ResourceRequirements& a, const core::ResourceRequirements& b) {
@@ -63,11 +68,28 @@ void Raise(const core::ResourceRequirements& from, core::ResourceRequirements* t
   }
 }
 
+// Pod-level resources are recorded when the first container starts: before that the pod's cgroup has what was granted.
+bool PodLevelDiffers(const Pod& allocated, const Pod& actuated, const PodState& state) {
+  if (!allocated.spec().has_resources()) return false;
+  if (!actuated.spec().has_resources() && !state.AnyRunning()) return false;
+  return !SameCpuAndMemory(allocated.spec().resources(), actuated.spec().resources());
+}
+
 }  // namespace
+
+core::ResourceRequirements WithPodLimits(const Pod& pod, const core::Container& c) {
+  core::ResourceRequirements out = c.resources();
+  for (const char* name : {"cpu", "memory"}) {
+    const ResourceList& limits = pod.spec().resources().limits();
+    if (Get(out.limits(), name).IsZero() && !Get(limits, name).IsZero())
+      (*out.mutable_limits())[name] = limits.at(name);
+  }
+  return out;
+}
 
 ResizePlan PlanResize(const Pod& allocated, const Pod& actuated, const PodState& state, PodActions* actions) {
   ResizePlan plan;
-  plan.pod = !SameCpuAndMemory(allocated.spec().resources(), actuated.spec().resources());
+  plan.pod = PodLevelDiffers(allocated, actuated, state);
   auto add = [](std::vector<ContainerResize>* list, ContainerResize resize, int64_t to, int64_t from) {
     if (to < from) {
       list->insert(list->begin(), std::move(resize));
@@ -86,7 +108,8 @@ ResizePlan PlanResize(const Pod& allocated, const Pod& actuated, const PodState&
     if (to == from) return;
     const bool memory = to.memory_limit != from.memory_limit || to.memory_request != from.memory_request;
     const bool cpu = to.cpu_limit != from.cpu_limit || to.cpu_request != from.cpu_request;
-    if ((memory && RestartsFor(c, "memory")) || (cpu && RestartsFor(c, "cpu"))) {
+    const bool restart = (memory && RestartsFor(c, "memory")) || (cpu && RestartsFor(c, "cpu"));
+    if (restart && !(api::Equal(now.resources(), core::ResourceRequirements()) && Enforced(*running, to))) {
       actions->to_kill.push_back({running->id, c.name(),
                                   absl::StrCat("Container ", c.name(), " resize requires restart"),
                                   KillReason::kOther});
@@ -94,7 +117,7 @@ ResizePlan PlanResize(const Pod& allocated, const Pod& actuated, const PodState&
       plan.pod = true;
       return;
     }
-    ContainerResize resize{running->id, &c, &now};
+    ContainerResize resize{running->id, &c, &now, to.memory_limit, from.memory_limit};
     if (to.memory_limit != from.memory_limit) {
       add(&plan.memory, resize, to.memory_limit, from.memory_limit);
     } else if (memory) {
@@ -116,9 +139,11 @@ ResizePlan PlanResize(const Pod& allocated, const Pod& actuated, const PodState&
 }
 
 bool ResizeInProgress(const Pod& allocated, const Pod& actuated, const PodState& state) {
-  if (!SameCpuAndMemory(allocated.spec().resources(), actuated.spec().resources())) return true;
+  if (PodLevelDiffers(allocated, actuated, state)) return true;
+  // The pod's limits are merged on both sides: an earlier kubelet recorded containers without them.
   auto differs = [&](const core::Container& c, const core::Container& now) {
-    return Running(state, c.name()) != nullptr && !SameCpuAndMemory(c.resources(), now.resources());
+    return Running(state, c.name()) != nullptr &&
+           !SameCpuAndMemory(WithPodLimits(allocated, c), WithPodLimits(actuated, now));
   };
   for (int i = 0; i < allocated.spec().initcontainers_size(); ++i) {
     if (differs(allocated.spec().initcontainers(i), actuated.spec().initcontainers(i))) return true;

@@ -19,6 +19,8 @@ struct ContainerResize {
   std::string id;
   const core::Container* to = nullptr;    // in the allocated pod
   const core::Container* from = nullptr;  // in the actuated pod
+  // In bytes, 0 for none; the pod's where it has none of its own.
+  int64_t memory_limit = 0, memory_limit_before = 0;
 };
 
 struct ResizePlan {
@@ -26,6 +28,9 @@ struct ResizePlan {
   bool pod = false;                          // the pod's own cgroup changes
   bool empty() const { return memory.empty() && cpu.empty() && !pod; }
 };
+
+// What counts for a container: its own resources, and the pod's limits of cpu and memory where it has none.
+core::ResourceRequirements WithPodLimits(const Pod& pod, const core::Container& c);
 
 // The difference between what was granted and what the running containers have. Those whose resizePolicy asks for a
 // restart go into `actions` (to kill, and to start again). Pointers are into the two pods.

@@ -106,6 +106,25 @@ TEST(ResizeTest, ThePolicyMayAskForARestart) {
   EXPECT_TRUE(actions.empty());
 }
 
+// A kubelet that ended before it had recorded what it started does not restart it for that.
+TEST(ResizeTest, WhatIsNotRecordedIsNotRestartedForASizeThatItHas) {
+  Pod to = Sized({{"a", "1 1 64Mi 64Mi"}}), from = Sized({{"a", "- - - -"}});
+  auto* policy = to.mutable_spec()->mutable_containers(0)->add_resizepolicy();
+  policy->set_resourcename("memory");
+  policy->set_restartpolicy("RestartContainer");
+  StateBuilder state;
+  state.Sandbox("s").Container("a", kRunning);
+  ContainerState::Resources enforced;
+  enforced.cpu_shares = 1024, enforced.cpu_quota = enforced.cpu_period = 100000, enforced.memory_limit = 64 << 20;
+  state.state.containers[0].resources = enforced;
+  PodActions actions;
+  EXPECT_THAT(Names(PlanResize(to, from, state, &actions).memory), ElementsAre("a"));
+  EXPECT_TRUE(actions.empty());
+  state.state.containers[0].resources->memory_limit = 32 << 20;
+  EXPECT_THAT(PlanResize(to, from, state, &actions).memory, IsEmpty());
+  EXPECT_EQ(actions.to_kill.size(), 1u);
+}
+
 // As of one in its back-off that was killed for lack of memory.
 TEST(ResizeTest, TheCgroupHasRoomBeforeAContainerOfAnotherSizeStarts) {
   const Pod from = Sized({{"a", "1 1 64Mi 64Mi"}, {"b", "1 1 64Mi 64Mi"}, {"c", "1 1 64Mi 64Mi"}});
@@ -147,6 +166,12 @@ TEST(ResizeTest, LimitsOfThePodReachContainersWithoutOwnOnes) {
   EXPECT_TRUE(plan.pod);
   EXPECT_THAT(Names(plan.memory), ElementsAre("a"));
   EXPECT_TRUE(ResizeInProgress(to, from, state));
+}
+
+TEST(ResizeTest, AContainerNamesThePodsLimitsWhereItHasNone) {
+  Pod pod = Sized({{"a", "1 - 32Mi 48Mi"}});
+  *pod.mutable_spec()->mutable_resources() = Resources("1 2 64Mi 64Mi");
+  EXPECT_TRUE(api::Equal(WithPodLimits(pod, pod.spec().containers(0)), Resources("1 2 32Mi 48Mi")));
 }
 
 TEST(ResizeTest, MessagesAreUpstreams) {
@@ -245,6 +270,90 @@ TEST_F(AllocationsTest, PodsThatStartTogetherAreOneWriteAndAGrantedResizeIsWritt
   allocations.Allocate(pod);
   group.Cancel();
   EXPECT_TRUE(settle("u-5")) << "what waits at the end is written";
+}
+
+TEST_F(AllocationsTest, WhatIsNotRecordedIsResizedAndHoldsWhatItWasGranted) {
+  const Pod pod = Sized({{"a", "1 1 64Mi 64Mi"}, {"b", "1 1 64Mi 64Mi"}});
+  StateBuilder state;
+  state.Sandbox("s").Container("a", kRunning).Container("b", kRunning);
+  Allocations allocations(loop.get_executor(), clock, dir);
+  allocations.Allocate(pod);
+  auto resized = [&] {
+    const PodPtr from = allocations.ResizeFrom(pod);
+    if (from == nullptr) return std::vector<std::string>();
+    EXPECT_TRUE(ResizeInProgress(pod, *from, state));
+    PodActions actions;
+    return Names(PlanResize(pod, *from, state, &actions).memory);
+  };
+  EXPECT_THAT(resized(), ElementsAre("a", "b")) << "nothing is known of the pod";
+  EXPECT_EQ(allocations.Actuated(pod), nullptr);
+  allocations.SetActuated(pod, pod.spec().containers(0));
+  EXPECT_THAT(resized(), ElementsAre("b"));
+  EXPECT_EQ(allocations.Actuated(pod), nullptr);
+  allocations.SetActuated(pod, pod.spec().containers(1));
+  EXPECT_EQ(allocations.ResizeFrom(pod), nullptr);
+}
+
+TEST_F(AllocationsTest, PodLevelResourcesAreRecordedWithTheFirstContainer) {
+  Pod pod = Sized({{"a", "1 - - -"}});
+  *pod.mutable_spec()->mutable_resources() = Resources("1 2 64Mi 64Mi");
+  Allocations allocations(loop.get_executor(), clock, dir);
+  allocations.Allocate(pod);
+  StateBuilder none, runs;
+  none.Sandbox("s");
+  runs.Sandbox("s").Container("a", kRunning);
+  PodPtr from = allocations.ResizeFrom(pod);
+  ASSERT_NE(from, nullptr);
+  PodActions actions;
+  EXPECT_TRUE(PlanResize(pod, *from, none, &actions).empty()) << "the cgroup was made with them";
+  EXPECT_FALSE(ResizeInProgress(pod, *from, none));
+  EXPECT_TRUE(PlanResize(pod, *from, runs, &actions).pod) << "the record was lost";
+  allocations.SetActuated(pod, pod.spec().containers(0));
+  EXPECT_EQ(allocations.ResizeFrom(pod), nullptr);
+  EXPECT_EQ(allocations.Actuated(pod), nullptr);
+  ASSERT_TRUE(allocations.Save().ok());
+  // As upstream records, which compares with it: the pod's limits are the container's.
+  EXPECT_EQ((*api::ParseJson(Read("actuated_pods_state")))["data"],
+            R"({"entries":{"u-1":{"ContainerResources":{"a":{"limits":{"cpu":"2","memory":"64Mi"},)"
+            R"("requests":{"cpu":"1"}}},"PodLevelResources":{"limits":{"cpu":"2","memory":"64Mi"},)"
+            R"("requests":{"cpu":"1","memory":"64Mi"}}}}})");
+  // One that was recorded without is at its size too.
+  allocations.SetActuated("u-1", "a", pod.spec().containers(0).resources());
+  EXPECT_EQ(allocations.ResizeFrom(pod), nullptr);
+  Pod larger = pod;
+  *larger.mutable_spec()->mutable_resources() = Resources("1 2 64Mi 96Mi");
+  from = allocations.ResizeFrom(larger);
+  ASSERT_NE(from, nullptr);
+  EXPECT_THAT(Names(PlanResize(larger, *from, runs, &actions).memory), ElementsAre("a"));
+}
+
+TEST_F(AllocationsTest, BrokenFilesAreSetAside) {
+  for (const char* name : {"allocated_pods_state", "actuated_pods_state"}) std::ofstream(dir + "/" + name) << "broken";
+  Allocations allocations(loop.get_executor(), clock, dir);
+  allocations.Load();
+  const Pod pod = Sized({{"c", "1 1 64Mi 64Mi"}});
+  allocations.Allocate(pod);
+  allocations.SetActuated(pod, pod.spec().containers(0));
+  ASSERT_TRUE(allocations.Save().ok());
+  for (const char* name : {"allocated_pods_state", "actuated_pods_state"}) {
+    EXPECT_EQ(Read(std::string(name) + ".broken"), "broken");
+    EXPECT_THAT(Read(name), HasSubstr("64Mi"));
+  }
+}
+
+TEST_F(AllocationsTest, TheStatusTellsWhatWasGranted) {
+  Pod pod = Sized({{"a", "2 2 64Mi 96Mi"}, {"b", "1 - - -"}});
+  auto* status = pod.mutable_status()->add_containerstatuses();
+  status->set_name("a");
+  *status->mutable_resources() = Resources("1 1 64Mi 64Mi");
+  *status->mutable_allocatedresources() = status->resources().requests();
+  Pod granted = GrantedByStatus(pod);
+  EXPECT_TRUE(api::Equal(granted.spec().containers(0).resources(), Resources("1 1 64Mi 64Mi")));
+  EXPECT_TRUE(api::Equal(granted.spec().containers(1).resources(), Resources("1 - - -"))) << "nothing is told of it";
+  // The limit that is shown may be the pod's.
+  *pod.mutable_spec()->mutable_containers(0)->mutable_resources() = Resources("2 - 64Mi 96Mi");
+  granted = GrantedByStatus(pod);
+  EXPECT_TRUE(api::Equal(granted.spec().containers(0).resources(), Resources("1 - 64Mi 64Mi")));
 }
 
 TEST_F(AllocationsTest, BrokenFilesAreBegunAnew) {

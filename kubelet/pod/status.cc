@@ -53,13 +53,22 @@ void AddResources(const core::Container& container, const ContainerState& c, con
   *out->mutable_allocatedresources() = container.resources().requests();
   if (c.state == State::kRunning && in.actual != nullptr) {
     const core::Container* actual = FindContainer(*in.actual, container.name());
-    if (actual != nullptr) *out->mutable_resources() = actual->resources();
+    if (actual != nullptr) {
+      *out->mutable_resources() = actual->resources();
+      auto* limits = out->mutable_resources()->mutable_limits();
+      for (const char* name : {"cpu", "memory"}) {
+        // One that is recorded and not asked for is the pod's.
+        if (!container.resources().limits().contains(name)) limits->erase(name);
+      }
+    }
   }
   if (c.state != State::kRunning || !c.resources) return;
   auto* resources = out->mutable_resources();
+  // As upstream, whoever names one limit is shown both that hold, be the other one the pod's.
+  if (container.resources().limits().empty()) return;
   auto set = [](auto* map, const char* name, api::Quantity q) {
     auto it = map->find(name);
-    if (it == map->end() || api::Quantity::Of(it->second) == q) return;
+    if (it != map->end() && api::Quantity::Of(it->second) == q) return;
     (*map)[name] = q.ToProto();
   };
   if (c.resources->cpu_quota > 0 && c.resources->cpu_period > 0) {

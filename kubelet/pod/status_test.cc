@@ -110,6 +110,28 @@ TEST(Status, ResourcesAreTheCgroupsOnceTheApiServerKnowsThatThePodRuns) {
   EXPECT_EQ(text(s, true, "cpu"), "");
 }
 
+// As upstream: who names one limit is shown both that the runtime enforces, be the other one the pod's.
+TEST(Status, LimitsOfThePodShowWhereAContainerHasOneOfItsOwn) {
+  Pod pod = MakePod({"own", "none"});
+  auto* own = pod.mutable_spec()->mutable_containers(0)->mutable_resources();
+  (*own->mutable_limits())["memory"] = api::Quantity::Of("64Mi").ToProto();
+  StateBuilder state;
+  state.Sandbox("s").Container("own", State::kRunning).Container("none", State::kRunning);
+  for (ContainerState& c : state.state.containers) {
+    ContainerState::Resources enforced;
+    enforced.cpu_quota = 200000;
+    enforced.cpu_period = 100000;
+    enforced.memory_limit = 64 << 20;
+    c.resources = enforced;
+  }
+  const core::PodStatus s = Generate(pod, state);
+  for (const auto& c : s.containerstatuses()) {
+    const auto& limits = c.resources().limits();
+    EXPECT_EQ(limits.contains("cpu"), c.name() == "own") << c.name();
+    EXPECT_EQ(limits.contains("memory"), c.name() == "own") << c.name();
+  }
+}
+
 TEST(Status, ARunningPodIsReady) {
   StateBuilder state;
   state.Sandbox("s").Container("c", State::kRunning);

@@ -23,6 +23,27 @@ using ::testing::HasSubstr;
 using testing_pods::MakePod;
 using Strings = std::vector<std::string>;
 
+// As upstream: no limit is told of a pod of which one container has none.
+TEST(SandboxUpdate, IsWhatThePodsCgroupGets) {
+  Pod pod = MakePod({"a", "b"});
+  auto limit = [](core::Container* c, const char* name, const char* value) {
+    (*c->mutable_resources()->mutable_limits())[name] = api::Quantity::Of(value).ToProto();
+  };
+  NodeSettings node;
+  node.cfs_quota = true;
+  node.cfs_period_micros = 100000;
+  limit(pod.mutable_spec()->mutable_containers(0), "memory", "64Mi");
+  limit(pod.mutable_spec()->mutable_containers(0), "cpu", "1");
+  limit(pod.mutable_spec()->mutable_containers(1), "cpu", "1");
+  cri_v1::LinuxContainerResources resources, overhead;
+  SetSandboxUpdate(pod, node, &resources, &overhead);
+  EXPECT_EQ(resources.memory_limit_in_bytes(), 0);
+  EXPECT_EQ(resources.cpu_quota(), 200000);
+  limit(pod.mutable_spec()->mutable_containers(1), "memory", "64Mi");
+  SetSandboxUpdate(pod, node, &resources, &overhead);
+  EXPECT_EQ(resources.memory_limit_in_bytes(), 128 << 20);
+}
+
 TEST(Dns, Policies) {
   char path[] = "/tmp/skiff-resolv-XXXXXX";
   int fd = ::mkstemp(path);

@@ -88,6 +88,16 @@ void SetSandboxResources(const Pod& pod, const NodeSettings& node, cri_v1::Linux
   }
 }
 
+void SetSandboxUpdate(const Pod& pod, const NodeSettings& node, cri_v1::LinuxContainerResources* resources,
+                      cri_v1::LinuxContainerResources* overhead) {
+  SetSandboxResources(pod, node, resources, overhead);
+  Pod bare = pod;
+  bare.mutable_spec()->clear_overhead();
+  const CgroupResources cgroup = PodCgroupResources(bare, node.cfs_quota, node.cfs_period_micros, -1);
+  if (!cgroup.cpu_quota) resources->clear_cpu_quota(), resources->clear_cpu_period();
+  if (!cgroup.memory_limit) resources->clear_memory_limit_in_bytes();
+}
+
 StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxInputs& in, const NodeSettings& node) {
   cri_v1::PodSandboxConfig out;
   auto* metadata = out.mutable_metadata();

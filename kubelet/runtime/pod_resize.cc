@@ -3,14 +3,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "api/codec.h"
 #include "base/log.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/runtime/pod_runtime.h"
 
 namespace skiff::kubelet {
 namespace {
-
-int64_t MemoryLimit(const core::Container& c) { return Get(c.resources().limits(), "memory").Value(); }
 
 // `base` with one resource of `from`.
 core::ResourceRequirements Mixed(const core::ResourceRequirements& base, const core::ResourceRequirements& from,
@@ -31,11 +30,23 @@ core::ResourceRequirements Mixed(const core::ResourceRequirements& base, const c
 
 }  // namespace
 
-// A limit below what is in use would make the kernel kill: refused before anything is changed.
-Task<Status> PodRuntime::CheckMemoryDecreases(const ResizePlan& plan) {
+// A limit below what is in use would make the kernel kill: refused before anything is changed. The pod's limit is the
+// one of its cgroup; where a container has none of its own the pod's is its limit.
+Task<Status> PodRuntime::CheckMemoryDecreases(PodPtr pod, const ResizePlan& plan) {
+  if (plan.memory.empty() && !plan.pod) co_return absl::OkStatus();
   std::vector<std::string> problems;
+  const auto want = PodCgroupResources(*pod, options_.node.cfs_quota, options_.node.cfs_period_micros, -1);
+  const auto has = hooks_.pod_memory && want.memory_limit.value_or(0) > 0 ? hooks_.pod_memory(*pod) : std::nullopt;
+  if (has && (!has->limit || *want.memory_limit < *has->limit)) {
+    if (!has->usage) {
+      problems.emplace_back("missing pod memory usage");
+    } else if (*has->usage >= *want.memory_limit) {
+      problems.push_back(absl::StrCat("attempting to set pod memory limit (", *want.memory_limit,
+                                      ") below current usage (", *has->usage, ")"));
+    }
+  }
   for (const ContainerResize& resize : plan.memory) {
-    const int64_t to = MemoryLimit(*resize.to), from = MemoryLimit(*resize.from);
+    const int64_t to = resize.memory_limit, from = resize.memory_limit_before;
     if (to == 0 || (from != 0 && to >= from)) continue;
     cri_v1::ContainerStatsRequest request;
     request.set_container_id(resize.id);
@@ -58,7 +69,7 @@ Task<Status> PodRuntime::CheckMemoryDecreases(const ResizePlan& plan) {
 // containerd 2.2 says so with another code.
 Task<Status> PodRuntime::ResizePodCgroup(Pod to, std::string sandbox_id) {
   cri_v1::UpdatePodSandboxResourcesRequest request;
-  SetSandboxResources(to, options_.node, request.mutable_resources(), request.mutable_overhead());
+  SetSandboxUpdate(to, options_.node, request.mutable_resources(), request.mutable_overhead());
   request.set_pod_sandbox_id(std::move(sandbox_id));
   const Status told =
       (co_await runtime_.UpdatePodSandboxResources(std::move(request), {.timeout = options_.request_timeout})).status();
@@ -69,15 +80,20 @@ Task<Status> PodRuntime::ResizePodCgroup(Pod to, std::string sandbox_id) {
   co_return Annotate(co_await hooks_.update_pod_cgroup(std::move(to)), "failed to set pod cgroup config");
 }
 
-Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, std::string sandbox_id, ResizePlan plan) {
-  CO_RETURN_IF_ERROR(co_await CheckMemoryDecreases(plan));
-  CO_RETURN_IF_ERROR(co_await ResizePodCgroup(LargerOf(*pod, *actuated), sandbox_id));
+Task<Status> PodRuntime::Resize(PodPtr pod, std::string sandbox_id, ResizePlan plan) {
+  CO_RETURN_IF_ERROR(co_await CheckMemoryDecreases(pod, plan));
+  // What is not recorded asks for no room beside what was granted.
+  const PodPtr had = hooks_.actuated ? hooks_.actuated(*pod) : nullptr;
+  CO_RETURN_IF_ERROR(co_await ResizePodCgroup(had == nullptr ? *pod : LargerOf(*pod, *had), sandbox_id));
   std::map<std::string, core::ResourceRequirements> now;  // by container, as far as the change has come
   for (const char* name : {"memory", "cpu"}) {
     for (const ContainerResize& resize : std::string_view(name) == "memory" ? plan.memory : plan.cpu) {
-      auto [it, added] = now.emplace(resize.to->name(), resize.from->resources());
+      // Of one whose size is not known nothing can be left as it is: it gets all at once.
+      const bool known = !api::Equal(resize.from->resources(), core::ResourceRequirements());
       core::Container container = *resize.to;
-      *container.mutable_resources() = Mixed(it->second, resize.to->resources(), name);
+      *container.mutable_resources() = WithPodLimits(*pod, *resize.to);
+      auto [it, added] = now.emplace(container.name(), known ? resize.from->resources() : container.resources());
+      *container.mutable_resources() = Mixed(it->second, core::ResourceRequirements(container.resources()), name);
       cri_v1::UpdateContainerResourcesRequest request;
       request.set_container_id(resize.id);
       *request.mutable_linux() = ContainerResources(*pod, container, options_.node);
@@ -92,7 +108,7 @@ Task<Status> PodRuntime::Resize(PodPtr pod, PodPtr actuated, std::string sandbox
   for (const auto& [name, resources] : now) {
     const core::Container* to = FindContainer(*pod, name);
     if (to != nullptr && hooks_.container_resized) {
-      hooks_.container_resized(pod->metadata().uid(), name, to->resources());
+      hooks_.container_resized(pod->metadata().uid(), name, WithPodLimits(*pod, *to));
     }
   }
   CO_RETURN_IF_ERROR(co_await ResizePodCgroup(*pod, std::move(sandbox_id)));

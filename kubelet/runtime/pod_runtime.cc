@@ -371,6 +371,8 @@ Task<bool> PodRuntime::StartOne(PodPtr pod, core::Container container, PodStateP
   create.set_pod_sandbox_id(sandbox_id);
   *create.mutable_config() = *std::move(config);
   *create.mutable_sandbox_config() = sandbox;
+  // It may be started much later, by when another size may have been granted.
+  if (hooks_.container_made) hooks_.container_made(*pod, container);
   auto created = co_await runtime_.CreateContainer(std::move(create), {.timeout = options_.request_timeout});
   if (!created.ok()) {
     result->more = true;  // the answer may have been lost
@@ -401,7 +403,6 @@ Task<bool> PodRuntime::Begin(PodPtr pod, core::Container container, std::string 
     return false;
   };
   result->changed = true;
-  if (hooks_.container_started) hooks_.container_started(*pod, container);
   cri_v1::StartContainerRequest start;
   start.set_container_id(id);
   auto started = co_await runtime_.StartContainer(std::move(start), {.timeout = options_.request_timeout});
@@ -458,8 +459,9 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
   result.made.ns = pod->metadata().namespace_();
   PodActions actions = ComputeActions(*pod, *state, hooks_.probes, restart_all);
   ResizePlan resize;
-  PodPtr actuated = actions.kill_pod || restart_all || !hooks_.actuated ? nullptr : hooks_.actuated(*pod);
-  if (actuated != nullptr) resize = PlanResize(*pod, *actuated, *state, &actions);
+  // `resize` points into it.
+  PodPtr from = actions.kill_pod || restart_all || !hooks_.resize_from ? nullptr : hooks_.resize_from(*pod);
+  if (from != nullptr) resize = PlanResize(*pod, *from, *state, &actions);
   if (actions.empty() && resize.empty()) co_return result;
   auto stop = [&](Status status) {
     if (result.status.ok()) result.status = std::move(status);
@@ -596,7 +598,7 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
   }
   if (!resize.empty()) {
     result.changed = result.more = true;
-    if (Status s = co_await Resize(pod, actuated, actions.sandbox_id, std::move(resize)); !s.ok()) {
+    if (Status s = co_await Resize(pod, actions.sandbox_id, std::move(resize)); !s.ok()) {
       if (absl::IsCancelled(s)) {
         stop(s);
         co_return result;

@@ -53,10 +53,11 @@ struct PodRuntimeHooks {
   std::function<void(const std::string& container_id)> container_stopped;  // forget probe results
   ProbeResults probes;
   // In-place resizes. `actuated`: the pod with the resources that its containers have; null when they are the granted
-  // ones. The others tell what changed.
-  std::function<PodPtr(const Pod&)> actuated;
+  // ones. `resize_from`: the same, where those that nothing is recorded of have none. The others tell what changed.
+  std::function<PodPtr(const Pod&)> actuated, resize_from;
+  std::function<std::optional<PodMemory>(const Pod&)> pod_memory;  // nullopt: pods have no cgroups
   std::function<Task<Status>(Pod)> update_pod_cgroup;
-  std::function<void(const Pod&, const core::Container&)> container_started;
+  std::function<void(const Pod&, const core::Container&)> container_made;  // about to be
   std::function<void(const std::string& uid, const std::string& container, const core::ResourceRequirements&)>
       container_resized;
   std::function<void(const Pod&)> pod_resized;
@@ -102,9 +103,9 @@ class PodRuntime {
 
  private:
   struct Ordering;
-  Task<Status> Resize(PodPtr pod, PodPtr actuated, std::string sandbox_id, ResizePlan plan);
+  Task<Status> Resize(PodPtr pod, std::string sandbox_id, ResizePlan plan);
   Task<Status> ResizePodCgroup(Pod to, std::string sandbox_id);
-  Task<Status> CheckMemoryDecreases(const ResizePlan& plan);
+  Task<Status> CheckMemoryDecreases(PodPtr pod, const ResizePlan& plan);
   Task<Status> StartSandbox(PodPtr pod, std::shared_ptr<Interrupt> interrupt, PodActions* actions,
                             cri_v1::PodSandboxConfig* config, std::shared_ptr<ImagePuller::Ahead> ahead);
   Task<StatusOr<cri_v1::UserNamespace>> UsersOf(PodPtr pod);
