@@ -51,8 +51,8 @@ class Cgroups {
   // Those in no cgroup but the root.
   StatusOr<std::vector<pid_t>> RootProcesses() const;
   Task<Status> MakePod(Pod pod);  // makes or brings up to date
-  // In every hierarchy that MakePod makes it in: of one that failed halfway nothing was limited. One that is about to be
-  // removed is not there any more.
+  // In every hierarchy that MakePod makes it in: of one that failed halfway nothing was limited. One that is about to
+  // be removed is not there any more.
   bool PodExists(const Pod& pod) const;
   // Where its memory is accounted, which is where its containers are, whatever else is missing.
   bool PodHasMemoryCgroup(const Pod& pod) const;
