@@ -43,10 +43,13 @@ void FieldErrors::DuplicateRaw(const Path& path, std::string_view printed) {
   Add(path, "FieldValueDuplicate", absl::StrCat("Duplicate value: ", printed));
 }
 void FieldErrors::NotSupported(const Path& path, std::string_view value, std::vector<std::string_view> supported) {
-  std::string list =
+  NotSupportedRaw(path, GoQuote(value), std::move(supported));
+}
+void FieldErrors::NotSupportedRaw(const Path& path, std::string_view printed, std::vector<std::string_view> supported) {
+  const std::string list =
       absl::StrJoin(supported, ", ", [](std::string* out, std::string_view v) { out->append(GoQuote(v)); });
   Add(path, "FieldValueNotSupported",
-      With(absl::StrCat("Unsupported value: ", GoQuote(value)), absl::StrCat("supported values: ", list)));
+      With(absl::StrCat("Unsupported value: ", printed), absl::StrCat("supported values: ", list)));
 }
 void FieldErrors::Forbidden(const Path& path, std::string_view detail) {
   Add(path, "FieldValueForbidden", With("Forbidden", detail));

@@ -44,6 +44,7 @@ class FieldErrors {
   void Duplicate(const Path& path, std::string_view value);
   void DuplicateRaw(const Path& path, std::string_view printed);
   void NotSupported(const Path& path, std::string_view value, std::vector<std::string_view> supported);
+  void NotSupportedRaw(const Path& path, std::string_view printed, std::vector<std::string_view> supported);
   void Forbidden(const Path& path, std::string_view detail);
   void TooLong(const Path& path, int max_bytes);
   void TooMany(const Path& path, int64_t actual, int64_t max);

@@ -192,7 +192,18 @@ Complaints IsConfigMapKey(std::string_view value) {
 Complaints IsValidIp(std::string_view value) {
   const std::string text(value);
   unsigned char bytes[16];
-  if (inet_pton(AF_INET, text.c_str(), bytes) == 1 || inet_pton(AF_INET6, text.c_str(), bytes) == 1) return {};
+  const auto parses = [&](const std::string& address) {
+    return inet_pton(AF_INET, address.c_str(), bytes) == 1 || inet_pton(AF_INET6, address.c_str(), bytes) == 1;
+  };
+  if (parses(text)) return {};
+  // Some parsers take 010 for eight, others for ten.
+  std::string stripped;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool begins = stripped.empty() || !absl::ascii_isxdigit(stripped.back());
+    if (begins && text[i] == '0' && i + 1 < text.size() && absl::ascii_isxdigit(text[i + 1])) continue;
+    stripped += text[i];
+  }
+  if (parses(stripped)) return {"must not have leading 0s"};
   return {"must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"};
 }
 

@@ -36,7 +36,10 @@ TEST(Names, TablesOfGoodAndBad) {
   EXPECT_FALSE(IsEnvVarName("a=b").empty());
   EXPECT_THAT(IsEnvVarName("a b-c"), IsEmpty());
   EXPECT_FALSE(IsValidIp("1.2.3").empty());
-  EXPECT_FALSE(IsValidIp("01.2.3.4").empty());
+  for (const char* ambiguous : {"01.2.3.4", "1.2.3.004", "::ffff:010.0.0.1"})
+    EXPECT_THAT(IsValidIp(ambiguous), ElementsAre("must not have leading 0s")) << ambiguous;
+  EXPECT_FALSE(IsValidIp("0256.2.3.4").empty());
+  EXPECT_THAT(IsValidIp("0.0.0.0"), IsEmpty());
   EXPECT_THAT(IsValidIp("fe80::1"), IsEmpty());
 }
 

@@ -1,4 +1,5 @@
 // Containers of pods: ports, environment, mounts, probes, restart rules.
+#include <algorithm>
 #include <set>
 
 #include "absl/strings/ascii.h"
@@ -307,6 +308,26 @@ void ValidateRestartPolicy(const core::Container& c, bool init, const Path& path
   }
 }
 
+bool Restarts(const core::ContainerResizePolicy& policy) { return policy.restartpolicy() == "RestartContainer"; }
+
+// A resize restarts sidecars only, not the init containers that end by themselves.
+bool AnyInitRestarts(const core::PodSpec& spec) {
+  for (const core::Container& c : spec.initcontainers())
+    if (c.restartpolicy() != "Always" && std::any_of(c.resizepolicy().begin(), c.resizepolicy().end(), Restarts))
+      return true;
+  return false;
+}
+
+void ForbidRestarts(const core::Container& init, const Path& path, FieldErrors* errors) {
+  const Path policies = path.Child("resizePolicy");
+  for (int i = 0; i < init.resizepolicy_size(); ++i) {
+    const Path policy = policies.Index(i);
+    if (Restarts(init.resizepolicy(i)))
+      errors->Invalid(policy.Child("restartPolicy"), "RestartContainer",
+                      "must not be set to 'RestartContainer' for non-sidecar initContainers");
+  }
+}
+
 void HostPorts(const core::Container& c, const Path& path, Names* seen, FieldErrors* errors) {
   const Path ports = path.Child("ports");
   for (int i = 0; i < c.ports_size(); ++i) {
@@ -342,7 +363,8 @@ void ValidateImage(std::string_view image, const Path& container, FieldErrors* e
     errors->Invalid(container.Child("image"), image, "must not have leading or trailing whitespace");
 }
 
-void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const Path& path, FieldErrors* errors) {
+void ValidateContainers(const core::PodSpec& spec, const core::PodSpec* old, const Names& volumes, const Path& path,
+                        FieldErrors* errors) {
   const Path containers = path.Child("containers");
   if (spec.containers().empty()) errors->Required(containers);
   Names names, ports;
@@ -356,6 +378,7 @@ void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const P
   }
   for (int i = 0; i < spec.containers_size(); ++i) HostPorts(spec.containers(i), containers.Index(i), &ports, errors);
   const Path inits = path.Child("initContainers");
+  const bool restarts_may_stay = old != nullptr && AnyInitRestarts(*old);
   for (int i = 0; i < spec.initcontainers_size(); ++i) {
     const core::Container& c = spec.initcontainers(i);
     const Path at = inits.Index(i);
@@ -373,6 +396,7 @@ void ValidateContainers(const core::PodSpec& spec, const Names& volumes, const P
     if (c.has_livenessprobe()) errors->Forbidden(at.Child("livenessProbe"), kWhy);
     if (c.has_readinessprobe()) errors->Forbidden(at.Child("readinessProbe"), kWhy);
     if (c.has_startupprobe()) errors->Forbidden(at.Child("startupProbe"), kWhy);
+    if (!restarts_may_stay) ForbidRestarts(c, at, errors);
   }
 }
 

@@ -58,7 +58,9 @@ void ValidateEndpointIp(std::string_view address, const Path& path, FieldErrors*
 bool IsIpv4(std::string_view address);
 bool IsIpv6(std::string_view address);
 
-void ValidatePodTemplate(const k8s::io::api::core::v1::PodTemplateSpec& spec, const Path& path, FieldErrors* errors);
+// `old` is nullptr on create.
+void ValidatePodTemplate(const k8s::io::api::core::v1::PodTemplateSpec& pod,
+                         const k8s::io::api::core::v1::PodTemplateSpec* old, const Path& path, FieldErrors* errors);
 
 // Rules of the kinds; metadata is the caller's. `old` is nullptr on create. False for kinds they do not know.
 bool ValidatePodKinds(const Object& object, const Object* old, std::string_view subresource, FieldErrors* errors);

@@ -14,6 +14,7 @@ namespace skiff::api::internal {
 namespace {
 
 namespace core = k8s::io::api::core::v1;
+using Containers = google::protobuf::RepeatedPtrField<core::Container>;
 using Names = std::set<std::string>;
 
 // ---- the pod ----
@@ -88,10 +89,10 @@ void ValidateHostnameOverride(const core::PodSpec& spec, const Path& path, Field
   InvalidAll(path, spec.hostnameoverride(), IsDns1123Subdomain(spec.hostnameoverride()), errors);
 }
 
-void ValidateSpec(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
+void ValidateSpec(const core::PodSpec& spec, const core::PodSpec* old, const Path& path, FieldErrors* errors) {
   if (!spec.has_terminationgraceperiodseconds()) errors->Required(path.Child("terminationGracePeriodSeconds"));
   const Names volumes = ValidateVolumes(spec, path, errors);
-  ValidateContainers(spec, volumes, path, errors);
+  ValidateContainers(spec, old, volumes, path, errors);
   ValidateEphemeralContainers(spec, volumes, path, errors);
   ValidatePodLevelResources(spec, path, errors);
   if (spec.hostnetwork()) {
@@ -168,51 +169,40 @@ void ValidateImages(const core::PodSpec& spec, const Path& path, FieldErrors* er
     ValidateImage(spec.initcontainers(i).image(), inits.Index(i), errors);
 }
 
-// A resize restarts sidecars only, not the init containers that end by themselves.
-bool AsksForRestart(const core::Container& init, const core::ContainerResizePolicy& policy) {
-  return init.restartpolicy() != "Always" && policy.restartpolicy() == "RestartContainer";
+// False where the lists cannot be compared any further. Images are looked at here and with the whole specification, and
+// both say what is wrong, as upstream does.
+bool ValidateContainerUpdates(const Containers& now, const Containers& before, const Path& path, FieldErrors* errors) {
+  if (now.size() != before.size()) {
+    errors->Forbidden(path, "pod updates may not add or remove containers");
+    return false;
+  }
+  for (int i = 0; i < now.size(); ++i) {
+    const Path at = path.Index(i);
+    if (now[i].image().empty()) errors->Required(at.Child("image"));
+    ValidateImage(now[i].image(), at, errors);
+  }
+  return true;
 }
 
-bool AnyAsksForRestart(const core::PodSpec& spec) {
-  for (const core::Container& c : spec.initcontainers())
-    for (const core::ContainerResizePolicy& policy : c.resizepolicy())
-      if (AsksForRestart(c, policy)) return true;
+bool ValidateDeadlineUpdate(const core::PodSpec& now, const core::PodSpec& before, const Path& path,
+                            FieldErrors* errors) {
+  if (!now.has_activedeadlineseconds()) {
+    if (before.has_activedeadlineseconds())
+      errors->InvalidRaw(path, "null", "must not update from a positive integer to nil value");
+    return true;
+  }
+  const int64_t seconds = now.activedeadlineseconds();
+  if (seconds < 0 || seconds > INT32_MAX)
+    errors->Invalid(path, seconds, "must be between 0 and 2147483647, inclusive");
+  else if (before.has_activedeadlineseconds() && before.activedeadlineseconds() < seconds)
+    errors->Invalid(path, seconds, "must be less than or equal to previous value");
+  else
+    return true;
   return false;
 }
 
-void ValidateInitResizePolicies(const core::PodSpec& spec, const Path& path, FieldErrors* errors) {
-  const Path list = path.Child("initContainers");
-  for (int i = 0; i < spec.initcontainers_size(); ++i) {
-    const core::Container& c = spec.initcontainers(i);
-    const Path at = list.Index(i);
-    const Path policies = at.Child("resizePolicy");
-    for (int j = 0; j < c.resizepolicy_size(); ++j) {
-      const Path policy = policies.Index(j);
-      if (AsksForRestart(c, c.resizepolicy(j)))
-        errors->Invalid(policy.Child("restartPolicy"), "RestartContainer",
-                        "must not be set to 'RestartContainer' for non-sidecar initContainers");
-    }
-  }
-}
-
-void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
-  ValidatePodContent(pod, &old, errors);
-  ValidatePodAnnotationUpdates(pod, old, errors);
-  const Path spec("spec");
-  if (pod.spec().containers_size() != old.spec().containers_size())
-    return errors->Forbidden(spec.Child("containers"), "pod updates may not add or remove containers");
-  if (pod.spec().initcontainers_size() != old.spec().initcontainers_size())
-    return errors->Forbidden(spec.Child("initContainers"), "pod updates may not add or remove containers");
-  const auto& now = pod.spec();
-  const auto& before = old.spec();
-  if (now.has_activedeadlineseconds()) {
-    if (before.has_activedeadlineseconds() && before.activedeadlineseconds() < now.activedeadlineseconds())
-      return errors->Invalid(spec.Child("activeDeadlineSeconds"), now.activedeadlineseconds(),
-                             "must be less than or equal to previous value");
-  } else if (before.has_activedeadlineseconds()) {
-    errors->InvalidRaw(spec.Child("activeDeadlineSeconds"), "null",
-                       "must not update from a positive integer to nil value");
-  }
+void ValidateTolerationUpdates(const core::PodSpec& now, const core::PodSpec& before, const Path& path,
+                               FieldErrors* errors) {
   for (core::Toleration each : before.tolerations()) {
     bool found = false;
     for (const auto& t : now.tolerations()) {
@@ -222,11 +212,22 @@ void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* 
         each.clear_tolerationseconds();
       found |= Equal(each, t);
     }
-    if (found) continue;
-    errors->Forbidden(spec.Child("tolerations"),
-                      "existing toleration can not be modified except its tolerationSeconds");
-    break;
+    if (!found) return errors->Forbidden(path, "existing toleration can not be modified except its tolerationSeconds");
   }
+  ValidateTolerations(now, path, errors);
+}
+
+void ValidatePodUpdate(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
+  ValidatePodContent(pod, &old, errors);
+  ValidatePodAnnotationUpdates(pod, old, errors);
+  const Path spec("spec");
+  const core::PodSpec &now = pod.spec(), &before = old.spec();
+  if (Equal(now, before)) return;
+  if (!ValidateContainerUpdates(now.containers(), before.containers(), spec.Child("containers"), errors) ||
+      !ValidateContainerUpdates(now.initcontainers(), before.initcontainers(), spec.Child("initContainers"), errors) ||
+      !ValidateDeadlineUpdate(now, before, spec.Child("activeDeadlineSeconds"), errors))
+    return;
+  ValidateTolerationUpdates(now, before, spec.Child("tolerations"), errors);
   ValidateGatesUpdate(now, before, spec, errors);
   core::PodSpec same = now;
   for (int i = 0; i < same.containers_size(); ++i) same.mutable_containers(i)->set_image(before.containers(i).image());
@@ -257,24 +258,32 @@ void ValidatePodCreate(const core::Pod& pod, FieldErrors* errors) {
     errors->Forbidden(spec.Child("ephemeralContainers"), "cannot be set on create");
   if (!pod.spec().nodename().empty() && !pod.spec().schedulinggates().empty())
     errors->Forbidden(spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+  ValidateAnnotationsMatchFields(pod.metadata().annotations(), pod.spec(), spec, errors);
 }
 
 }  // namespace
 
 void ValidatePodContent(const core::Pod& pod, const core::Pod* old, FieldErrors* errors) {
-  const Path spec("spec");
-  ValidatePodAnnotations(pod, old, errors);
-  ValidateSpec(pod.spec(), spec, errors);
+  const Path metadata("metadata"), spec("spec");
+  ValidatePodAnnotations(pod.metadata().annotations(), pod.spec(),
+                         old != nullptr ? &old->metadata().annotations() : nullptr, metadata.Child("annotations"),
+                         errors);
+  if (old != nullptr && Equal(pod.spec(), old->spec())) return;
+  ValidateSpec(pod.spec(), old != nullptr ? &old->spec() : nullptr, spec, errors);
   ValidateImages(pod.spec(), spec, errors);
-  // What older servers took may stay.
-  if (old == nullptr || !AnyAsksForRestart(old->spec())) ValidateInitResizePolicies(pod.spec(), spec, errors);
 }
 
-void ValidatePodTemplate(const core::PodTemplateSpec& pod, const Path& path, FieldErrors* errors) {
+void ValidatePodTemplate(const core::PodTemplateSpec& pod, const core::PodTemplateSpec* old, const Path& path,
+                         FieldErrors* errors) {
+  // One that an earlier server took stands in the way of no other change.
+  if (old != nullptr && Equal(pod, *old)) return;
+  const Path annotations = path.Child("annotations"), spec = path.Child("spec");
   ValidateLabels(pod.metadata().labels(), path.Child("labels"), errors);
-  ValidateAnnotations(pod.metadata().annotations(), path.Child("annotations"), errors);
-  const Path spec = path.Child("spec");
-  ValidateSpec(pod.spec(), spec, errors);
+  ValidateAnnotations(pod.metadata().annotations(), annotations, errors);
+  ValidatePodAnnotations(pod.metadata().annotations(), pod.spec(),
+                         old != nullptr ? &old->metadata().annotations() : nullptr, annotations, errors);
+  ValidateSpec(pod.spec(), old != nullptr ? &old->spec() : nullptr, spec, errors);
+  ValidateAnnotationsMatchFields(pod.metadata().annotations(), pod.spec(), spec, errors);
   if (!pod.spec().ephemeralcontainers().empty())
     errors->Forbidden(spec.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
 }
@@ -301,7 +310,9 @@ bool ValidatePodKinds(const Object& object, const Object* old, std::string_view 
     if (!rc->spec().has_template_())
       errors->Required(spec.Child("template"));
     else
-      ValidatePodTemplate(rc->spec().template_(), spec.Child("template"), errors);
+      ValidatePodTemplate(rc->spec().template_(),
+                          old != nullptr ? &old->As<core::ReplicationController>()->spec().template_() : nullptr,
+                          spec.Child("template"), errors);
     return true;
   }
   return false;

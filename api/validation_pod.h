@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "api/annotations.h"
 #include "api/validation_parts.h"
 
 namespace k8s::io::api::core::v1 {
@@ -17,8 +18,6 @@ class ResourceRequirements;
 
 namespace skiff::api::internal {
 
-inline constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
-
 void RelativePath(std::string_view value, const Path& path, FieldErrors* errors);
 
 // ---- the parts of a specification ----
@@ -26,8 +25,9 @@ void RelativePath(std::string_view value, const Path& path, FieldErrors* errors)
 // The names of the volumes that are right.
 std::set<std::string> ValidateVolumes(const k8s::io::api::core::v1::PodSpec& spec, const Path& path,
                                       FieldErrors* errors);
-void ValidateContainers(const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
-                        const Path& path, FieldErrors* errors);
+// `old` is null on create.
+void ValidateContainers(const k8s::io::api::core::v1::PodSpec& spec, const k8s::io::api::core::v1::PodSpec* old,
+                        const std::set<std::string>& volumes, const Path& path, FieldErrors* errors);
 // What every kind of container has. `spec` is the pod's.
 void ValidateContainerCommon(const k8s::io::api::core::v1::Container& container,
                              const k8s::io::api::core::v1::PodSpec& spec, const std::set<std::string>& volumes,
@@ -49,15 +49,22 @@ void ValidateGatedPlacement(const k8s::io::api::core::v1::PodSpec& before, const
 
 // ---- the pod ----
 
-// Annotations and specification, as every write of a pod but its status has them checked. `old` is null on create.
+// Annotations and specification, as every write of a pod but its status has them checked. `old` is null on create. What
+// is stored may stay: an earlier server may have taken it.
 void ValidatePodContent(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod* old,
                         FieldErrors* errors);
-void ValidatePodAnnotations(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod* old,
-                            FieldErrors* errors);
+// Of a pod or of a template; those that are in `old` (null on create) with the same value may stay.
+void ValidatePodAnnotations(const StringMap& annotations, const k8s::io::api::core::v1::PodSpec& spec,
+                            const StringMap* old, const Path& path, FieldErrors* errors);
+// On create: annotations that say what a field says too. `path` is the specification's.
+void ValidateAnnotationsMatchFields(const StringMap& annotations, const k8s::io::api::core::v1::PodSpec& spec,
+                                    const Path& path, FieldErrors* errors);
 void ValidatePodAnnotationUpdates(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
                                   FieldErrors* errors);
 void ValidatePodStatus(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
                        FieldErrors* errors);
+// Of all its containers: users, and the health of resources.
+void ValidateContainerStatuses(const k8s::io::api::core::v1::Pod& pod, const Path& status, FieldErrors* errors);
 void ValidatePodResize(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,
                        FieldErrors* errors);
 void ValidateEphemeralContainersUpdate(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,

@@ -40,14 +40,21 @@ void ValidateSeccomp(std::string_view profile, const Path& path, FieldErrors* er
   RelativePath(profile.substr(kLocalhost.size()), path, errors);
 }
 
+// Init containers, containers, ephemeral ones, as upstream goes through them. `path` is the specification's.
+template <typename Visit>
+void EachContainer(const core::PodSpec& spec, const Path& path, const Visit& visit) {
+  const Path inits = path.Child("initContainers"), containers = path.Child("containers"),
+             ephemeral = path.Child("ephemeralContainers");
+  for (int i = 0; i < spec.initcontainers_size(); ++i) visit(spec.initcontainers(i), inits.Index(i));
+  for (int i = 0; i < spec.containers_size(); ++i) visit(spec.containers(i), containers.Index(i));
+  for (int i = 0; i < spec.ephemeralcontainers_size(); ++i)
+    visit(spec.ephemeralcontainers(i).ephemeralcontainercommon(), ephemeral.Index(i));
+}
+
 bool HasContainer(const core::PodSpec& spec, std::string_view name) {
-  for (const core::Container& c : spec.initcontainers())
-    if (c.name() == name) return true;
-  for (const core::Container& c : spec.containers())
-    if (c.name() == name) return true;
-  for (const core::EphemeralContainer& c : spec.ephemeralcontainers())
-    if (c.ephemeralcontainercommon().name() == name) return true;
-  return false;
+  bool found = false;
+  EachContainer(spec, Path(""), [&](const auto& c, const Path&) { found |= c.name() == name; });
+  return found;
 }
 
 void ValidateAppArmor(const core::PodSpec& spec, std::string_view container, std::string_view profile, const Path& path,
@@ -58,27 +65,72 @@ void ValidateAppArmor(const core::PodSpec& spec, std::string_view container, std
   errors->Invalid(path, profile, absl::StrCat("invalid AppArmor profile name: ", GoQuote(profile)));
 }
 
+// One profile, named by an annotation and by a field. `what` is "seccomp" or "apparmor".
+template <typename Profile>
+void ValidateMatch(std::string_view annotation, const Profile& profile, std::string_view what, const Path& path,
+                   FieldErrors* errors) {
+  bool same = true;
+  if (profile.type() == "Localhost") {
+    same = annotation.starts_with(kLocalhost);
+    if (same && (!profile.has_localhostprofile() || annotation.substr(kLocalhost.size()) != profile.localhostprofile()))
+      errors->Forbidden(path.Child("localhostProfile"),
+                        absl::StrCat(what, " profile in annotation and field must match"));
+  } else if (profile.type() == "RuntimeDefault") {
+    same = annotation == "runtime/default" || (what == "seccomp" && annotation == "docker/default");
+  } else if (profile.type() == "Unconfined") {
+    same = annotation == "unconfined";
+  }
+  if (!same) errors->Forbidden(path.Child("type"), absl::StrCat(what, " type in annotation and field must match"));
+}
+
 }  // namespace
 
-void ValidatePodAnnotations(const core::Pod& pod, const core::Pod* old, FieldErrors* errors) {
-  const Path metadata("metadata");
-  const Path path = metadata.Child("annotations");
-  const StringMap& annotations = pod.metadata().annotations();
-  if (const auto mirror = annotations.find(kMirrorAnnotation);
-      mirror != annotations.end() && pod.spec().nodename().empty())
-    errors->Invalid(path.Key(kMirrorAnnotation), mirror->second,
+void ValidatePodAnnotations(const StringMap& annotations, const core::PodSpec& spec, const StringMap* old,
+                            const Path& path, FieldErrors* errors) {
+  const auto stays = [&](const std::string& key) {
+    if (old == nullptr) return false;
+    const auto before = old->find(key);
+    return before != old->end() && before->second == annotations.at(key);
+  };
+  if (annotations.contains(kMirrorAnnotation) && spec.nodename().empty() && !stays(kMirrorAnnotation))
+    errors->Invalid(path.Key(kMirrorAnnotation), annotations.at(kMirrorAnnotation),
                     "must set spec.nodeName if mirror pod annotation is set");
-  // One that was wrong already does not stand in the way of other changes.
-  if (BadDeletionCost(annotations) && (old == nullptr || !BadDeletionCost(old->metadata().annotations())))
+  // One that was wrong already may also become another wrong one, as upstream has it.
+  if (BadDeletionCost(annotations) && (old == nullptr || !BadDeletionCost(*old)))
     errors->Invalid(path.Key(kDeletionCost), annotations.at(kDeletionCost), "must be a 32bit integer");
-  const std::vector<std::string> keys = SortedKeys(annotations);
+  std::vector<std::string> keys = SortedKeys(annotations);
+  std::erase_if(keys, stays);
   for (const std::string& key : keys)
     if (key == kSeccompPod || key.starts_with(kSeccompPrefix))
       ValidateSeccomp(annotations.at(key), path.Child(key), errors);
   for (const std::string& key : keys)
     if (key.starts_with(kAppArmorPrefix))
-      ValidateAppArmor(pod.spec(), std::string_view(key).substr(sizeof(kAppArmorPrefix) - 1), annotations.at(key),
+      ValidateAppArmor(spec, std::string_view(key).substr(sizeof(kAppArmorPrefix) - 1), annotations.at(key),
                        path.Key(key), errors);
+}
+
+void ValidateAnnotationsMatchFields(const StringMap& annotations, const core::PodSpec& spec, const Path& path,
+                                    FieldErrors* errors) {
+  const Path context = path.Child("securityContext");
+  const core::PodSecurityContext& of_pod = spec.securitycontext();
+  if (const auto it = annotations.find(kSeccompPod); it != annotations.end() && of_pod.has_seccompprofile())
+    ValidateMatch(it->second, of_pod.seccompprofile(), "seccomp", context.Child("seccompProfile"), errors);
+  EachContainer(spec, path, [&](const auto& c, const Path& at) {
+    const auto it = annotations.find(absl::StrCat(kSeccompPrefix, c.name()));
+    if (it == annotations.end() || !c.securitycontext().has_seccompprofile()) return;
+    const Path own = at.Child("securityContext");
+    ValidateMatch(it->second, c.securitycontext().seccompprofile(), "seccomp", own.Child("seccompProfile"), errors);
+  });
+  if (spec.os().name() == "windows") return;
+  EachContainer(spec, path, [&](const auto& c, const Path& at) {
+    const auto it = annotations.find(absl::StrCat(kAppArmorPrefix, c.name()));
+    if (it == annotations.end()) return;
+    const bool has_own = c.securitycontext().has_apparmorprofile();
+    if (!has_own && !of_pod.has_apparmorprofile()) return;
+    const Path own = at.Child("securityContext");
+    ValidateMatch(it->second, has_own ? c.securitycontext().apparmorprofile() : of_pod.apparmorprofile(), "apparmor",
+                  own.Child("appArmorProfile"), errors);
+  });
 }
 
 void ValidatePodAnnotationUpdates(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
@@ -97,7 +149,7 @@ void ValidatePodAnnotationUpdates(const core::Pod& pod, const core::Pod& old, Fi
     if (key.starts_with(kAppArmorPrefix)) errors->Forbidden(path.Key(key), "may not add AppArmor annotations");
     if (key == kMirrorAnnotation) errors->Forbidden(path.Key(key), "may not add mirror pod annotation");
   }
-  ValidatePodAnnotations(pod, &old, errors);
+  ValidatePodAnnotations(now, pod.spec(), &before, path, errors);
 }
 
 }  // namespace skiff::api::internal

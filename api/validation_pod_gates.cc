@@ -103,7 +103,7 @@ void ValidateGatesUpdate(const core::PodSpec& now, const core::PodSpec& before, 
 void ValidateGatedPlacement(const core::PodSpec& before, const Path& spec, core::PodSpec* now, FieldErrors* errors) {
   if (before.schedulinggates().empty()) return;
   if (!OnlyAdds(now->nodeselector(), before.nodeselector())) {
-    json selector = json::object();
+    json selector = nullptr;
     for (const auto& [key, value] : now->nodeselector()) selector[key] = value;
     errors->InvalidRaw(spec.Child("nodeSelector"), Text(selector),
                        "only additions to spec.nodeSelector are allowed (no mutations or deletions)");

@@ -101,6 +101,8 @@ void ValidatePodResize(const core::Pod& pod, const core::Pod& old, FieldErrors* 
   core::PodSpec now = pod.spec();
   const core::PodSpec& before = old.spec();
   if (HasPodResources(now) || HasPodResources(before)) ValidatePodLevel(before, spec, &now, errors);
+  if (!old.status().nodeallocatableresourceclaimstatuses().empty())
+    errors->Forbidden(spec, "pods with node allocatable resource claims cannot be resized");
 
   const bool same = ValidateOrder(now.containers(), before.containers(), "containers", spec, errors);
   if (!ValidateOrder(now.initcontainers(), before.initcontainers(), "initContainers", spec, errors) || !same) return;

@@ -109,12 +109,16 @@ void ValidateIps(const Ips& ips, const Ips& old, const Path& path, FieldErrors* 
 void ValidateClaimStatuses(const core::Pod& pod, const Path& path, FieldErrors* errors) {
   std::set<std::string> names;
   for (int i = 0; i < pod.status().resourceclaimstatuses_size(); ++i) {
-    const std::string& name = pod.status().resourceclaimstatuses(i).name();
+    const core::PodResourceClaimStatus& status = pod.status().resourceclaimstatuses(i);
+    const std::string& name = status.name();
     const auto& claims = pod.spec().resourceclaims();
     const Path at = path.Index(i);
     if (std::none_of(claims.begin(), claims.end(), [&](const auto& claim) { return claim.name() == name; }))
       errors->Invalid(at.Child("name"), name, "must match the name of an entry in `spec.resourceClaims`");
     if (!names.insert(name).second) errors->Duplicate(at.Child("name"), name);
+    if (status.has_resourceclaimname())
+      InvalidAll(at.Child("resourceClaimName"), status.resourceclaimname(),
+                 IsDns1123Subdomain(status.resourceclaimname()), errors);
   }
 }
 
@@ -152,6 +156,7 @@ void ValidatePodStatus(const core::Pod& pod, const core::Pod& old, FieldErrors* 
     errors->Invalid(first.Child("ip"), now.hostips(0).ip(), "must be equal to `hostIP`");
   }
   ValidateIps(now.hostips(), before.hostips(), hosts, errors);
+  ValidateContainerStatuses(pod, path, errors);
 }
 
 }  // namespace skiff::api::internal

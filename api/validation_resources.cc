@@ -1,4 +1,6 @@
 // Requests and limits, of containers and of whole pods.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "api/pod_resources.h"
 #include "api/validation_pod.h"
@@ -10,40 +12,53 @@ namespace {
 
 namespace core = k8s::io::api::core::v1;
 
-bool Integral(const std::string& name) {
-  return name == "pods" || name == "services" || name.find('/') != std::string::npos;
+constexpr std::string_view kMeasured[] = {
+    "cpu",          "memory",          "ephemeral-storage",          "storage",
+    "requests.cpu", "requests.memory", "requests.ephemeral-storage", "requests.storage",
+    "limits.cpu",   "limits.memory",   "limits.ephemeral-storage"};
+constexpr std::string_view kCounted[] = {"pods",
+                                         "resourcequotas",
+                                         "services",
+                                         "secrets",
+                                         "replicationcontrollers",
+                                         "configmaps",
+                                         "services.nodeports",
+                                         "persistentvolumeclaims",
+                                         "services.loadbalancers"};
+
+template <size_t N>
+bool In(const std::string_view (&names)[N], std::string_view name) {
+  return std::find(std::begin(names), std::end(names), name) != std::end(names);
 }
-bool Overcommitable(const std::string& name) {
-  return name.find('/') == std::string::npos && !name.starts_with("hugepages-");
+
+bool HasPrefix(const std::string& name) { return name.find('/') != std::string::npos; }
+// Kubernetes' own: without a prefix, or with one that holds kubernetes.io.
+bool Native(const std::string& name) { return !HasPrefix(name) || name.find("kubernetes.io/") != std::string::npos; }
+// A device plugin's or a person's. A quota puts "requests." before the name, which must stay one.
+bool Extended(const std::string& name) {
+  return !Native(name) && !name.starts_with("requests.") && IsQualifiedName("requests." + name).empty();
 }
+bool Integral(const std::string& name) { return In(kCounted, name) || Extended(name); }
+bool Overcommitable(const std::string& name) { return Native(name) && !name.starts_with("hugepages-"); }
 
 bool ValidateAmountName(const std::string& name, const Path& path, FieldErrors* errors) {
   const Complaints bad = IsQualifiedName(name);
   InvalidAll(path, name, bad, errors);
   if (!bad.empty()) return false;
-  if (name.find('/') != std::string::npos) return true;
-  static constexpr std::string_view kStandard[] = {"cpu",
-                                                   "memory",
-                                                   "ephemeral-storage",
-                                                   "storage",
-                                                   "pods",
-                                                   "services",
-                                                   "secrets",
-                                                   "configmaps",
-                                                   "resourcequotas",
-                                                   "replicationcontrollers",
-                                                   "persistentvolumeclaims"};
-  bool standard = name.starts_with("hugepages-") || name.starts_with("requests.") || name.starts_with("limits.");
-  for (const std::string_view one : kStandard) standard |= name == one;
-  if (!standard) errors->Invalid(path, name, "must be a standard resource type or fully qualified");
-  return standard;
+  if (HasPrefix(name) || In(kMeasured, name) || In(kCounted, name) || name.starts_with("hugepages-") ||
+      name.starts_with("requests.hugepages-"))
+    return true;
+  errors->Invalid(path, name, "must be a standard resource type or fully qualified");
+  return false;
 }
 
 void ValidateContainerAmountName(const std::string& name, const Path& path, FieldErrors* errors) {
-  const bool right = ValidateAmountName(name, path, errors);
-  if (name.find('/') != std::string::npos || (!right && !IsQualifiedName(name).empty())) return;
-  if (name == "cpu" || name == "memory" || name == "ephemeral-storage" || name.starts_with("hugepages-")) return;
-  errors->Invalid(path, name, "must be a standard resource for containers");
+  ValidateAmountName(name, path, errors);
+  if (HasPrefix(name)) {
+    if (!Native(name) && !Extended(name)) errors->Invalid(path, name, "doesn't follow extended resource name standard");
+  } else if (name != "cpu" && name != "memory" && name != "ephemeral-storage" && !name.starts_with("hugepages-")) {
+    errors->Invalid(path, name, "must be a standard resource for containers");
+  }
 }
 
 void ValidatePodAmountName(const std::string& name, const Path& path, FieldErrors* errors) {

@@ -23,21 +23,23 @@ std::string PrintLabels(const StringMap& labels) {
   return text;
 }
 
-void ValidateTemplate(const core::PodTemplateSpec& pod, bool has_selector, const LabelSelectorProto& selector,
-                      const Path& path, std::string_view kind, FieldErrors* errors) {
-  const StatusOr<LabelSelector> matcher = LabelSelector::From(has_selector ? &selector : nullptr);
+// `spec` is a deployment's or another kind's with a selector and a template; `old` is null on create.
+template <typename Spec>
+void ValidateTemplate(const Spec& spec, const Spec* old, const Path& path, std::string_view kind, FieldErrors* errors) {
+  const core::PodTemplateSpec& pod = spec.template_();
+  const StatusOr<LabelSelector> matcher = LabelSelector::From(spec.has_selector() ? &spec.selector() : nullptr);
   if (!matcher.ok()) return;
   if (!matcher->empty() && !matcher->Matches(pod.metadata().labels())) {
     const Path metadata = path.Child("metadata");
     errors->InvalidRaw(metadata.Child("labels"), PrintLabels(pod.metadata().labels()),
                        "`selector` does not match template `labels`");
   }
-  ValidatePodTemplate(pod, path, errors);
-  const Path spec = path.Child("spec");
+  ValidatePodTemplate(pod, old != nullptr ? &old->template_() : nullptr, path, errors);
+  const Path pod_spec = path.Child("spec");
   if (pod.spec().restartpolicy() != "Always")
-    errors->NotSupported(spec.Child("restartPolicy"), pod.spec().restartpolicy(), {"Always"});
+    errors->NotSupported(pod_spec.Child("restartPolicy"), pod.spec().restartpolicy(), {"Always"});
   if (pod.spec().has_activedeadlineseconds())
-    errors->Forbidden(spec.Child("activeDeadlineSeconds"),
+    errors->Forbidden(pod_spec.Child("activeDeadlineSeconds"),
                       absl::StrCat("activeDeadlineSeconds in ", kind, " is not Supported"));
 }
 
@@ -68,8 +70,7 @@ void ValidateDeployment(const apps::Deployment& deployment, const apps::Deployme
   const Path path("spec");
   NonNegative(path.Child("replicas"), spec.replicas(), errors);
   ValidateRequiredSelector(spec.has_selector(), spec.selector(), path, "deployment", errors);
-  ValidateTemplate(spec.template_(), spec.has_selector(), spec.selector(), path.Child("template"), "ReplicaSet",
-                   errors);
+  ValidateTemplate(spec, old != nullptr ? &old->spec() : nullptr, path.Child("template"), "ReplicaSet", errors);
   const Path strategy = path.Child("strategy");
   const std::string& type = spec.strategy().type();
   const Path rolling = strategy.Child("rollingUpdate");
@@ -107,8 +108,7 @@ void ValidateReplicaSet(const apps::ReplicaSet& set, const apps::ReplicaSet* old
   NonNegative(path.Child("replicas"), spec.replicas(), errors);
   NonNegative(path.Child("minReadySeconds"), spec.minreadyseconds(), errors);
   ValidateRequiredSelector(spec.has_selector(), spec.selector(), path, "deployment", errors);
-  ValidateTemplate(spec.template_(), spec.has_selector(), spec.selector(), path.Child("template"), "ReplicaSet",
-                   errors);
+  ValidateTemplate(spec, old != nullptr ? &old->spec() : nullptr, path.Child("template"), "ReplicaSet", errors);
   if (old != nullptr && !Equal(spec.selector(), old->spec().selector()))
     errors->InvalidRaw(path.Child("selector"), ToJson(spec.selector()), "field is immutable");
 }
@@ -117,7 +117,7 @@ void ValidateDaemonSet(const apps::DaemonSet& set, const apps::DaemonSet* old, F
   const auto& spec = set.spec();
   const Path path("spec");
   ValidateRequiredSelector(spec.has_selector(), spec.selector(), path, "daemonset", errors);
-  ValidateTemplate(spec.template_(), spec.has_selector(), spec.selector(), path.Child("template"), "DaemonSet", errors);
+  ValidateTemplate(spec, old != nullptr ? &old->spec() : nullptr, path.Child("template"), "DaemonSet", errors);
   NonNegative(path.Child("minReadySeconds"), spec.minreadyseconds(), errors);
   const Path strategy = path.Child("updateStrategy");
   const std::string& type = spec.updatestrategy().type();
@@ -132,8 +132,7 @@ void ValidateStatefulSet(const apps::StatefulSet& set, const apps::StatefulSet* 
   const Path path("spec");
   NonNegative(path.Child("replicas"), spec.replicas(), errors);
   ValidateRequiredSelector(spec.has_selector(), spec.selector(), path, "statefulset", errors);
-  ValidateTemplate(spec.template_(), spec.has_selector(), spec.selector(), path.Child("template"), "StatefulSet",
-                   errors);
+  ValidateTemplate(spec, old != nullptr ? &old->spec() : nullptr, path.Child("template"), "StatefulSet", errors);
   if (old == nullptr) return;
   apps::StatefulSetSpec same = spec;
   const auto& before = old->spec();
@@ -154,14 +153,14 @@ void ValidateStatefulSet(const apps::StatefulSet& set, const apps::StatefulSet* 
                       "'minReadySeconds' are forbidden");
 }
 
-void ValidateJobSpec(const batch::JobSpec& spec, const Path& path, FieldErrors* errors) {
+void ValidateJobSpec(const batch::JobSpec& spec, const batch::JobSpec* old, const Path& path, FieldErrors* errors) {
   NonNegative(path.Child("parallelism"), spec.parallelism(), errors);
   NonNegative(path.Child("completions"), spec.completions(), errors);
   NonNegative(path.Child("activeDeadlineSeconds"), spec.activedeadlineseconds(), errors);
   NonNegative(path.Child("backoffLimit"), spec.backofflimit(), errors);
   NonNegative(path.Child("ttlSecondsAfterFinished"), spec.ttlsecondsafterfinished(), errors);
   const Path pod = path.Child("template");
-  ValidatePodTemplate(spec.template_(), pod, errors);
+  ValidatePodTemplate(spec.template_(), old != nullptr ? &old->template_() : nullptr, pod, errors);
   const std::string& policy = spec.template_().spec().restartpolicy();
   if (policy == "Always") {
     const Path spec_path = pod.Child("spec");
@@ -180,12 +179,14 @@ bool ValidateWorkloadKinds(const Object& object, const Object* old, FieldErrors*
     return ValidateDaemonSet(*set, old ? old->As<apps::DaemonSet>() : nullptr, errors), true;
   if (const auto* set = object.As<apps::StatefulSet>())
     return ValidateStatefulSet(*set, old ? old->As<apps::StatefulSet>() : nullptr, errors), true;
-  if (const auto* job = object.As<batch::Job>()) return ValidateJobSpec(job->spec(), Path("spec"), errors), true;
+  if (const auto* job = object.As<batch::Job>())
+    return ValidateJobSpec(job->spec(), old ? &old->As<batch::Job>()->spec() : nullptr, Path("spec"), errors), true;
   if (const auto* cron = object.As<batch::CronJob>()) {
     const Path spec("spec");
     if (cron->spec().schedule().empty()) errors->Required(spec.Child("schedule"));
     const Path job = spec.Child("jobTemplate");
-    ValidateJobSpec(cron->spec().jobtemplate().spec(), job.Child("spec"), errors);
+    const batch::JobSpec* before = old ? &old->As<batch::CronJob>()->spec().jobtemplate().spec() : nullptr;
+    ValidateJobSpec(cron->spec().jobtemplate().spec(), before, job.Child("spec"), errors);
     return true;
   }
   return false;
