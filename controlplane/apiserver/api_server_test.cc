@@ -128,12 +128,16 @@ TEST_F(ApiServerTest, NamespaceGoesWhenItIsFinalized) {
 TEST_F(ApiServerTest, BindingSetsNodeAndCondition) {
   MakeServiceAccount();
   ASSERT_EQ(Call("POST", "/api/v1/namespaces/default/pods", Pod("p")).status, 201);
+  json nominated = Call("GET", "/api/v1/namespaces/default/pods/p").document;
+  nominated["status"]["nominatedNodeName"] = "n2";
+  ASSERT_EQ(Call("PUT", "/api/v1/namespaces/default/pods/p/status", nominated).status, 200);
   const json binding = {{"metadata", {{"name", "p"}}}, {"target", {{"kind", "Node"}, {"name", "n1"}}}};
   const std::string path = "/api/v1/namespaces/default/pods/p/binding";
   ASSERT_EQ(Call("POST", path, binding).status, 201);
   const Answered pod = Call("GET", "/api/v1/namespaces/default/pods/p");
   EXPECT_EQ(pod.document["spec"]["nodeName"], "n1");
   EXPECT_EQ(pod.document["status"]["conditions"][0]["type"], "PodScheduled");
+  EXPECT_FALSE(pod.document["status"].contains("nominatedNodeName"));
   EXPECT_EQ(pod.document["metadata"]["generation"], 1);
   EXPECT_EQ(Message(Call("POST", path, binding)),
             "Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned to node \"n1\"");
@@ -197,6 +201,14 @@ TEST_F(ApiServerTest, NodeAuthorizer_FollowsBindingsAndTheClaimsThatStatusesName
   const Answered told = Call("PUT", pods + "/p/status", pod);
   ASSERT_EQ(told.status, 200) << told.body;
   EXPECT_EQ(AsNode("GET", claim).status, 404);
+  const std::string extended = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/extended";
+  EXPECT_EQ(AsNode("GET", extended).status, 403);
+  pod = Call("GET", pods + "/p").document;
+  pod["status"]["extendedResourceClaimStatus"] = {
+      {"resourceClaimName", "extended"},
+      {"requestMappings", {{{"containerName", "c"}, {"resourceName", "example.com/x"}, {"requestName", "r"}}}}};
+  ASSERT_EQ(Call("PUT", pods + "/p/status", pod).status, 200);
+  EXPECT_EQ(AsNode("GET", extended).status, 404);
   ASSERT_EQ(Call("DELETE", pods + "/p?gracePeriodSeconds=0").status, 200);
   EXPECT_EQ(AsNode("GET", claim).status, 403);
   EXPECT_EQ(AsNode("GET", settings).status, 403);

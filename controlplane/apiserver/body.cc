@@ -1,5 +1,7 @@
 #include "controlplane/apiserver/body.h"
 
+#include <algorithm>
+
 #include "api/codec.h"
 #include "api/defaults.h"
 #include "api/errors.h"
@@ -73,15 +75,21 @@ Task<StatusOr<std::string>> ReadWhole(http::Exchange& exchange) {
   co_return std::move(body);
 }
 
+void ValidateDryRun(const std::vector<std::string>& asked, api::FieldErrors* errors) {
+  if (std::all_of(asked.begin(), asked.end(), [](const std::string& value) { return value == "All"; })) return;
+  std::string printed;
+  api::AppendJson(api::json(asked), &printed);
+  errors->NotSupportedRaw(api::Path("dryRun"), printed, {"All"});
+}
+
 StatusOr<WriteQuery> ParseWriteQuery(const http::Request& request, const std::string& options, Context* context) {
   WriteQuery out;
   api::FieldErrors errors;
-  for (const std::string& value : request.query.All("dryRun")) {
-    if (value == "All")
-      context->dry_run = true;
-    else if (!value.empty())
-      errors.NotSupported(api::Path("dryRun"), value, {"All"});
-  }
+  std::vector<std::string> dry_run;
+  for (const std::string& value : request.query.All("dryRun"))
+    if (!value.empty()) dry_run.push_back(value);
+  ValidateDryRun(dry_run, &errors);
+  if (!dry_run.empty()) context->dry_run = true;
   const std::string_view validation = request.query.Get("fieldValidation");
   if (validation == "Strict")
     out.field_validation = FieldValidation::kStrict;

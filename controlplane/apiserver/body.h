@@ -3,7 +3,9 @@
 #define SKIFF_CONTROLPLANE_APISERVER_BODY_H_
 
 #include <string>
+#include <vector>
 
+#include "api/field_errors.h"
 #include "api/object.h"
 #include "controlplane/apiserver/server_parts.h"
 
@@ -20,6 +22,8 @@ struct WriteQuery {
   FieldValidation field_validation = FieldValidation::kWarn;
   bool force = false;
 };
+// What may be asked for by dryRun: "All", or nothing.
+void ValidateDryRun(const std::vector<std::string>& asked, api::FieldErrors* errors);
 // dryRun, fieldManager, fieldValidation, force into the context and the result. `options` names them in errors
 // ("CreateOptions").
 StatusOr<WriteQuery> ParseWriteQuery(const http::Request& request, const std::string& options, Context* context);

@@ -209,7 +209,7 @@ class Evictor {
 };
 
 // A dry run may be asked for in the query, in the body, or in both alike.
-Status TakeDryRun(const http::Request& request, metav1::DeleteOptions* options, Context* context) {
+Status MergeDryRun(const http::Request& request, metav1::DeleteOptions* options, Context* context) {
   std::vector<std::string> asked;
   for (const std::string& value : request.query.All("dryRun")) asked.push_back(value);
   if (options->dryrun_size() == 0) {
@@ -245,7 +245,7 @@ Task<Status> ServeEviction(ServerParts& parts, Call& call) {
                       "can not be set for pod eviction, try after removing the option");
     co_return errors.ToStatus("policy", "Eviction", name);
   }
-  if (Status status = TakeDryRun(call.request(), &options, &call.context); !status.ok()) co_return status;
+  if (Status status = MergeDryRun(call.request(), &options, &call.context); !status.ok()) co_return status;
   const Attributes attributes{call.kind, Operation::kCreate, "eviction", ns, name, &*object, nullptr};
   if (Status status = parts.admission.Validate(call.context, attributes); !status.ok()) co_return status;
   Evictor evictor(parts, call, std::move(options));

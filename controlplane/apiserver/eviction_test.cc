@@ -66,6 +66,12 @@ TEST_F(EvictionTest, ADryRunAskedForInTheBodyEvictsNothing) {
   EXPECT_EQ(Get("p"), before);
   EXPECT_EQ(BudgetStatus(), budget);
   EXPECT_EQ(Evict("p", {{"dryRun", {"Some"}}}).status, 422);
+  constexpr char kUnsupported[] =
+      "is invalid: dryRun: Unsupported value: [\"Some\",\"All\"]: supported values: \"All\"";
+  EXPECT_EQ(Message(Evict("p", {{"dryRun", {"Some", "All"}}})),
+            absl::StrCat("DeleteOptions.meta.k8s.io \"\" ", kUnsupported));
+  EXPECT_EQ(Message(Evict("p", nullptr, "?dryRun=Some&dryRun=All")),
+            absl::StrCat("CreateOptions.meta.k8s.io \"\" ", kUnsupported));
   const Answered mismatch = Evict("p", {{"dryRun", {"Some"}}}, "?dryRun=All");
   EXPECT_EQ(mismatch.status, 500);
   EXPECT_EQ(Message(mismatch), "Non-matching dry-run options in request and content: [All] and [Some]");

@@ -28,6 +28,19 @@ bool IsTrue(std::string_view text) {
          text == "True";
 }
 
+// What a field selector asks of a stored object, read from its bytes; nothing where only the whole object tells.
+std::optional<std::string> StoredText(const Kind& kind, const StoredValue& value, const StoredIdentity& identity,
+                                      std::string_view field) {
+  if (field == "metadata.name") return std::string(identity.name);
+  if (field == "metadata.namespace") return std::string(identity.ns);
+  // Each kubelet watches by it: a change of a pod must not be decoded for every one of them.
+  if (field == "spec.nodeName" && kind.resource->plural == "pods" && kind.resource->group.empty()) {
+    if (const auto node = StoredField(value, {core::Pod::kSpecFieldNumber, core::PodSpec::kNodeNameFieldNumber}))
+      return std::string(*node);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 StatusOr<int64_t> ParseResourceVersion(const std::string& text) {
@@ -96,23 +109,6 @@ bool ListQuery::Matches(const Kind& kind, const api::Object& object) const {
   if (fields.empty()) return true;
   return fields.Matches([&](std::string_view field) { return kind.strategy->FieldValue(object, field).value_or(""); });
 }
-
-namespace {
-
-// What a field selector asks of a stored object, read from its bytes; nothing where only the whole object tells.
-std::optional<std::string> StoredText(const Kind& kind, const StoredValue& value, const StoredIdentity& identity,
-                                      std::string_view field) {
-  if (field == "metadata.name") return std::string(identity.name);
-  if (field == "metadata.namespace") return std::string(identity.ns);
-  // Each kubelet watches by it: a change of a pod must not be decoded for every one of them.
-  if (field == "spec.nodeName" && kind.resource->plural == "pods" && kind.resource->group.empty()) {
-    if (const auto node = StoredField(value, {core::Pod::kSpecFieldNumber, core::PodSpec::kNodeNameFieldNumber}))
-      return std::string(*node);
-  }
-  return std::nullopt;
-}
-
-}  // namespace
 
 StatusOr<bool> ListQuery::Matches(const Kind& kind, std::string_view key, const StoredValue& value) const {
   if (!selective()) return true;

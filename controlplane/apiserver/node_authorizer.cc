@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "api/annotations.h"
 #include "api/selector.h"
 #include "controlplane/apiserver/stored_bytes.h"
 #include "k8s/io/api/core/v1/persistent_volume.pb.h"
@@ -18,7 +19,6 @@ namespace resource_api = ::k8s::io::api::resource::v1;
 namespace storage = ::k8s::io::api::storage::v1;
 
 constexpr char kNoRelation[] = "no relationship found between node '";
-constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
 
 // Everything that a pod refers to, as "kind/ns/name".
 std::set<std::string> ReferencesOf(const core::Pod& pod) {
@@ -30,7 +30,7 @@ std::set<std::string> ReferencesOf(const core::Pod& pod) {
   const core::PodSpec& spec = pod.spec();
   out.insert(absl::StrCat("pod/", ns, "/", pod.metadata().name()));
   // A node makes mirror pods itself: they must not lead it to anything else.
-  if (pod.metadata().annotations().contains(kMirrorAnnotation)) return out;
+  if (pod.metadata().annotations().contains(api::kMirrorAnnotation)) return out;
   add("serviceaccount", spec.serviceaccountname());
   for (const auto& secret : spec.imagepullsecrets()) add("secret", secret.name());
   auto container = [&](const auto& c) {
@@ -63,6 +63,7 @@ std::set<std::string> ReferencesOf(const core::Pod& pod) {
   }
   for (const auto& claim : spec.resourceclaims()) add("resourceclaim", claim.resourceclaimname());
   for (const auto& claim : pod.status().resourceclaimstatuses()) add("resourceclaim", claim.resourceclaimname());
+  add("resourceclaim", pod.status().extendedresourceclaimstatus().resourceclaimname());
   return out;
 }
 
@@ -70,7 +71,7 @@ std::set<std::string> ReferencesOf(const core::Pod& pod) {
 bool SameReferences(const StoredValue& value, const StoredValue& previous) {
   // Of a mirror pod nothing but the pod itself counts; wherever the word stands, it is looked at closely.
   for (const StoredValue* v : {&value, &previous})
-    if (v->data.find(kMirrorAnnotation) != std::string::npos) return false;
+    if (v->data.find(api::kMirrorAnnotation) != std::string::npos) return false;
   auto same = [&](std::initializer_list<int> numbers) {
     const auto now = StoredField(value, numbers), before = StoredField(previous, numbers);
     return now && before && *now == *before;

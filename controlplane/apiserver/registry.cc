@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "api/annotations.h"
 #include "api/field_errors.h"
 #include "api/time.h"
 #include "api/validation.h"
@@ -16,7 +17,6 @@ namespace {
 namespace core = ::k8s::io::api::core::v1;
 
 constexpr int kGenerateNameAttempts = 8;
-constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
 // Ten looks for a namespace's default account, 100 to 200 ms apart.
 constexpr int kAccountLooks = 10;
 constexpr std::chrono::milliseconds kAccountWait{100};
@@ -72,7 +72,7 @@ Task<StatusOr<api::Object>> Registry::Get(const Kind& kind, std::string ns, std:
 Task<void> Registry::AwaitDefaultAccount(std::string ns, const api::Object& object) {
   constexpr char kDefault[] = "default";
   const core::Pod* pod = object.As<core::Pod>();
-  if (!pod || pod->metadata().annotations().contains(kMirrorAnnotation)) co_return;
+  if (!pod || pod->metadata().annotations().contains(api::kMirrorAnnotation)) co_return;
   const std::string& account = pod->spec().serviceaccountname();
   if (!account.empty() && account != kDefault) co_return;
   const auto space = admission_.Find<core::Namespace>("namespaces", "", ns);

@@ -1,6 +1,7 @@
 // Deletion: preconditions, grace, finalizers of propagation policies, and the namespace's two steps.
 #include "api/field_errors.h"
 #include "api/time.h"
+#include "controlplane/apiserver/body.h"
 #include "controlplane/apiserver/registry.h"
 #include "k8s/io/api/core/v1/namespace.pb.h"
 
@@ -89,8 +90,7 @@ Status ValidateDeleteOptions(const metav1::DeleteOptions& options) {
   if (options.has_propagationpolicy() && options.propagationpolicy() != "Foreground" &&
       options.propagationpolicy() != "Background" && options.propagationpolicy() != "Orphan")
     errors.NotSupported(path, options.propagationpolicy(), {"Foreground", "Background", "Orphan", "nil"});
-  for (const std::string& value : options.dryrun())
-    if (value != "All") errors.NotSupported(api::Path("dryRun"), value, {"All"});
+  ValidateDryRun({options.dryrun().begin(), options.dryrun().end()}, &errors);
   return errors.ToStatus("meta.k8s.io", "DeleteOptions", "");
 }
 

@@ -74,6 +74,7 @@ Task<Status> ServeBinding(ServerParts& parts, Call& call, std::string name) {
     if (pod.spec().schedulinggates_size() > 0)
       return api::ConflictError(about, absl::StrCat("pod ", name, " has non-empty .spec.schedulingGates"));
     pod.mutable_spec()->set_nodename(binding.target().name());
+    pod.mutable_status()->clear_nominatednodename();  // where it was to go no longer says anything
     for (const auto& [key, value] : binding.metadata().annotations())
       (*pod.mutable_metadata()->mutable_annotations())[key] = value;
     for (const auto& [key, value] : binding.metadata().labels())

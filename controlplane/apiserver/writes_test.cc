@@ -153,6 +153,15 @@ TEST_F(WritesTest, StatusesKeepWhatAClientDoesNotKnow) {
     EXPECT_EQ(placed.document["status"]["podIP"], ip) << placed.body;
     EXPECT_EQ(placed.document["status"]["podIPs"][0]["ip"], ip) << placed.body;
   }
+  for (const char* ip : {"10.0.0.1", "10.0.0.2"}) {
+    const Answered placed = Patch(status, {{"status", {{"hostIP", ip}}}});
+    EXPECT_EQ(placed.document["status"]["hostIP"], ip) << placed.body;
+    EXPECT_FALSE(placed.document["status"].contains("hostIPs")) << placed.body;
+  }
+  // As earlier servers stored it.
+  ASSERT_EQ(Patch(status, {{"status", {{"hostIPs", {{{"ip", "10.0.0.2"}}}}}}}).status, 200);
+  const Answered moved = Patch(status, {{"status", {{"hostIP", "10.0.0.3"}}}});
+  EXPECT_EQ(moved.document["status"]["hostIPs"], json::parse(R"([{"ip":"10.0.0.3"}])")) << moved.body;
 
   EXPECT_EQ(Message(Patch(status, {{"status", {{"qosClass", "Guaranteed"}}}})),
             "Pod \"p\" is invalid: status.qosClass: Invalid value: \"Guaranteed\": field is immutable");

@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "api/annotations.h"
 #include "api/codec.h"
 #include "base/csr.h"
 #include "controlplane/apiserver/admission.h"
@@ -25,8 +26,6 @@ namespace certificates = ::k8s::io::api::certificates::v1;
 namespace core = ::k8s::io::api::core::v1;
 namespace resource_api = ::k8s::io::api::resource::v1;
 namespace storage = ::k8s::io::api::storage::v1;
-
-constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
 
 class Restriction {
  public:
@@ -89,8 +88,8 @@ class Restriction {
   }
 
   Status CreatePod(const core::Pod& pod) {
-    if (!pod.metadata().annotations().contains(kMirrorAnnotation))
-      return Refuse("pod does not have \"", kMirrorAnnotation, "\" annotation, node \"", node_,
+    if (!pod.metadata().annotations().contains(api::kMirrorAnnotation))
+      return Refuse("pod does not have \"", api::kMirrorAnnotation, "\" annotation, node \"", node_,
                     "\" can only create mirror pods");
     if (pod.spec().nodename() != node_)
       return Refuse("node \"", node_, "\" can only create pods with spec.nodeName set to itself");

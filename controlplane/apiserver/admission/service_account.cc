@@ -1,4 +1,5 @@
 // Every pod runs as a service account, and gets its token, the cluster's CA and its namespace as a volume.
+#include "api/annotations.h"
 #include "controlplane/apiserver/admission.h"
 #include "controlplane/apiserver/admission/pod_references.h"
 #include "k8s/io/api/core/v1/config.pb.h"
@@ -10,7 +11,6 @@ namespace {
 namespace core = ::k8s::io::api::core::v1;
 
 constexpr char kMountPath[] = "/var/run/secrets/kubernetes.io/serviceaccount";
-constexpr char kMirrorAnnotation[] = "kubernetes.io/config.mirror";
 // An hour, and 7 seconds by which upstream recognises tokens that it asked for itself.
 constexpr int64_t kTokenSeconds = 3607;
 
@@ -47,7 +47,7 @@ Status ServiceAccountAdmission(const Admission& admission, const Attributes& att
   if (!pod) return absl::OkStatus();
   const api::About about = attributes.kind.About(attributes.name);
   core::PodSpec& spec = *pod->mutable_spec();
-  if (pod->metadata().annotations().contains(kMirrorAnnotation)) {
+  if (pod->metadata().annotations().contains(api::kMirrorAnnotation)) {
     if (!spec.serviceaccountname().empty())
       return api::ForbiddenError(about, "a mirror pod may not reference service accounts");
     if (RefersToSecrets(spec)) return api::ForbiddenError(about, "a mirror pod may not reference secrets");

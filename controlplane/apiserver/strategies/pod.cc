@@ -13,11 +13,17 @@ namespace {
 
 namespace core = ::k8s::io::api::core::v1;
 
-// podIP and podIPs, hostIP and hostIPs say the same; old clients write only the first.
-void SyncAddresses(core::PodStatus* status) {
-  if (status->podips_size() == 0 && !status->podip().empty()) status->add_podips()->set_ip(status->podip());
-  if (status->podip().empty() && status->podips_size() > 0) status->set_podip(status->podips(0).ip());
-  if (status->hostips_size() == 0 && !status->hostip().empty()) status->add_hostips()->set_ip(status->hostip());
+// Pods may be stored with hostIPs that an earlier server made of a hostIP which came alone. Clients that write only
+// hostIP do not know of that list: it follows.
+void FollowHostIp(const core::PodStatus& old, core::PodStatus* status) {
+  const auto made = [&](const core::PodStatus& s) {
+    return s.hostips_size() == 1 && s.hostips(0).ip() == old.hostip();
+  };
+  if (status->hostip() == old.hostip() || !made(old) || !made(*status)) return;
+  if (status->hostip().empty())
+    status->clear_hostips();
+  else
+    status->mutable_hostips(0)->set_ip(status->hostip());
 }
 
 // A client that does not know of observedGeneration does not take it away. Conditions are matched by their type, and by
@@ -98,7 +104,7 @@ class PodStrategy final : public Strategy {
     *pod.mutable_metadata()->mutable_ownerreferences() = old.meta().ownerreferences();
     if (pod.status().qosclass().empty()) pod.mutable_status()->set_qosclass(old.As<core::Pod>()->status().qosclass());
     KeepObservedGenerations(old.As<core::Pod>()->status(), pod.mutable_status());
-    SyncAddresses(pod.mutable_status());
+    FollowHostIp(old.As<core::Pod>()->status(), pod.mutable_status());
   }
 
   void PrepareForSubresource(Context& context, std::string_view subresource, api::Object* updated,
