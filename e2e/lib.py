@@ -130,6 +130,18 @@ def kill_and_start(process):
     start_again(process, command)
 
 
+def kubelet_again(start=start_again):
+    """Kills the kubelet of n1 and starts it by start(process, command); returns once the new one has given a sign of life."""
+    def renewed():
+        return get("lease", "n1", "-n", "kube-node-lease")["spec"]["renewTime"]
+
+    command = command_of("kubelet-n1")
+    kill("kubelet-n1")
+    before = renewed()
+    start("kubelet-n1", command)
+    wait("the kubelet to go on", lambda: renewed() != before)
+
+
 def wait_for_age(seconds, pods):
     """Until the youngest container of these pods is so old."""
     started = max(c["state"]["running"]["startedAt"] for p in pods for c in p["status"]["containerStatuses"])

@@ -70,8 +70,7 @@ class EvictionTest(lib.ClusterTest):
 
     def kubelet_again(self):
         lib.kubectl("delete", "pods", "--field-selector", "status.phase=Failed")
-        lib.kill("kubelet-n1")
-        lib.restart()  # which writes its configuration
+        lib.kubelet_again(lambda process, command: lib.restart())  # which writes its configuration
 
     def test_a_node_that_starts(self):
         """The events of a start as recorded (kubelet/12-node), the CSINode, and what is said of a reboot."""

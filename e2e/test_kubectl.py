@@ -190,7 +190,9 @@ class KubectlTest(lib.ClusterTest):
     def test_delete_gracefully_and_by_force(self, name, kubectl):
         kubectl("create", "-f", "-", input=POD.format(name=name, grace=600, command="trap 'sleep 1; exit 0' TERM; sleep 1000 & wait"))
         kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+        began = time.monotonic()
         kubectl("delete", "pod", name)  # the container ends a second after SIGTERM; the grace period is not waited for
+        self.assertGreater(time.monotonic() - began, 0.9, "killed at once")
         kubectl("create", "-f", "-", input=POD.format(name=name, grace=30, command="trap '' TERM; sleep 1000 & wait; wait"))
         kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
         kubectl("delete", "pod", name, "--force", "--grace-period=0")

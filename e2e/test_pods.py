@@ -50,17 +50,6 @@ class PodsTest(lib.ClusterTest):
             return pod
         return None
 
-    def kubelet_again(self):
-        """Kills the kubelet and starts it again; returns once the new one has given a sign of life."""
-        def renewed():
-            return lib.get("lease", "n1", "-n", "kube-node-lease")["spec"]["renewTime"]
-
-        command = lib.command_of("kubelet-n1")
-        lib.kill("kubelet-n1")
-        before = renewed()
-        lib.start_again("kubelet-n1", command)
-        lib.wait("the kubelet to go on", lambda: renewed() != before)
-
     def test_a_static_pod_and_its_mirror(self):
         self.write("web.yaml", WEB.format(port=8081))
         first = lib.wait("the mirror pod to be Ready", self.ready, 30)
@@ -81,7 +70,7 @@ class PodsTest(lib.ClusterTest):
 
         # The kubelet's restart changes nothing either.
         uid = mirror()["metadata"]["uid"]
-        self.kubelet_again()
+        lib.kubelet_again()
         lib.wait("the mirror pod to be Ready", self.ready, 20)
         self.assertEqual(mirror()["metadata"]["uid"], uid)
         self.assertEqual(mirror()["status"]["containerStatuses"][0]["containerID"], container)
@@ -188,7 +177,7 @@ spec:
         self.assertIn("Node didn't have enough resource: cpu, requested: 1000000", pending["message"])
         self.assertEqual(self.status("resized")["containerStatuses"][0]["allocatedResources"]["cpu"], "200m")
         container = self.status("resized")["containerStatuses"][0]["containerID"]
-        self.kubelet_again()
+        lib.kubelet_again()
         resize("150m", "48Mi")
         lib.wait("the smaller size", lambda: self.condition("resized", "PodResizePending") is None
                  and self.status("resized")["containerStatuses"][0]["resources"]["limits"]["cpu"] == "150m", 30)
@@ -303,7 +292,7 @@ spec:
         reader.start()
         try:
             for _ in range(2):
-                self.kubelet_again()
+                lib.kubelet_again()
                 lib.wait("every pod to have been probed again", probed)
             time.sleep(2)  # what was told last is still on its way
         finally:

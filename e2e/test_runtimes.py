@@ -102,10 +102,13 @@ class Runtime:
         with open(os.path.join(lib.DIR, "log/kubelet-n1.log")) as log:
             self.assertEqual([line for line in log if "has not told of a change" in line], [])
 
+    def kill_and_start_runtime(self):
+        lib.kill_and_start("containerd-n1")
+
     def test_9_runtime_kill(self):
         """Reliability row runtime-kill, and the stream of events is made again."""
         before = [(p["metadata"]["uid"], p["status"]["containerStatuses"][0]["containerID"]) for p in lib.get("pods", "-l", "app=hello")["items"]]
-        lib.kill_and_start("containerd-n1")  # what the node says while it is away, test_faults.py looks at
+        self.kill_and_start_runtime()
         lib.wait("the events to be followed again", lambda: metrics()["kubelet_evented_pleg_connection_success_count"] >= 2)
         lib.wait("the node to be Ready", lambda: ready_condition()["status"] == "True")
         told = metrics()["kubelet_evented_pleg_connection_latency_seconds_count"]
@@ -118,6 +121,13 @@ class Runtime:
 
 class Containerd17(Runtime, lib.ClusterTest):
     SUITE, VERSION = "trixie", "1.7."
+
+    def kill_and_start_runtime(self):
+        """Away for so long that the node says so: what comes after is waited for in earnest."""
+        command = lib.command_of("containerd-n1")
+        lib.kill("containerd-n1")
+        lib.wait("the node not to be Ready", lambda: ready_condition()["status"] == "False", 90)
+        lib.start_again("containerd-n1", command)
 
 
 class Containerd21(Runtime, lib.ClusterTest):
