@@ -2,13 +2,16 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "api/validation_pod.h"
 #include "k8s/io/api/core/v1/container.pb.h"
 #include "k8s/io/api/core/v1/pod.pb.h"
+#include "k8s/io/api/core/v1/pod_status.pb.h"
 #include "k8s/io/apimachinery/pkg/apis/meta/v1/generated.pb.h"
 
 namespace skiff::api::internal {
@@ -122,6 +125,40 @@ void ValidateClaimStatuses(const core::Pod& pod, const Path& path, FieldErrors* 
   }
 }
 
+// What containers ask for by the name of a resource, and a claim gives. The last of two containers of a name counts.
+void ValidateExtendedClaim(const core::Pod& pod, const Path& path, FieldErrors* errors) {
+  if (!pod.status().has_extendedresourceclaimstatus()) return;
+  const core::PodExtendedResourceClaimStatus& status = pod.status().extendedresourceclaimstatus();
+  std::map<std::string_view, const core::Container*> containers;
+  for (const Containers* each : {&pod.spec().initcontainers(), &pod.spec().containers()})
+    for (const core::Container& container : *each) containers[container.name()] = &container;
+  const Path mappings = path.Child("requestMappings");
+  if (status.requestmappings().empty()) errors->Required(mappings, "at least one request mapping is required");
+  std::set<std::tuple<std::string_view, std::string_view, std::string_view>> seen;
+  for (int i = 0; i < status.requestmappings_size(); ++i) {
+    const core::ContainerExtendedResourceRequest& mapping = status.requestmappings(i);
+    const std::string &container = mapping.containername(), &resource = mapping.resourcename(),
+                      &request = mapping.requestname();
+    const Path at = mappings.Index(i);
+    const auto found = containers.find(container);
+    if (found == containers.end())
+      errors->Invalid(at.Child("containerName"), container,
+                      "must match the name of an entry in spec.initContainers.name or spec.containers.name");
+    else if (!found->second->resources().requests().contains(resource))
+      errors->Invalid(at.Child("resourceName"), resource,
+                      "must match the extended resource name of an entry in spec.initContainers.resources.requests or "
+                      "spec.containers.resources.requests");
+    InvalidAll(path.Child("requestName"), request, IsDns1123Label(request), errors);
+    if (seen.insert({container, resource, request}).second) continue;
+    errors->Duplicate(at.Child("containerName"), container);
+    errors->Duplicate(at.Child("resourceName"), resource);
+    errors->Duplicate(at.Child("requestName"), request);
+  }
+  const Path claim = path.Child("resourceClaimName");
+  if (status.resourceclaimname().empty()) return errors->Required(claim);
+  InvalidAll(claim, status.resourceclaimname(), IsDns1123Subdomain(status.resourceclaimname()), errors);
+}
+
 }  // namespace
 
 void ValidatePodStatus(const core::Pod& pod, const core::Pod& old, FieldErrors* errors) {
@@ -149,6 +186,7 @@ void ValidatePodStatus(const core::Pod& pod, const core::Pod& old, FieldErrors* 
   ValidateTransitions(now.ephemeralcontainerstatuses(), before.ephemeralcontainerstatuses(), nullptr, spec,
                       path.Child("ephemeralContainerStatuses"), errors);
   ValidateClaimStatuses(pod, path.Child("resourceClaimStatuses"), errors);
+  ValidateExtendedClaim(pod, path.Child("extendedResourceClaimStatus"), errors);
   ValidateIps(now.podips(), before.podips(), path.Child("podIPs"), errors);
   const Path hosts = path.Child("hostIPs");
   if (!now.hostips().empty() && now.hostip() != now.hostips(0).ip()) {

@@ -140,5 +140,36 @@ TEST(PodValidation, ClaimsUsersAndHealthInStatuses) {
       });
 }
 
+TEST(PodValidation, ClaimsForExtendedResources) {
+#define EXTENDED(mappings, more) \
+  R"({"status":{"extendedResourceClaimStatus":{"requestMappings":[)" mappings "]" more "}}}"
+#define MAPPING(container, resource, request) \
+  R"({"containerName":")" container R"(","resourceName":")" resource R"(","requestName":")" request R"("})"
+#define CLAIM R"(,"resourceClaimName":"made")"
+  constexpr char kPod[] = R"({"spec":{"containers":[{"name":"c","image":"i","resources":{"limits":{"a/b":"1"}}}],)"
+                          R"("initContainers":[{"name":"s","image":"i"}]}})";
+  ExpectUpdates(
+      "status",
+      {
+          {kPod, EXTENDED(MAPPING("c", "a/b", "r") "," MAPPING("c", "a/b", "s"), CLAIM), ""},
+          {kPod, EXTENDED("", CLAIM),
+           "status.extendedResourceClaimStatus.requestMappings: Required value: at least one request mapping is "
+           "required"},
+          {kPod, EXTENDED(MAPPING("c", "a/b", "r"), ""),
+           "status.extendedResourceClaimStatus.resourceClaimName: Required value"},
+          {kPod, EXTENDED(MAPPING("d", "a/b", "r"), CLAIM),
+           "status.extendedResourceClaimStatus.requestMappings[0].containerName: Invalid value: \"d\": must match the "
+           "name of an entry in spec.initContainers.name or spec.containers.name"},
+          {kPod, EXTENDED(MAPPING("s", "a/b", "r"), CLAIM),
+           "status.extendedResourceClaimStatus.requestMappings[0].resourceName: Invalid value: \"a/b\": must match the "
+           "extended resource name of an entry in spec.initContainers.resources.requests or "
+           "spec.containers.resources.requests"},
+          {kPod, EXTENDED(MAPPING("c", "a/b", "r") "," MAPPING("c", "a/b", "r"), CLAIM),
+           "[status.extendedResourceClaimStatus.requestMappings[1].containerName: Duplicate value: \"c\", "
+           "status.extendedResourceClaimStatus.requestMappings[1].resourceName: Duplicate value: \"a/b\", "
+           "status.extendedResourceClaimStatus.requestMappings[1].requestName: Duplicate value: \"r\"]"},
+      });
+}
+
 }  // namespace
 }  // namespace skiff::api

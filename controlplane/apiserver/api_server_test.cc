@@ -182,6 +182,7 @@ TEST_F(ApiServerTest, NodeAuthorizer_FollowsBindingsAndTheClaimsThatStatusesName
   const std::string claim = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/made";
   const std::string settings = "/api/v1/namespaces/default/configmaps/settings";
   json pod = Pod("p");
+  pod["spec"]["containers"][0]["resources"]["limits"] = {{"example.com/x", "1"}};
   pod["spec"]["resourceClaims"] = {{{"name", "c"}, {"resourceClaimTemplateName", "t"}}};
   pod["spec"]["volumes"] = {{{"name", "v"}, {"configMap", {{"name", "settings"}}}}};
   ASSERT_EQ(Call("POST", pods, pod).status, 201);
