@@ -212,9 +212,10 @@ StatusOr<std::unique_ptr<DbusConnection>> DbusConnection::Connect(const std::str
   return out;
 }
 
+// All of it in one write, and then the OK: a call that systemd reads together with BEGIN lies there until more comes.
 Status DbusConnection::Authenticate() {
   const std::string uid = absl::BytesToHexString(absl::StrCat(::geteuid()));
-  RETURN_IF_ERROR(Write(absl::StrCat(std::string_view("\0", 1), "AUTH EXTERNAL ", uid, "\r\n")));
+  RETURN_IF_ERROR(Write(absl::StrCat(std::string_view("\0", 1), "AUTH EXTERNAL ", uid, "\r\nBEGIN\r\n")));
   std::string line;
   while (!line.ends_with("\r\n")) {
     ASSIGN_OR_RETURN(std::string byte, Read(1));
@@ -222,7 +223,7 @@ Status DbusConnection::Authenticate() {
     if (line.size() > 512) return Internal("no answer to authentication");
   }
   if (!line.starts_with("OK ")) return absl::PermissionDeniedError(line.substr(0, line.size() - 2));
-  return Write("BEGIN\r\n");
+  return absl::OkStatus();
 }
 
 // Until there is something to do for the connection, or its time is over, however much else came meanwhile.
