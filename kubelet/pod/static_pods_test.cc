@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_cat.h"
+#include "api/codec.h"
 
 namespace skiff::kubelet {
 namespace {
@@ -39,6 +40,21 @@ TEST(StaticPodsTest, AManifestIsCompletedForItsNode) {
   EXPECT_EQ(pod->spec().tolerations(0).effect(), "NoExecute");
   EXPECT_EQ(pod->spec().containers(0).terminationmessagepath(), "/dev/termination-log") << "defaults are set";
   EXPECT_EQ(pod->spec().dnspolicy(), "ClusterFirst");
+}
+
+// The API server makes the mirror's class of what the mirror says.
+TEST(StaticPodsTest, EmptyResourcesOfThePodAreResourcesOfThePod) {
+  const auto pod = Parse(R"(
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  resources: {}
+  containers: [{name: c, image: "img:1", resources: {requests: {cpu: 10m}}}]
+)");
+  ASSERT_TRUE(pod.ok()) << pod.status();
+  EXPECT_EQ(QosClass(*pod), "BestEffort");
+  EXPECT_TRUE(api::ToJsonValue(*pod)["spec"].contains("resources"));
 }
 
 // The numbers are what upstream's own decoding, defaulting, conversion and hashing of 1.36.2 make of these files.

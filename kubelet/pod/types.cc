@@ -1,9 +1,7 @@
 #include "kubelet/pod/types.h"
 
-#include <map>
-
 #include "absl/strings/str_cat.h"
-#include "api/quantity.h"
+#include "api/pod_resources.h"
 
 namespace skiff::kubelet {
 
@@ -120,21 +118,6 @@ const core::PodCondition* FindCondition(const core::PodStatus& status, std::stri
   return nullptr;
 }
 
-namespace {
-
-using Totals = std::map<std::string, api::Quantity>;
-
-// Adds what counts for the class: cpu and memory above zero.
-void Add(const google::protobuf::Map<std::string, api::Quantity::Proto>& from, Totals* to) {
-  for (const auto& [name, quantity] : from) {
-    if (name != "cpu" && name != "memory") continue;
-    api::Quantity q = api::Quantity::Of(quantity);
-    if (q.Sign() > 0) (*to)[name] += q;
-  }
-}
-
-}  // namespace
-
 std::string_view QosClass(const Pod& pod) {
   if (!pod.status().qosclass().empty()) {  // never changes in a pod's life
     std::string_view known = pod.status().qosclass();
@@ -142,31 +125,7 @@ std::string_view QosClass(const Pod& pod) {
       if (known == c) return c;
     }
   }
-  Totals requests, limits;
-  bool guaranteed = true;
-  auto consider = [&](const core::ResourceRequirements& resources) {
-    Add(resources.requests(), &requests);
-    Add(resources.limits(), &limits);
-    Totals own;
-    Add(resources.limits(), &own);
-    if (own.size() != 2) guaranteed = false;
-  };
-  if (pod.spec().has_resources() &&
-      (pod.spec().resources().requests_size() + pod.spec().resources().limits_size()) > 0) {
-    consider(pod.spec().resources());
-  } else {
-    for (const auto& c : pod.spec().containers()) consider(c.resources());
-    for (const auto& c : pod.spec().initcontainers()) consider(c.resources());
-  }
-  if (requests.empty() && limits.empty()) return "BestEffort";
-  if (guaranteed) {
-    for (const auto& [name, quantity] : requests) {
-      auto it = limits.find(name);
-      if (it == limits.end() || it->second != quantity) guaranteed = false;
-    }
-    if (guaranteed && requests.size() == limits.size()) return "Guaranteed";
-  }
-  return "Burstable";
+  return api::QosClassOf(pod.spec());
 }
 
 }  // namespace skiff::kubelet

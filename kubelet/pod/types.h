@@ -63,7 +63,8 @@ bool ShouldRestart(const Pod& pod, const core::Container& container, int32_t exi
 const core::ContainerStatus* FindStatus(const core::PodStatus& status, std::string_view name);
 const core::PodCondition* FindCondition(const core::PodStatus& status, std::string_view type);
 
-// "Guaranteed", "Burstable" or "BestEffort".
+// "Guaranteed", "Burstable" or "BestEffort": as the status says it, else of the spec by the API server's rule, which
+// refuses a status that says otherwise.
 std::string_view QosClass(const Pod& pod);
 
 }  // namespace skiff::kubelet

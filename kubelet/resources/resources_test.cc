@@ -57,6 +57,11 @@ TEST(PodResources, QosClasses) {
   EXPECT_EQ(QosClass(pod), "Burstable");
   Set(c, "requests", "memory", "1Mi");
   EXPECT_EQ(QosClass(pod), "Guaranteed");
+  // The pod's own count instead where there are any, be they none: as the API server's class, which stays.
+  pod.mutable_spec()->mutable_resources();
+  EXPECT_EQ(QosClass(pod), "BestEffort");
+  pod.mutable_status()->set_qosclass("Burstable");
+  EXPECT_EQ(QosClass(pod), "Burstable");
 }
 
 TEST(PodResources, RecordedBurstablePod) {
