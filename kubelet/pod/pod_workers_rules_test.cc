@@ -409,6 +409,48 @@ TEST_F(PodWorkersTest, UsersAreTakenOffTheLoop) {
   }
 }
 
+// Its directories are there, and not its limits: it is made again.
+TEST_F(PodWorkersTest, APodsCgroupThatWasMadeByHalfIsMadeAgain) {
+  const std::string mount = root + "/cgroup", shares = mount + "/cpu/kubepods/besteffort/podu-1/cpu.shares";
+  ASSERT_TRUE(MakeDirs(mount + "/memory").ok());
+  ASSERT_TRUE(MakeDirs(shares).ok());  // which cannot be written
+  cgroups = Cgroups({.mount = mount});
+  Add(MakePod({"c"}));
+  EXPECT_THAT(Events(), Contains(HasSubstr("FailedCreatePodContainer: unable to ensure pod container exists: ")));
+  ASSERT_TRUE(cgroups.PodExists(MakePod({"c"})));
+  std::filesystem::remove(shares);
+  ASSERT_TRUE(WriteFileAtomic(shares, "9").ok());
+  Advance(seconds(11));
+  ASSERT_TRUE(Until([&] { return runtime.CountCalls("StartContainer") == 1; }));
+  EXPECT_EQ(ReadFile(shares).value_or(""), "2");
+}
+
+// systemd takes its time; what it has begun is awaited, and goes with the pod.
+TEST_F(PodWorkersTest, APodThatIsDeletedWhileItsCgroupIsMadeNeverRuns) {
+  const std::string mount = root + "/cgroup";
+  ASSERT_TRUE(MakeDirs(mount).ok());
+  ASSERT_TRUE(WriteFileAtomic(mount + "/cgroup.controllers", "cpu memory").ok());
+  FakeSystemdSlices slices;
+  cgroups = Cgroups({.mount = mount, .names = CgroupNames("", true), .slices = &slices});
+  asio::io_context pool;
+  const BlockingOn on(pool.get_executor());
+  Add(MakePod({"c"}));
+  DeleteFromApi(30);
+  Advance(seconds(1));
+  EXPECT_THAT(slices.calls, IsEmpty());
+  EXPECT_FALSE(workers->Released("u-1"));
+  for (int i = 0; i < 100 && !workers->Released("u-1"); ++i) {
+    pool.restart();
+    pool.poll();
+    Settle();
+  }
+  EXPECT_TRUE(workers->Released("u-1"));
+  EXPECT_EQ(runtime.CountCalls("RunPodSandbox"), 0u);
+  EXPECT_THAT(slices.calls, Contains(HasSubstr("Start kubepods-besteffort-podu_1.slice")));
+  EXPECT_EQ(slices.calls.back(), "Stop kubepods-besteffort-podu_1.slice");
+  EXPECT_THAT(cgroups.PodsOnDisk(), IsEmpty());
+}
+
 Task<void> RemoveState(PodRuntime* pods, PodStatePtr state, std::optional<Status>* out) {
   *out = co_await pods->Remove(std::move(state));
 }
