@@ -380,6 +380,13 @@ Status WriteFileOrdered(const std::string& path, std::string_view data, mode_t m
   return WriteBeneath(parent, split.base, data, mode, true, false);
 }
 
+Status SyncFileName(const std::string& path) {
+  ASSIGN_OR_RETURN(const Split split, SplitPath(path));
+  const Fd parent(open(split.parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!parent.valid()) return ErrnoStatus(errno, absl::StrCat("open ", split.parent));
+  return fsync(parent.get()) == 0 ? absl::OkStatus() : ErrnoStatus(errno, absl::StrCat("fsync ", split.parent));
+}
+
 Status MakeDirs(const std::string& path, mode_t mode) {
   // It mostly exists.
   if (struct stat st{}; stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return absl::OkStatus();

@@ -51,6 +51,8 @@ TEST_F(FilesTest, WritesInOrder) {
   EXPECT_EQ(dir_->Stat("f")->st_mode & 0777, 0640u);
   EXPECT_THAT(*dir_->List(), ElementsAre("f"));
   EXPECT_EQ(ErrnoOf(WriteFileOrdered(path_ + "/none/f", "x")), ENOENT);
+  EXPECT_TRUE(SyncFileName(path_ + "/f").ok());
+  EXPECT_EQ(ErrnoOf(SyncFileName(path_ + "/none/f")), ENOENT);
 }
 
 TEST_F(FilesTest, WritesAndReads) {

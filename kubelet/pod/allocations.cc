@@ -176,13 +176,18 @@ std::string ResourceCheckpoint::Text() const {
 }
 
 std::function<Status()> ResourceCheckpoint::TakeWrite(bool durable) {
-  if (!dirty_ || path_.empty()) return nullptr;
+  if (path_.empty() || !(durable ? file_->synced < state_ : dirty_)) return nullptr;
   dirty_ = false;
-  return [file = file_, path = path_, text = Text(), number = ++writes_, durable]() -> Status {
+  return [file = file_, path = path_, text = Text(), state = state_, durable]() -> Status {
     std::lock_guard lock(file->mutex);
-    if (number < file->written) return absl::OkStatus();
-    RETURN_IF_ERROR(durable ? WriteFileAtomic(path, text, 0600) : WriteFileOrdered(path, text, 0600));
-    file->written = number;
+    if (state <= file->synced) return absl::OkStatus();
+    if (state > file->written) {
+      RETURN_IF_ERROR(WriteFileOrdered(path, text, 0600));
+      file->written = state;
+    }
+    if (!durable) return absl::OkStatus();
+    RETURN_IF_ERROR(SyncFileName(path));
+    file->synced = file->written;
     return absl::OkStatus();
   };
 }
@@ -209,24 +214,26 @@ const core::ResourceRequirements* ResourceCheckpoint::Get(const std::string& uid
 
 void ResourceCheckpoint::Set(const std::string& uid, PodResources resources) {
   pods_[uid] = std::move(resources);
-  dirty_ = true;
+  Changed();
 }
 
 void ResourceCheckpoint::Set(const std::string& uid, const std::string& container,
                              core::ResourceRequirements resources) {
   pods_[uid].containers[container] = std::move(resources);
-  dirty_ = true;
+  Changed();
 }
 
 void ResourceCheckpoint::SetPodLevel(const std::string& uid, core::ResourceRequirements resources) {
   pods_[uid].pod = std::move(resources);
-  dirty_ = true;
+  Changed();
 }
 
-void ResourceCheckpoint::Remove(const std::string& uid) { dirty_ = pods_.erase(uid) > 0 || dirty_; }
+void ResourceCheckpoint::Remove(const std::string& uid) {
+  if (pods_.erase(uid) > 0) Changed();
+}
 
 void ResourceCheckpoint::Keep(const std::set<std::string>& uids) {
-  dirty_ = std::erase_if(pods_, [&](const auto& entry) { return !uids.contains(entry.first); }) > 0 || dirty_;
+  if (std::erase_if(pods_, [&](const auto& entry) { return !uids.contains(entry.first); }) > 0) Changed();
 }
 
 Pod GrantedByStatus(const Pod& pod) {
@@ -272,11 +279,6 @@ void Allocations::Load() {
       checkpoint->SetAside();
     }
   }
-}
-
-Status Allocations::Save() {
-  Status a = allocated_.Save(), b = actuated_.Save();
-  return a.ok() ? b : a;
 }
 
 void Allocations::SaveFailed() {

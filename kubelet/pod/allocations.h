@@ -5,6 +5,7 @@
 #ifndef SKIFF_KUBELET_POD_ALLOCATIONS_H_
 #define SKIFF_KUBELET_POD_ALLOCATIONS_H_
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,12 +34,13 @@ class ResourceCheckpoint {
   Status Load();
   // Keeps the file under another name (NAME.broken): what it says may still be read by a person.
   void SetAside() const;
-  // Writes when something changed since, for good. Atomic: temporary file, fsync, rename.
-  Status Save();
-  // The same for another thread; null when nothing has changed. Of two writes the later one taken stays, whichever runs
-  // last. Who could not run it says so by Failed. Unless `durable`, a machine that crashes soon after may keep the file
-  // as it was before.
+  // A write of what changed, for another thread; null when there is nothing to write. Atomic: temporary file, fsync,
+  // rename. The latest state stays, whichever write runs last. Who could not run it says so by Failed. Unless
+  // `durable`, a machine that crashes soon after may keep the file as it was before; a durable one is there to be taken
+  // until one has ended well, also by those who wait for what others have taken.
   std::function<Status()> TakeWrite(bool durable = false);
+  // Takes and runs a durable one: for whoever has no loop to keep going (the fuzzer, tests of the file).
+  Status Save();
   void Failed() { dirty_ = true; }
   bool dirty() const { return dirty_; }
 
@@ -53,14 +55,19 @@ class ResourceCheckpoint {
  private:
   struct File {
     std::mutex mutex;
-    uint64_t written = 0;  // the write that is there
+    uint64_t written = 0;              // the state that is there ..
+    std::atomic<uint64_t> synced = 0;  // .. and the one at least that is after a crash
   };
+  void Changed() {
+    dirty_ = true;
+    ++state_;
+  }
   std::string Text() const;
 
   std::string path_;
   std::map<std::string, PodResources> pods_;
   bool dirty_ = false;
-  uint64_t writes_ = 0;  // taken
+  uint64_t state_ = 0;  // changes so far
   std::shared_ptr<File> file_ = std::make_shared<File>();
 };
 
@@ -83,7 +90,6 @@ class Allocations {
   // Writes the checkpoints a moment after they changed, on another thread: the disk must not hold up starts. What must
   // not be lost (a resize that was granted) is for TakeSave. Until cancelled.
   Task<void> Run();
-  Status Save();
 
   // The pod with what it was granted; the same pointer when that is what the spec says, or nothing is known.
   PodPtr Allocated(const PodPtr& pod) const;
@@ -104,7 +110,7 @@ class Allocations {
   void Remove(const std::string& uid);
   void Keep(const std::set<std::string>& uids);
 
-  // What was granted so far, to be written for good on another thread; null when it is there. Who could not says so.
+  // Writes for good, on another thread, what was granted so far; null when it is there. Who could not says so.
   std::function<Status()> TakeSave() { return allocated_.TakeWrite(true); }
   void SaveFailed();
 

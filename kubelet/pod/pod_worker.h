@@ -2,7 +2,6 @@
 #ifndef SKIFF_KUBELET_POD_POD_WORKER_H_
 #define SKIFF_KUBELET_POD_POD_WORKER_H_
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,9 +34,8 @@ struct PodWorkers::Worker {
   std::optional<core::PodCondition> disruption;  // .. with this condition
   bool evicted = false;                          // .. or was by an earlier life
   std::map<std::string, WaitReason> reasons;
-  // Writes the resize that was granted, before the runtime hears of it.
-  std::function<Status()> save;
-  std::string unread;  // why the runtime did not say what it has of it, as last told
+  bool must_save = false;  // a resize was granted that the runtime must not hear of before it is on the disk
+  std::string unread;      // why the runtime did not say what it has of it, as last told
   int errors = 0;
   int64_t deadline_seconds = -1;  // spec.activeDeadlineSeconds for which `deadline` was reckoned
   SteadyTime deadline{};

@@ -7,6 +7,7 @@
 #include "api/codec.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/timed_wait.h"
 #include "kubelet/pod/pod_worker.h"
 #include "kubelet/pod/resize.h"
 #include "kubelet/work_metrics.h"
@@ -345,9 +346,9 @@ bool PodWorkers::Overdue(Worker& w, const Pod& pod, std::chrono::nanoseconds* le
 }
 
 // Which looks at every pod: not for one that makes no difference. The first time there is what an earlier life has
-// left, and so there is with a pod of which only the runtime knows.
+// left.
 void PodWorkers::TellChange(const Worker& w) {
-  if (!hooks_.pods_changed || (std::exchange(told_, true) && !w.unknown && QosClass(*w.pod) != "Burstable")) return;
+  if (!hooks_.pods_changed || (std::exchange(told_, true) && QosClass(*w.pod) != "Burstable")) return;
   hooks_.pods_changed();
 }
 
@@ -445,19 +446,14 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
     TellChange(*w);
   }
   HandleResize(*w);
-  if (auto save = std::exchange(w->save, nullptr)) {
-    if (Status s = co_await RunBlocking(std::move(save)); !s.ok()) {
-      LOG_ERROR(s, "Cannot write the checkpoint of allocated resources");
-      allocations_->SaveFailed();
-    }
+  if (ReportResize(*Allocated(pod), *state)) RetryResizes();
+  // While one is written, another pod's end may grant the next.
+  while (std::exchange(w->must_save, false)) {
+    co_await SaveGranted();
     if (w->terminate || co_await IsCancelled()) co_return out;
     state = cache_.Get(w->uid);
   }
   pod = Allocated(pod);
-  if (ReportResize(*pod, *state)) {
-    RetryResizes();
-    pod = Allocated(pod);
-  }
 
   std::chrono::nanoseconds deadline_left{0};
   if (Overdue(*w, *pod, &deadline_left)) {
@@ -588,22 +584,6 @@ Task<PodWorkers::Step> PodWorkers::SyncOnce(std::shared_ptr<Worker> w) {
 
 namespace {
 
-Task<void> WakeAfter(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wakeup) {
-  if ((co_await clock.Sleep(pause)).ok()) wakeup->Notify();
-}
-
-}  // namespace
-
-Task<void> PodWorkers::Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait) {
-  TaskGroup timer(executor_);
-  timer.Spawn("pod timer", WakeAfter(clock_, wait, &w->wakeup));
-  (void)co_await w->wakeup.Wait();
-  timer.Cancel();
-  co_await timer.Join();
-}
-
-namespace {
-
 // A pod whose coroutine ended by an exception would stay as it is for ever, so a step that throws is one that failed.
 template <typename T>
 Task<T> Guarded(PodPtr pod, Task<T> step, T failed) {
@@ -661,7 +641,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
         if (!s.ok()) VLOG(2, "Failed to remove dead containers", {"pod", PodKey(*w->pod)}, {"err", s});
       }
     }
-    co_await Pause(w, step.wait);
+    (void)co_await WaitFor(clock_, w->wakeup, step.wait);
     if (co_await IsCancelled()) co_return;
   }
   const SteadyTime ending = clock_.Steady();
@@ -675,7 +655,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     if (s.ok()) break;
     if (absl::IsCancelled(s) && w->interrupt->stopped()) continue;  // a shorter grace period
     LOG_ERROR(s, "Error killing pod", {"pod", PodKey(*w->pod)}, {"podUID", w->uid});
-    co_await Pause(w, delay());
+    (void)co_await WaitFor(clock_, w->wakeup, delay());
     if (co_await IsCancelled()) co_return;
   }
   if (!w->unknown) ObservePodWorker("update", clock_.Steady() - ending);
@@ -703,7 +683,7 @@ Task<void> PodWorkers::Run(std::shared_ptr<Worker> w) {
     if (co_await IsCancelled()) co_return;
     if (w->gone) break;
     if (Status s = co_await Guarded(w->pod, EndLateArrivals(w)); !s.ok()) {
-      co_await Pause(w, delay());
+      (void)co_await WaitFor(clock_, w->wakeup, delay());
       w->wakeup.Notify();
     }
     if (co_await IsCancelled()) co_return;

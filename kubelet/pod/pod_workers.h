@@ -101,6 +101,7 @@ class PodWorkers {
   bool MustWait(const Pod& pod) const;
   // Every pod's uid that still has something on this node.
   std::set<std::string> Known() const;
+  bool Knows(const std::string& uid) const { return workers_.contains(uid); }
   // How many there are of each kind: lifecycle, config and static, as kubelet_working_pods labels them.
   std::map<std::array<std::string, 3>, int> Working() const;
   size_t size() const { return workers_.size(); }
@@ -137,13 +138,13 @@ class PodWorkers {
   Task<Status> ReleaseOnce(std::shared_ptr<Worker> w);
   Task<Status> EraseOnce(std::shared_ptr<Worker> w);
   Task<Status> EndLateArrivals(std::shared_ptr<Worker> w);
-  Task<void> Pause(std::shared_ptr<Worker> w, std::chrono::nanoseconds wait);
   PodPtr Allocated(const PodPtr& pod) const { return allocations_ == nullptr ? pod : allocations_->Allocated(pod); }
   // The others, with what they may have until their containers have given it back.
   std::vector<PodPtr> HeldByOthers(const std::string& uid) const;
   // Resizes (pod_workers_resize.cc).
   void RestoreResize(const Pod& pod);
   bool HandleResize(Worker& w);
+  Task<void> SaveGranted();
   void RetryResizes();
   bool ReportResize(const Pod& allocated, const PodState& state);
   void ReportResizeError(const Pod& allocated, const std::string& error);

@@ -62,11 +62,11 @@ bool PodWorkers::HandleResize(Worker& w) {
     }
     const bool gives_room = !IncreasesRequests(*allocated, wanted);
     allocations_->Allocate(wanted);
-    if (auto save = allocations_->TakeSave()) w.save = std::move(save);
+    w.must_save = true;
     conditions.pending.reset();
     conditions.in_progress = ResizeCondition("PodResizeInProgress", clock_.Now(), generation);
     events_.Record(wanted, client::kNormal, "ResizeStarted", ResizeMessage("Pod resize started", wanted, generation));
-    if (hooks_.pods_changed) hooks_.pods_changed();
+    TellChange(w);
     if (gives_room) RetryResizes();
     return true;
   }
@@ -88,6 +88,16 @@ bool PodWorkers::HandleResize(Worker& w) {
   events_.Record(wanted, client::kWarning, infeasible ? "ResizeInfeasible" : "ResizeDeferred",
                  ResizeMessage("Pod resize " + rejection->reason, wanted, generation, rejection->message));
   return true;
+}
+
+// One that cannot be written goes on nevertheless: until it is written, a restart takes it for one that waits.
+Task<void> PodWorkers::SaveGranted() {
+  auto save = allocations_->TakeSave();
+  if (save == nullptr) co_return;
+  if (Status s = co_await RunBlocking(std::move(save)); !s.ok()) {
+    LOG_ERROR(s, "Cannot write the checkpoint of allocated resources");
+    allocations_->SaveFailed();
+  }
 }
 
 // Room came free: those that wait for some, in the order in which they may have it.

@@ -98,13 +98,13 @@ class PodWorkersTest : public ::testing::Test {
     PodRuntimeHooks hooks;
     hooks.probes = [](ProbeKind, const std::string&) { return ProbeResult::kUnknown; };
     hooks.sandbox_ready = [this](const Pod& pod) { workers->SandboxReady(pod); };
-    hooks.actuated = [this](const Pod& pod) { return allocations.Actuated(pod); };
+    hooks.actuated = [this](const Pod& pod) { return granted->Actuated(pod); };
     hooks.pod_memory = [this](const Pod&) { return pod_memory; };
-    hooks.resize_from = [this](const Pod& pod) { return allocations.ResizeFrom(pod); };
-    hooks.pod_resized = [this](const Pod& pod) { allocations.SetActuatedPodLevel(pod); };
-    hooks.container_made = [this](const Pod& pod, const core::Container& c) { allocations.SetActuated(pod, c); };
+    hooks.resize_from = [this](const Pod& pod) { return granted->ResizeFrom(pod); };
+    hooks.pod_resized = [this](const Pod& pod) { granted->SetActuatedPodLevel(pod); };
+    hooks.container_made = [this](const Pod& pod, const core::Container& c) { granted->SetActuated(pod, c); };
     hooks.container_resized = [this](const std::string& uid, const std::string& c, const auto& r) {
-      allocations.SetActuated(uid, c, r);
+      granted->SetActuated(uid, c, r);
     };
     pods = std::make_unique<PodRuntime>(loop.get_executor(), runtime, cache, clock, objects, volumes, events, options,
                                         std::move(hooks));
@@ -123,7 +123,7 @@ class PodWorkersTest : public ::testing::Test {
     worker_options.root_dir = root;
     workers = std::make_unique<PodWorkers>(loop.get_executor(), clock, cache, *pods, statuses, probes, volumes, objects,
                                            cgroups, events, worker_options, std::move(worker_hooks));
-    workers->SetAllocations(&allocations);
+    workers->SetAllocations(granted);
     statuses.SetMayRun([this](const std::string& uid) { return workers != nullptr && workers->MayRun(uid); });
     statuses.SetLatest([this](const std::string& uid) { return workers == nullptr ? nullptr : workers->Find(uid); });
     cache.OnChange([this](const std::string& uid) { workers->Wake(uid); });
@@ -168,6 +168,20 @@ class PodWorkersTest : public ::testing::Test {
   }
   Task<void> DoRelist() { (void)co_await cache.Relist(); }
   static Task<void> Collect(ContainerGc* gc) { (void)co_await gc->Collect(false); }
+  // With it, what pods are granted is kept below `root`. Before the first pod.
+  void KeepGrantsOnDisk() {
+    granted = &on_disk;
+    workers->SetAllocations(granted);
+  }
+  // The pod as the API server has it, changed by somebody.
+  void Change(const std::string& name, const std::function<void(Pod*)>& change) {
+    Pod& stored = sink.pods[name];
+    change(&stored);
+    stored.mutable_metadata()->set_generation(stored.metadata().generation() + 1);
+    stored.mutable_metadata()->set_resourceversion(std::to_string(++sink.version));
+    workers->Update(std::make_shared<const Pod>(stored));
+    Settle();
+  }
   PodPtr Add(Pod pod) {
     sink.pods[pod.metadata().name()] = pod;
     auto ptr = std::make_shared<const Pod>(std::move(pod));
@@ -205,7 +219,8 @@ class PodWorkersTest : public ::testing::Test {
   StatusManager statuses;
   Cgroups cgroups;
   std::map<std::string, std::set<std::string>> beside;  // the active pods that a pod was admitted beside, by uids
-  Allocations allocations{loop.get_executor(), clock, ""};
+  Allocations allocations{loop.get_executor(), clock, ""}, on_disk{loop.get_executor(), clock, root};
+  Allocations* granted = &allocations;
   std::optional<Rejection> reject;
   std::function<AdmissionResult(const Pod& pod, const std::vector<PodPtr>& others)> admit;  // instead of `reject`
   std::function<void()> on_node_read;
