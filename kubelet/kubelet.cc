@@ -339,7 +339,14 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   worker_hooks.host_ips = [this] { return agent_->HostIps(); };
   worker_hooks.network_ready = [this] { return agent_->network_ready(); };
   worker_hooks.recursive_read_only = recursive_read_only;
-  worker_hooks.pods_changed = [this] { UpdateBurstable(); };
+  burstable_shares_ = std::make_unique<BurstableShares>(executor_, clock_, *cgroups_, [this] {
+    int64_t milli = 0;
+    for (const auto& pod : workers_->Active()) {
+      if (QosClass(*pod) == "Burstable") milli += Get(PodRequests(*pod), "cpu").MilliValue();
+    }
+    return milli;
+  });
+  worker_hooks.pods_changed = [this] { burstable_shares_->Changed(); };
   worker_hooks.pod_ended = [this] {
     if (mirrors_ != nullptr) mirrors_->Notify();
   };
@@ -401,25 +408,6 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
   if (rest_ != nullptr) reviewer_ = NewReviewer(rest_);
   server_ = std::make_unique<KubeletServer>(executor_, server, *this, reviewer_.get(), clock_);
   RegisterMetrics();
-}
-
-void Kubelet::UpdateBurstable() {
-  burstable_due_ = true;
-  if (!std::exchange(sharing_, true)) group_.Spawn("QoS cgroups", ShareBurstable());
-}
-
-// As often as there were changes, but one at a time: what changes while one waits for systemd goes with the next.
-Task<void> Kubelet::ShareBurstable() {
-  while (std::exchange(burstable_due_, false)) {
-    int64_t milli = 0;
-    for (const auto& pod : workers_->Active()) {
-      if (QosClass(*pod) == "Burstable") milli += Get(PodRequests(*pod), "cpu").MilliValue();
-    }
-    const Status s = co_await cgroups_->SetBurstableMilliCpu(milli);
-    if (absl::IsCancelled(s)) break;
-    if (!s.ok()) VLOG(2, "Failed to update QoS cgroups while syncing pod", {"err", s});
-  }
-  sharing_ = false;
 }
 
 // Where pods come from. Manifests are read before the API server is asked, which may itself be one of them.
@@ -495,10 +483,9 @@ Task<void> Kubelet::Housekeep() {
     ReleaseMemoryWhenCalm();
     if (!sources_ready_ || !pod_config_->SeenAll() || !cache_->synced()) continue;
     workers_->EndUnknown();
-    const auto known = workers_->Known();
-    allocations_->Keep(known);
+    allocations_->Keep(workers_->Known());
     for (const auto& uid : cgroups_->PodsOnDisk()) {
-      if (known.contains(uid) || workers_->Known().contains(uid)) continue;  // it may have come while others went
+      if (workers_->Knows(uid)) continue;  // it may have come while others went
       const Status s = co_await cgroups_->RemovePod(uid);
       if (absl::IsCancelled(s)) break;
       if (!s.ok()) VLOG(2, "Cannot remove an orphan's cgroup", {"err", s});
@@ -529,6 +516,7 @@ Task<Status> Kubelet::Run() {
   SpawnVital("statuses", statuses_->Run());
   SpawnVital("volumes", volumes_->Run());
   SpawnVital("allocations", allocations_->Run());
+  if (cgroups_->enabled()) SpawnVital("QoS cgroups", burstable_shares_->Run());
   SpawnVital("rotate logs", rotator_->Run());
   if (client_rotator_) {
     SpawnVital("client certificate", client_rotator_->Run());

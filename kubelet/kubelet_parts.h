@@ -29,6 +29,7 @@
 #include "kubelet/pod/pod_workers.h"
 #include "kubelet/pod/status_manager.h"
 #include "kubelet/probe/prober.h"
+#include "kubelet/resources/burstable_shares.h"
 #include "kubelet/resources/cgroups.h"
 #include "kubelet/resources/system_cgroups.h"
 #include "kubelet/runtime/cgroup_driver.h"
@@ -138,8 +139,6 @@ class Kubelet final : public ProbeHost, public ServerHost {
   void ConfigureImages(ImagePullerOptions* options);
   Task<void> RefreshNode();  // from the API server, past the watch
   Task<StatusOr<ServiceAccountFacts>> GetServiceAccount(std::string ns, std::string name);
-  void UpdateBurstable();
-  Task<void> ShareBurstable();
   std::string ContainerUrl(const std::string& id) const { return absl::StrCat(runtime_name_, "://", id); }
   StatsInputs MakeStatsInputs(bool only_cpu_and_memory);
   StatsPod StatsPodOf(PodPtr pod);
@@ -200,6 +199,7 @@ class Kubelet final : public ProbeHost, public ServerHost {
   std::unique_ptr<CredentialPlugins> credential_plugins_;
   std::unique_ptr<Allocations> allocations_;
   std::unique_ptr<PodRuntime> pod_runtime_;
+  std::unique_ptr<BurstableShares> burstable_shares_;
   std::unique_ptr<PodWorkers> workers_;
   std::unique_ptr<Reviewer> reviewer_;
   std::unique_ptr<CertificateRotator> client_rotator_, server_rotator_;
@@ -219,8 +219,6 @@ class Kubelet final : public ProbeHost, public ServerHost {
   bool sources_ready_ = false;               // the API server's; manifests: pod_config_
   uint64_t changes_ = 1, seen_changes_ = 0;  // of pods in the runtime; the start is one
   bool released_ = false;                    // what the last of them needed
-  bool burstable_due_ = false;               // the pods' requests have changed ..
-  bool sharing_ = false;                     // .. and somebody looks after it
   TaskGroup group_;
 };
 
