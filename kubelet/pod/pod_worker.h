@@ -11,6 +11,8 @@
 
 namespace skiff::kubelet {
 
+inline constexpr auto kPodRetry = std::chrono::seconds(10);  // after a step that failed
+
 struct PodWorkers::Worker {
   explicit Worker(asio::any_io_executor executor) : wakeup(executor) {}
 
