@@ -60,6 +60,8 @@ Task<void> CollectSource(ObjectSource& objects, std::shared_ptr<const Pod> pod,
     *status = absl::UnimplementedError("projected source clusterTrustBundle is not supported by this kubelet");
   } else if (projection.has_podcertificate()) {
     *status = absl::UnimplementedError("projected source podCertificate is not supported by this kubelet");
+  } else {
+    *status = absl::OkStatus();  // a source of nothing is allowed, and brings nothing
   }
 }
 

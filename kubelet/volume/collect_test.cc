@@ -53,13 +53,13 @@ struct PatientObjects final : ObjectSource {
 };
 
 struct CollectTest : testing::Test {
-  StatusOr<Payload> Collect(PatientObjects* objects) {
+  StatusOr<Payload> Collect(PatientObjects* objects,
+                            std::string_view sources = R"({"serviceAccountToken":{"path":"token"}},
+                              {"configMap":{"name":"map"}},{"secret":{"name":"secret"}})") {
     auto pod = std::make_shared<Pod>();
-    EXPECT_TRUE(api::FromJson(R"({"metadata":{"name":"p","namespace":"ns"},"spec":{"volumes":[
-        {"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"token"}},{"configMap":{"name":"map"}},
-          {"secret":{"name":"secret"}}]}}]}})",
-                              pod.get())
-                    .ok());
+    const std::string json = absl::StrCat(R"({"metadata":{"name":"p","namespace":"ns"},"spec":{"volumes":[)",
+                                          R"({"name":"v","projected":{"sources":[)", sources, "]}}]}}");
+    EXPECT_TRUE(api::FromJson(json, pod.get()).ok());
     StatusOr<Payload> out = absl::UnknownError("did not end");
     auto run = [&]() -> Task<void> {
       out = co_await CollectPayload(*objects, pod, pod->spec().volumes(0), VolumeKind::kProjected, {});
@@ -89,6 +89,15 @@ TEST_F(CollectTest, ErrorsAreInTheSourcesOrder) {
   PatientObjects objects(loop.get_executor(), 3);
   objects.there = false;
   EXPECT_EQ(Collect(&objects).status().message(), "[configmap \"map\" not found, secret \"secret\" not found]");
+}
+
+// As upstream, which lets such a pod in and passes over the source.
+TEST_F(CollectTest, ASourceOfNothingBringsNothing) {
+  PatientObjects objects(loop.get_executor(), 1);
+  const auto payload = Collect(&objects, R"({},{"configMap":{"name":"map"}})");
+  ASSERT_TRUE(payload.ok()) << payload.status();
+  EXPECT_EQ(payload->size(), 1u);
+  EXPECT_EQ(payload->at("key").data, "map");
 }
 
 }  // namespace
