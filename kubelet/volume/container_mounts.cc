@@ -95,17 +95,19 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
       sub.sub_path = sub_path;
       sub.target = layout::Subpath(PodPath(pod->metadata().uid()), mount.name(), container_name, i);
       sub.gate = state->gate;
-      const auto making = std::make_shared<bool>(false);
-      std::function<Status()> bind = [sub, making, door = &mounter] { return BindSubPath(sub, *door, making.get()); };
+      std::function<Status()> bind = [sub, door = &mounter] { return BindSubPath(sub, *door); };
       Status status;
       if (IsForeign(at.info.kind)) {
-        status = co_await ForeignWork::Of(executor).Run(absl::StrCat("bind ", sub.target), std::move(bind));
+        // One that hangs since an earlier life of the pod (a manifest that is put back has the same uid) is to pass a
+        // gate that is closed: it would not do for this life.
+        const std::string key = absl::StrCat("bind ", sub.target, " in life ", state->life);
+        status = co_await ForeignWork::Of(executor).Run(key, std::move(bind));
       } else {
         status = co_await RunBlocking(std::move(bind));
       }
       if (absl::IsCancelled(status)) co_return status;
       if (!status.ok()) {
-        const std::string_view what = *making ? "create subPath directory" : "prepare subPath";
+        const std::string_view what = FailedToMake(status) ? "create subPath directory" : "prepare subPath";
         LOG_ERROR(status, absl::StrCat("Failed to ", what, " for volumeMount of the container"),
                   {"containerName", container_name}, {"volumeMountName", mount.name()});
         co_return Status(status.code(), absl::StrCat("failed to ", what, " for volumeMount ", GoQuote(mount.name()),

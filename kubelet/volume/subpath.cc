@@ -18,6 +18,8 @@
 namespace skiff::kubelet {
 namespace {
 
+constexpr char kMakingUrl[] = "skiff/subpath-making";
+
 int OpenAt2(int dir, const char* path, uint64_t flags, uint64_t resolve) {
   open_how how{};
   how.flags = flags | O_CLOEXEC;
@@ -123,7 +125,7 @@ Status MakeDirsBeneath(int volume_fd, const std::string& relative, mode_t mode) 
   return absl::OkStatus();
 }
 
-Status BindSubPath(const SubPath& sub, Mounter& mounter, bool* making) {
+Status BindSubPath(const SubPath& sub, Mounter& mounter) {
   const Fd volume(open(sub.volume_path.c_str(), O_PATH | O_CLOEXEC));
   if (!volume.valid()) return ErrnoStatus(errno, absl::StrCat("open ", sub.volume_path));
   auto source = OpenBeneath(volume.get(), sub.sub_path);
@@ -131,7 +133,7 @@ Status BindSubPath(const SubPath& sub, Mounter& mounter, bool* making) {
     struct stat st {};
     if (fstatat(volume.get(), "", &st, AT_EMPTY_PATH) != 0) return ErrnoStatus(errno, sub.volume_path);
     if (Status made = MakeDirsBeneath(volume.get(), sub.sub_path, st.st_mode); !made.ok()) {
-      if (making != nullptr) *making = true;
+      made.SetPayload(kMakingUrl, absl::Cord());
       return made;
     }
     source = OpenBeneath(volume.get(), sub.sub_path);
@@ -139,6 +141,8 @@ Status BindSubPath(const SubPath& sub, Mounter& mounter, bool* making) {
   RETURN_IF_ERROR(source.status());
   return sub.gate->Pass([&] { return BindOpened(sub, source->get(), mounter); });
 }
+
+bool FailedToMake(const Status& error) { return error.GetPayload(kMakingUrl).has_value(); }
 
 Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter) {
   const std::string root = layout::Subpaths(pod_dir);

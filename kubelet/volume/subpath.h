@@ -31,8 +31,10 @@ struct SubPath {
 };
 
 // Binds the subPath at its target (made as needed) and leaves it if it is there already. A missing path is made as a
-// directory with the volume's mode; `making` is true when an error is of that.
-Status BindSubPath(const SubPath& sub, Mounter& mounter, bool* making = nullptr);
+// directory with the volume's mode.
+Status BindSubPath(const SubPath& sub, Mounter& mounter);
+// Whether an error of BindSubPath's is of making the missing path.
+bool FailedToMake(const Status& error);
 
 // Unmounts and removes everything below POD/volume-subpaths.
 Status CleanSubPaths(const std::string& pod_dir, Mounter& mounter);

@@ -74,7 +74,7 @@ VolumeManager::Impl::Impl(asio::any_io_executor executor, VolumeOptions options,
 VolumeManager::Impl::PodPtr VolumeManager::Impl::StateOf(const std::shared_ptr<const Pod>& pod) {
   PodPtr& slot = pods[pod->metadata().uid()];
   if (slot == nullptr) {
-    slot = std::make_shared<PodState>(executor);
+    slot = std::make_shared<PodState>(executor, ++lives);
     slot->next_refresh = clock.Steady() + RefreshPause();
     objects.RegisterPod(*pod);
   }

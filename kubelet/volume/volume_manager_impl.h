@@ -40,7 +40,8 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
     std::string_view failing = "MountVolume.SetUp";  // what a failure is of
   };
   struct PodState {
-    explicit PodState(const asio::any_io_executor& executor) : operations(executor) {}
+    PodState(const asio::any_io_executor& executor, uint64_t life) : life(life), operations(executor) {}
+    const uint64_t life;  // tells the pod from one of the same uid that was here before
     std::shared_ptr<const Pod> pod;
     std::map<std::string, VolumeState> volumes;  // by name
     std::shared_ptr<AsyncLock> lock = std::make_shared<AsyncLock>();
@@ -61,6 +62,7 @@ struct VolumeManager::Impl : std::enable_shared_from_this<Impl> {
   PodEventFn events;
   Wakeup refresh;
   std::map<std::string, PodPtr> pods;  // by uid
+  uint64_t lives = 0;                  // of pods, so far
   std::deque<PodPtr> due;              // to be refreshed
   bool closed = false;                 // what the references above lead to may be gone
   std::map<std::string, std::weak_ptr<AsyncLock>> local_locks;

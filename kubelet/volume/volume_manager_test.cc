@@ -1,14 +1,7 @@
-#include "kubelet/volume/volume_manager.h"
-
 #include <sys/stat.h>
 
-#include "api/codec.h"
-#include "base/async_testing.h"
-#include "base/blocking_testing.h"
-#include "base/foreign_work.h"
-#include "kubelet/pod/admission.h"
-#include "kubelet/volume/testing.h"
 #include "kubelet/volume/volume_kind.h"
+#include "kubelet/volume/volume_manager_testing.h"
 #include "kubelet/volume/volume_setup.h"
 #include "kubelet/work_metrics.h"
 
@@ -16,55 +9,6 @@ namespace skiff::kubelet {
 namespace {
 
 using namespace std::chrono_literals;
-
-// A container "c" with those mounts, and another that mounts all volumes: what nobody uses is not set up.
-std::shared_ptr<const Pod> PodFrom(std::string_view volumes, std::string_view mounts = "[]",
-                                   std::string_view extra = "") {
-  auto pod = std::make_shared<Pod>();
-  const std::string json = absl::StrCat(
-      R"({"metadata":{"name":"p","namespace":"ns","uid":"uid-1","labels":{"a":"1"}},"spec":{"serviceAccountName":"sa",)",
-      extra, R"("volumes":)", volumes, R"(,"containers":[{"name":"c","volumeMounts":)", mounts, "}]}}");
-  const Status status = api::FromJson(json, pod.get());
-  EXPECT_TRUE(status.ok()) << status << json;
-  auto* all = pod->mutable_spec()->add_containers();
-  all->set_name("all");
-  for (const auto& volume : pod->spec().volumes()) {
-    auto* mount = all->add_volumemounts();
-    mount->set_name(volume.name());
-    mount->set_mountpath("/all/" + volume.name());
-  }
-  return pod;
-}
-
-struct VolumeManagerTest : testing::Test {
-  TempDir root;
-  asio::io_context loop;
-  FakeClock clock;
-  FakeObjects objects;
-  FakeMounter mounter;
-  std::vector<std::string> events;
-  std::unique_ptr<VolumeManager> manager;
-  bool recursive_read_only = false;
-  google::protobuf::Map<std::string, std::string> labels;  // the node's
-
-  VolumeManagerTest() {
-    VolumeOptions options;
-    options.root_dir = root.path();
-    options.allocatable_memory = [] { return int64_t{1} << 30; };
-    options.recursive_read_only = [this](const Pod&) { return recursive_read_only; };
-    options.matches_node = [this](const NodeSelector& nodes) { return MatchesTerms(nodes, labels, nullptr); };
-    manager = std::make_unique<VolumeManager>(
-        loop.get_executor(), options, objects, mounter, clock,
-        [this](const Pod&, std::string_view type, std::string_view reason, std::string_view message) {
-          events.push_back(absl::StrCat(type, " ", reason, ": ", message));
-        });
-  }
-  std::string Volume(std::string_view rest) { return root / absl::StrCat("pods/uid-1/volumes/", rest); }
-  Status Mount(const std::shared_ptr<const Pod>& pod) { return RunTask(loop, manager->WaitForMounts(pod)); }
-  StatusOr<std::vector<ContainerMount>> Mounts(const std::shared_ptr<const Pod>& pod) {
-    return RunTask(loop, manager->ContainerMounts(pod, "c", {{"SUB", "x"}}));
-  }
-};
 
 TEST_F(VolumeManagerTest, EveryKindLiesWhereUpstreamPutsIt) {
   (*objects.config_maps["cm"].mutable_data())["k"] = "v";
@@ -124,12 +68,6 @@ TEST_F(VolumeManagerTest, EveryKindLiesWhereUpstreamPutsIt) {
   EXPECT_FALSE(manager->HasVolumes("uid-1"));
   EXPECT_TRUE(objects.registered.empty());
 }
-
-Task<void> Remember(VolumeManager& manager, std::shared_ptr<const Pod> pod, std::optional<Status>* out) {
-  *out = co_await manager.WaitForMounts(pod);
-}
-
-Task<void> RunManager(VolumeManager& manager) { co_await manager.Run(); }
 
 TEST_F(VolumeManagerTest, MissingObjectsAreReportedAndRetriedAsRecorded) {
   const auto pod = PodFrom(R"([{"name":"v","configMap":{"name":"late-cm2"}}])");
@@ -208,21 +146,6 @@ TEST_F(VolumeManagerTest, UnsupportedVolumesSaySo) {
   ASSERT_EQ(events.size(), 1u);
   EXPECT_TRUE(absl::StrContains(events[0], "volume type nfs is not supported")) << events[0];
 }
-
-// A claim bound to a volume of that source (JSON).
-void Bind(FakeObjects& objects, const std::string& claim, const std::string& source) {
-  ASSERT_TRUE(
-      api::FromJson(absl::StrCat(R"({"metadata":{"name":")", claim, R"(","uid":"c1"},"spec":{"volumeName":"pv"},)",
-                                 R"("status":{"phase":"Bound"}})"),
-                    &objects.claims[claim])
-          .ok());
-  ASSERT_TRUE(api::FromJson(absl::StrCat(R"({"metadata":{"name":"pv"},"spec":{"claimRef":{"uid":"c1"},)", source, "}}"),
-                            &objects.volumes["pv"])
-                  .ok());
-}
-
-constexpr char kClaim[] = R"([{"name":"v","persistentVolumeClaim":{"claimName":"x"}}])";
-constexpr char kClaimMount[] = R"([{"name":"v","mountPath":"/v"}])";
 
 TEST_F(VolumeManagerTest, ClaimsOfHostPathAndLocalVolumes) {
   ASSERT_TRUE(MakeDirs(root / "disk").ok());
@@ -350,12 +273,6 @@ TEST_F(VolumeManagerTest, VolumesBringGroups) {
   }
 }
 
-std::shared_ptr<Pod> WithUid(const std::shared_ptr<const Pod>& pod, std::string_view uid) {
-  auto out = std::make_shared<Pod>(*pod);
-  out->mutable_metadata()->set_uid(std::string(uid));
-  return out;
-}
-
 // As upstream: the first pod that has a local volume gives it to its group, the others take it as it is.
 TEST_F(VolumeManagerTest, ASharedVolumeKeepsItsGroup) {
   ASSERT_TRUE(MakeDirs(root / "disk").ok());
@@ -404,165 +321,6 @@ TEST_F(VolumeManagerTest, MountOptionsOfLocalVolumes) {
   clock.Advance(0s, loop);
   EXPECT_EQ(events, std::vector<std::string>{"Warning FailedMount: MountVolume.MountOptionSupport check failed for "
                                              "volume \"pv\" : mount options are not supported for this volume type"});
-}
-
-// Blocking work hangs from Hang() until Answer(), other work is done at once.
-struct HangingTest : VolumeManagerTest {
-  asio::io_context held;
-  std::optional<BlockingOn> on;
-
-  HangingTest() { on.emplace(loop.get_executor()); }
-  ~HangingTest() override {
-    Answer();
-    manager.reset();
-    Poll();
-  }
-  void Hang() { on.emplace(held.get_executor()); }
-  void GoOn() { on.emplace(loop.get_executor()); }
-  size_t Answer() {
-    held.restart();
-    const size_t pieces = held.poll();
-    Poll();
-    return pieces;
-  }
-  void Poll() {
-    loop.restart();
-    loop.poll();
-  }
-  // Begins to wait for a pod whose volumes are on a path that hangs.
-  void WaitHanging(TaskGroup& group, const std::shared_ptr<const Pod>& pod, std::optional<Status>* result) {
-    Hang();
-    group.Spawn("wait", Remember(*manager, pod, result));
-    Poll();
-    GoOn();
-  }
-};
-
-constexpr char kMapAndPath[] =
-    R"([{"name":"cm","configMap":{"name":"cm"}},{"name":"hp","hostPath":{"path":"/dead","type":"Directory"}}])";
-
-TEST_F(HangingTest, APathThatDoesNotAnswerHoldsUpNothingElse) {
-  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
-  const auto other = WithUid(PodFrom(R"([{"name":"cm","configMap":{"name":"cm"}}])"), "uid-2");
-  ASSERT_TRUE(Mount(other).ok());
-  // The path is mounted by a container that comes later, so that all else is there.
-  auto pod = std::make_shared<Pod>(*PodFrom(kMapAndPath, R"([{"name":"cm","mountPath":"/cm"}])"));
-  pod->mutable_spec()->mutable_containers()->RemoveLast();
-  ASSERT_TRUE(Mount(pod).ok());
-  auto stuck = std::make_shared<Pod>(*pod);
-  auto* mount = stuck->mutable_spec()->mutable_containers(0)->add_volumemounts();
-  mount->set_name("hp");
-  mount->set_mountpath("/hp");
-  TaskGroup group(loop.get_executor());
-  std::optional<Status> result, again;
-  WaitHanging(group, stuck, &result);
-  EXPECT_FALSE(result);
-
-  group.Spawn("run", RunManager(*manager));
-  Poll();
-  (*objects.config_maps["cm"].mutable_data())["k"] = "w";
-  manager->UpdatePod(stuck);
-  manager->UpdatePod(other);
-  Poll();
-  EXPECT_EQ(*ReadFile(Volume("kubernetes.io~configmap/cm/k")), "w") << "of the same pod too";
-  EXPECT_EQ(*ReadFile(root / "pods/uid-2/volumes/kubernetes.io~configmap/cm/k"), "w");
-
-  // Who waits is told when his time is over ..
-  clock.Advance(2min + 3s, loop);
-  ASSERT_TRUE(result);
-  EXPECT_EQ(result->message(),
-            "unmounted volumes=[hp], unattached volumes=[], failed to process volumes=[]: context deadline exceeded");
-  // .. and may leave.
-  const auto cancel = group.Spawn("wait", Remember(*manager, stuck, &again));
-  Poll();
-  EXPECT_FALSE(again);
-  cancel();
-  Poll();
-  ASSERT_TRUE(again);
-  EXPECT_TRUE(absl::IsCancelled(*again));
-
-  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
-  EXPECT_FALSE(Exists(root / "pods/uid-1"));
-  EXPECT_EQ(Answer(), 1u) << "the path was asked once";
-  EXPECT_TRUE(events.empty()) << "of a pod that is gone";
-  group.Cancel();
-  Poll();
-}
-
-TEST_F(HangingTest, AVolumeThatComesAfterItsPodIsNotMounted) {
-  ASSERT_TRUE(MakeDirs(root / "disk").ok());
-  Bind(objects, "x", absl::StrCat(R"("local":{"path":")", root / "disk", R"("})"));
-  const auto pod = PodFrom(kClaim, kClaimMount);
-  const auto second = WithUid(pod, "uid-2");
-  TaskGroup group(loop.get_executor());
-  std::optional<Status> result, next;
-  WaitHanging(group, pod, &result);
-  group.Spawn("wait", Remember(*manager, second, &next));
-  Poll();
-  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
-  EXPECT_EQ(Answer(), 1u);
-  EXPECT_FALSE(Exists(root / "pods/uid-1"));
-  ASSERT_TRUE(result && next);
-  EXPECT_TRUE(absl::IsCancelled(*result));
-  EXPECT_TRUE(next->ok()) << *next;
-  EXPECT_EQ(mounter.mounts().size(), 1u);
-}
-
-TEST_F(HangingTest, OnePathHoldsOneThreadHoweverManyPodsWantIt) {
-  (*objects.config_maps["cm"].mutable_data())["k"] = "v";
-  const auto pod = PodFrom(R"([{"name":"hp","hostPath":{"path":"/dead","type":"Directory"}}])");
-  TaskGroup group(loop.get_executor());
-  std::optional<Status> results[70];
-  for (int i = 0; i < 70; ++i) WaitHanging(group, WithUid(pod, absl::StrCat("dead-", i)), &results[i]);
-  EXPECT_TRUE(Mount(PodFrom(R"([{"name":"cm","configMap":{"name":"cm"}}])")).ok());
-  EXPECT_EQ(Answer(), 1u);
-  EXPECT_EQ(events.size(), 70u) << "there is no such path";
-  group.Cancel();
-  Poll();
-}
-
-TEST_F(HangingTest, OfManyPathsThatHangTheLastAreNotLookedAt) {
-  asio::make_service<ForeignWork>(loop, ForeignWork::Options{.most = 2, .patience = 1ms});
-  TaskGroup group(loop.get_executor());
-  std::optional<Status> results[3];
-  for (int i = 0; i < 3; ++i) {
-    const std::string volumes = absl::StrCat(R"([{"name":"hp","hostPath":{"path":"/dead)", i, R"(","type":"File"}}])");
-    WaitHanging(group, WithUid(PodFrom(volumes), absl::StrCat("dead-", i)), &results[i]);
-  }
-  for (int i = 0; i < 10'000 && events.empty(); ++i) loop.run_for(1ms), loop.restart();
-  EXPECT_EQ(events,
-            std::vector<std::string>{"Warning FailedMount: MountVolume.SetUp failed for volume \"hp\" : 2 other "
-                                     "paths of the host do not answer, which is as many as may be waited for"});
-  EXPECT_EQ(Answer(), 2u);
-  group.Cancel();
-  Poll();
-}
-
-// A subPath of a hostPath volume, which nobody looked at before.
-TEST_F(HangingTest, ASubPathThatDoesNotAnswerIsLeft) {
-  ASSERT_TRUE(MakeDirs(root / "disk/sub").ok());
-  const auto pod = PodFrom(absl::StrCat(R"([{"name":"hp","hostPath":{"path":")", root / "disk", R"("}}])"),
-                           R"([{"name":"hp","mountPath":"/a","subPath":"sub"}])");
-  ASSERT_TRUE(Mount(pod).ok());
-  struct Ask {
-    static Task<void> Run(VolumeManager& manager, std::shared_ptr<const Pod> pod, std::optional<Status>* out) {
-      *out = (co_await manager.ContainerMounts(pod, "c", {})).status();
-    }
-  };
-  std::optional<Status> result;
-  TaskGroup group(loop.get_executor());
-  Hang();
-  group.Spawn("mounts", Ask::Run(*manager, pod, &result));
-  Poll();
-  GoOn();
-  group.Cancel();
-  Poll();
-  ASSERT_TRUE(result);
-  EXPECT_TRUE(absl::IsCancelled(*result));
-  ASSERT_TRUE(RunTask(loop, manager->TearDown("uid-1", true)).ok());
-  EXPECT_EQ(Answer(), 1u);
-  EXPECT_TRUE(mounter.mounts().empty());
-  EXPECT_FALSE(Exists(root / "pods/uid-1"));
 }
 
 // As upstream counts: what is written again, and what fails then.
