@@ -9,6 +9,7 @@
 #include "api/time.h"
 #include "base/json_dump.h"
 #include "base/log.h"
+#include "base/timed_wait.h"
 #include "base/utf8.h"
 #include "client/event_correlator.h"
 #include "client/object.h"
@@ -76,15 +77,16 @@ struct EventRecorder::State {
   const std::string component, host;
   EventCorrelator correlator;
   std::deque<CoreEvent> queue;
+  struct Correlated {
+    CoreEvent event;
+    EventCorrelator::Action action;
+  };
+  std::optional<Correlated> under_way;  // was the queue's first
   Wakeup ready;
   size_t dropped = 0;
   bool abandoned = false;
   std::optional<EventDelay> delay;
   bool urgent = false;  // what is queued waits no longer
-
-  static Task<void> WakeAfter(Clock& clock, std::chrono::nanoseconds pause, Wakeup* wakeup) {
-    if ((co_await clock.Sleep(pause)).ok()) wakeup->Notify();
-  }
 
   // Until what is queued is to be sent. Whether starts are under way is looked at now and then: a moment between two
   // of them is none for events.
@@ -97,46 +99,60 @@ struct EventRecorder::State {
         if (!delay->busy || !delay->busy() || now - first >= delay->longest) co_return;
         until = now + delay->usual;
       }
-      TaskGroup timer(rest->executor());
-      timer.Spawn("events' delay", WakeAfter(rest->clock(), until - now, &ready));
-      const Status waited = co_await ready.Wait();
-      timer.Cancel();
-      co_await timer.Join();
-      if (!waited.ok()) co_return;
+      if (absl::IsCancelled(co_await WaitFor(rest->clock(), ready, until - now))) co_return;
     }
   }
 
-  // The end of the program: one try each.
+  size_t waiting() const { return queue.size() + (under_way ? 1 : 0); }
+
+  // The end of the program: one try each, first what was under way.
   Task<Status> SendAll() {
-    while (!queue.empty() && !co_await IsCancelled()) {
-      CoreEvent event = std::move(queue.front());
-      queue.pop_front();
-      const auto action = correlator.Correlate(&event);
-      if (action != EventCorrelator::Action::kSkip) (void)co_await Send(std::move(event), action);
-    }
+    while (waiting() > 0 && !co_await IsCancelled()) (void)co_await DeliverNext(true);
     co_return absl::OkStatus();
   }
 
-  // Until it is written or given up. False: cancelled.
-  Task<bool> Deliver(CoreEvent event) {
-    const auto action = correlator.Correlate(&event);
-    if (action == EventCorrelator::Action::kSkip) co_return true;
-    for (int tries = 1; !co_await Send(event, action); ++tries) {
+  // Until the next one is written or given up. False: cancelled; it is still under way.
+  Task<bool> DeliverNext(bool last_try) {
+    const CoreEvent& next = under_way ? under_way->event : queue.front();
+    const std::string object = MakeKey(next), reason = next.reason();
+    bool done = true;
+    // One event that cannot be dealt with must not keep all later ones from being written.
+    try {
+      if (!under_way) {
+        CoreEvent event = std::move(queue.front());
+        queue.pop_front();
+        const auto action = correlator.Correlate(&event);
+        if (action != EventCorrelator::Action::kSkip) under_way = Correlated{std::move(event), action};
+      }
+      if (under_way) done = co_await Deliver(under_way->event, under_way->action, last_try);
+    } catch (const std::exception& e) {
+      LOG_ERROR(Internal(e.what()), "Event lost", {"reason", reason}, {"object", object});
+    }
+    if (done) under_way.reset();
+    co_return done;
+  }
+
+  // False: cancelled.
+  Task<bool> Deliver(CoreEvent event, EventCorrelator::Action action, bool last_try) {
+    for (int tries = 1;; ++tries) {
+      const Sent sent = co_await Send(event, action);
+      if (sent != Sent::kAgain) co_return sent == Sent::kDone;
+      if (last_try) co_return true;
       if (tries >= kMostTries) {
         LOG_ERROR(Unavailable("retry limit exceeded"), "Unable to write event (retry limit exceeded!)",
                   {"reason", event.reason()}, {"object", MakeKey(event)});
-        break;
+        co_return true;
       }
       // The first wait is anywhere within the usual one, so that not every client comes back together.
       std::chrono::nanoseconds wait = kBetweenTries;
       if (tries == 1) wait = std::chrono::nanoseconds(static_cast<int64_t>(wait.count() * RandomFraction()));
       if (!(co_await rest->clock().Sleep(wait)).ok()) co_return false;
     }
-    co_return true;
   }
 
-  // True when done with it, for better or worse.
-  Task<bool> Send(CoreEvent event, EventCorrelator::Action action) {
+  enum class Sent { kDone, kAgain, kCancelled };  // kDone: for better or worse
+
+  Task<Sent> Send(CoreEvent event, EventCorrelator::Action action) {
     Status status;
     if (action == EventCorrelator::Action::kPatch) {
       auto patched = co_await rest->Patch<CoreEvent>(event.metadata().namespace_(), event.metadata().name(),
@@ -149,7 +165,11 @@ struct EventRecorder::State {
       status = created.status();
       if (created.ok()) correlator.Written(*created);
     }
-    if (status.ok() || absl::IsCancelled(status)) co_return true;
+    if (status.ok()) co_return Sent::kDone;
+    if (absl::IsCancelled(status)) {
+      const bool at_end = co_await IsCancelled();
+      co_return at_end ? Sent::kCancelled : Sent::kDone;
+    }
     if (Refused(status)) {
       if (IsAlreadyExists(status) || IsNamespaceTerminating(status)) {
         VLOG(5, "Server rejected event (will not retry!)", {"err", status});
@@ -157,10 +177,10 @@ struct EventRecorder::State {
         LOG_ERROR(status, "Server rejected event (will not retry!)", {"reason", event.reason()},
                   {"object", MakeKey(event)});
       }
-      co_return true;
+      co_return Sent::kDone;
     }
     VLOG(1, "Unable to write event (may retry after sleeping)", {"err", status});
-    co_return false;
+    co_return Sent::kAgain;
   }
 
   static std::string MakeKey(const CoreEvent& event) {
@@ -212,7 +232,7 @@ Task<void> EventRecorder::Run() { return RunState(state_); }
 Task<void> EventRecorder::RunState(std::shared_ptr<State> state) {
   bool cancelled = false;
   while (!cancelled) {
-    if (state->queue.empty()) {
+    if (state->waiting() == 0) {
       state->queue.shrink_to_fit();
       if (state->abandoned) co_return;
       cancelled = !(co_await state->ready.Wait()).ok();
@@ -223,20 +243,12 @@ Task<void> EventRecorder::RunState(std::shared_ptr<State> state) {
       cancelled = co_await IsCancelled();
     }
     state->urgent = false;
-    for (size_t due = state->queue.size(); due > 0 && !cancelled; --due) {
-      CoreEvent event = std::move(state->queue.front());
-      state->queue.pop_front();
-      const std::string object = State::MakeKey(event), reason = event.reason();
-      // One event that cannot be dealt with must not keep all later ones from being written.
-      try {
-        cancelled = !co_await state->Deliver(std::move(event));
-      } catch (const std::exception& e) {
-        LOG_ERROR(Internal(e.what()), "Event lost", {"reason", reason}, {"object", object});
-      }
+    for (size_t due = state->waiting(); due > 0 && !cancelled; --due) {
+      cancelled = !co_await state->DeliverNext(false);
       cancelled = cancelled || (state->delay && co_await IsCancelled());
     }
   }
-  if (!state->delay || state->queue.empty()) co_return;
+  if (!state->delay || state->waiting() == 0) co_return;
   co_await ClearCancellation();
   (void)co_await WithTimeout(kLastTry, "events", state->SendAll());
 }

@@ -173,6 +173,35 @@ TEST_F(DelayedEventsTest, WhatWaitsAtTheEndIsSent) {
   EXPECT_EQ(server_.List<core::Event>().size(), 2u);
 }
 
+TEST_F(DelayedEventsTest, WhatIsUnderWayAtTheEndIsSent) {
+  bool first = true;
+  server_.inspect = [&](const http::Request&) {
+    if (!std::exchange(first, false)) return true;
+    group_.Cancel();
+    return false;
+  };
+  recorder_.Record(Pod("p"), kWarning, "Failed", "m");
+  recorder_.Record(Pod("q"), kNormal, "Killing", "m");
+  ASSERT_TRUE(RunUntil(loop_, [this] { return group_.size() == 0; }));
+  const auto events = server_.List<core::Event>();
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0]->count(), 1);
+  EXPECT_EQ(server_.CountRequests("POST"), 3u);
+  EXPECT_EQ(server_.CountRequests("PATCH"), 0u);
+}
+
+TEST_F(DelayedEventsTest, WhatIsToBeTriedAgainAtTheEndIsSent) {
+  server_.FailNext(1, 503);
+  recorder_.Record(Pod("p"), kWarning, "Failed", "m");
+  ASSERT_TRUE(RunUntil(loop_, [this] { return clock_.sleepers() == 1; }));
+  EXPECT_EQ(server_.CountRequests("POST"), 1u);
+  group_.Cancel();
+  ASSERT_TRUE(RunUntil(loop_, [this] { return group_.size() == 0; }));
+  const auto events = server_.List<core::Event>();
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0]->count(), 1) << "it is one event still";
+}
+
 TEST_F(EventsTest, TheQueueIsBounded) {
   EventRecorder recorder(rest_, "kubelet", "n1");
   for (int i = 0; i < 1500; ++i) recorder.Record(Pod(absl::StrCat("p", i)), kNormal, "R", "m");
