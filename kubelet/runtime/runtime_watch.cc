@@ -98,11 +98,12 @@ Task<void> RuntimeWatch::List() {
       pause_ = options_.period;
       continue;
     }
-    if (!healthy_ || healthy_()) last_pass_ = ended;
+    const bool healthy = !healthy_ || healthy_();
+    if (healthy) last_pass_ = ended;
     if (!std::exchange(listed_, true)) runtime_back_.Notify();
     Suspect(*changed);
     const bool trusted = open_ && proven_ && ended >= trusted_after_;
-    if (!trusted) {
+    if (!trusted || !healthy) {  // the end of an outage is to show at once
       pause_ = options_.period;
     } else if (untold_.empty()) {
       pause_ = std::min<nanoseconds>(pause_ * 2, options_.longest);

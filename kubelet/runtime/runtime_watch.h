@@ -4,8 +4,8 @@
 //
 // How often everything is listed:
 //   - every second where the runtime has no events (said once), as long as the stream has brought none since it was
-//     opened, and after it broke. containerd 1.7 hands the first event after a restart of the kubelet to the stream of
-//     the dead one; one that arrives here proves that nobody is before us.
+//     opened, after it broke, and while the runtime is not well. containerd 1.7 hands the first event after a restart
+//     of the kubelet to the stream of the dead one; one that arrives here proves that nobody is before us.
 //   - as an audit else, the pause doubling to a minute. A change that no event told of brings the second back, for five
 //     minutes. Upstream's evented PLEG audits every five minutes; a minute keeps within the three minutes after which
 //     a PLEG counts as stuck, and is the longest that a lost event can cost.

@@ -158,6 +158,23 @@ TEST_F(RuntimeWatchTest, OnlyAPassWhileTheRuntimeIsWellCounts) {
   EXPECT_EQ(watch.last_pass(), clock.Steady());
 }
 
+TEST_F(RuntimeWatchTest, TheEndOfAnOutageShowsAtOnceWhereEventsAreTrusted) {
+  bool healthy = true;
+  watch.SetHealthy([&] { return healthy; });
+  TrustedPod("u");
+  healthy = false;
+  Advance(200);
+  EXPECT_LT(watch.last_pass(), clock.Steady() - seconds(100));
+  healthy = true;
+  Advance(1);
+  EXPECT_EQ(watch.last_pass(), clock.Steady());
+  // And the listing becomes an audit again.
+  Advance(150);
+  const int lists = Lists();
+  Advance(120);
+  EXPECT_EQ(Lists() - lists, 2);
+}
+
 TEST_F(RuntimeWatchTest, ARuntimeThatComesBackIsAskedForEventsAgain) {
   runtime.has_events = false;
   Start();
