@@ -180,7 +180,15 @@ Task<void> LogRotator::Work() {
   while (!queue_.empty()) {
     const Job job = std::move(queue_.front());
     queue_.pop_front();
-    const Status status = co_await Do(job);
+    Status status;
+    // One that ends by an exception is begun again at the next look, and the others have their turn.
+    try {
+      status = co_await Do(job);
+    } catch (const std::exception& e) {
+      status = Internal(e.what());
+      LOG_ERROR(status, "Failed to rotate log for container", {"containerID", job.log.container_id},
+                {"path", job.log.path});
+    }
     busy_.erase(job.log.path);
     if (absl::IsCancelled(status)) co_return;
     first_.Update(status);

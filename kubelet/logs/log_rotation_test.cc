@@ -2,6 +2,8 @@
 
 #include <zlib.h>
 
+#include <stdexcept>
+
 #include "base/async_testing.h"
 #include "base/blocking_testing.h"
 #include "kubelet/volume/testing.h"
@@ -142,6 +144,29 @@ TEST_F(LogRotationTest, OneThatHangsHoldsUpNoOther) {
   EXPECT_EQ(reopened.size(), 5u) << "it was asked once";
   group.Cancel();
   clock.Advance(std::chrono::seconds(1), loop);
+}
+
+TEST_F(LogRotationTest, OneThatThrowsIsBegunAgainAndHoldsUpNoOther) {
+  const std::string other = dir / "pod/c/1.log";
+  LogRotationOptions options;
+  options.logs_dir = dir.path();
+  struct Runtime {
+    static Task<Status> Reopen(std::vector<std::string>& reopened, std::string id) {
+      reopened.push_back(id);
+      if (reopened.size() == 1) throw std::runtime_error("a bug");
+      co_return absl::OkStatus();
+    }
+  };
+  LogRotator rotator(
+      options,
+      [&] {
+        return std::vector<LogRotator::Log>{{"id", path}, {"other", other}};
+      },
+      [&](std::string id) { return Runtime::Reopen(reopened, std::move(id)); }, clock);
+  EXPECT_EQ(RunTask(loop, rotator.Once()).message(), "a bug");
+  EXPECT_EQ(reopened, (std::vector<std::string>{"id", "other"}));
+  EXPECT_TRUE(RunTask(loop, rotator.Once()).ok());
+  EXPECT_EQ(reopened, (std::vector<std::string>{"id", "other", "id", "other"}));
 }
 
 // Reliability row clock-jump: logs are rotated on, whatever the wall clock does, and what was kept is not overwritten.
