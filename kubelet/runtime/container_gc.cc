@@ -43,6 +43,21 @@ void UnlinkLogs(const std::string& logs_dir, const std::string& log_path) {
   }
 }
 
+// Links to logs that are gone: left when the kubelet was down while its containers were removed. Other kubelets on this
+// machine may share the directory, so only links into our own logs count. A log that is being rotated is gone for a
+// moment.
+StatusOr<std::vector<std::string>> LinksThatLeadNowhere(const std::string& links_dir, const std::string& logs_dir) {
+  ASSIGN_OR_RETURN(auto names, ListDir(links_dir));
+  std::erase_if(names, [&](const std::string& name) {
+    if (!absl::EndsWith(name, ".log")) return true;
+    char target[4096];
+    const ssize_t n = ::readlink(JoinPath(links_dir, name).c_str(), target, sizeof target);
+    const std::string log(target, n > 0 ? static_cast<size_t>(n) : 0);
+    return !absl::StartsWith(log, logs_dir + "/") || Exists(log);
+  });
+  return names;
+}
+
 }  // namespace
 
 Task<void> RemoveContainerLogs(std::string logs_dir, std::string log_path) {
@@ -201,8 +216,9 @@ Task<Status> ContainerGc::CollectSandboxes(bool everything_dead) {
 
 Task<Status> ContainerGc::CollectLogs() {
   if (hooks_.sources_ready()) {
-    CO_ASSIGN_OR_RETURN(const auto names, ListDir(options_.logs_dir), "failed to read podLogsDirectory \"",
-                        options_.logs_dir, "\"");
+    std::function<StatusOr<std::vector<std::string>>()> list = [dir = options_.logs_dir] { return ListDir(dir); };
+    CO_ASSIGN_OR_RETURN(const auto names, co_await RunBlockingFor<std::vector<std::string>>(std::move(list)),
+                        "failed to read podLogsDirectory \"", options_.logs_dir, "\"");
     for (const std::string& name : names) {
       const std::string uid = UidOfLogDirectory(name);
       if (uid.empty() || !hooks_.content_gone(uid)) continue;
@@ -212,19 +228,11 @@ Task<Status> ContainerGc::CollectLogs() {
       }
     }
   }
-  // Links to logs that are gone: left when the kubelet was down while its containers were removed. Other kubelets on
-  // this machine may share the directory, so only links into our own logs count. A log that is being rotated is gone
-  // for a moment.
-  auto names = ListDir(options_.container_logs_dir);
+  std::function<StatusOr<std::vector<std::string>>()> look =
+      [links = options_.container_logs_dir, logs = options_.logs_dir] { return LinksThatLeadNowhere(links, logs); };
+  const auto names = co_await RunBlockingFor<std::vector<std::string>>(std::move(look));
   if (!names.ok()) co_return absl::OkStatus();
   for (const std::string& name : *names) {
-    if (!absl::EndsWith(name, ".log")) continue;
-    const std::string link = JoinPath(options_.container_logs_dir, name);
-    char target[4096];
-    const ssize_t n = ::readlink(link.c_str(), target, sizeof target);
-    if (n <= 0 || !absl::StartsWith(std::string_view(target, static_cast<size_t>(n)), options_.logs_dir + "/"))
-      continue;
-    if (Exists(std::string(target, static_cast<size_t>(n)))) continue;
     const size_t dash = name.rfind('-');
     if (dash != std::string::npos) {
       cri::v1::ContainerStatusRequest request;
@@ -232,7 +240,7 @@ Task<Status> ContainerGc::CollectLogs() {
       auto answer = co_await runtime_.ContainerStatus(std::move(request));
       if (answer.ok() && answer->status().state() != cri::v1::CONTAINER_EXITED) continue;
     }
-    ::unlink(link.c_str());
+    ::unlink(JoinPath(options_.container_logs_dir, name).c_str());
   }
   co_return absl::OkStatus();
 }

@@ -217,6 +217,36 @@ TEST_F(ContainerGcTest, LogsAreRemovedOnThePool) {
   loop.poll();
 }
 
+// Nor is a directory of thousands listed there.
+TEST_F(ContainerGcTest, LogsAreLookedForOnThePool) {
+  asio::io_context pool;
+  const BlockingOn on(pool.get_executor());
+  ContainerGc gc(runtime, clock, options,
+                 {.sources_ready = [] { return true; },
+                  .content_gone = [](const std::string&) { return true; },
+                  .runtime_ended = [](const std::string&) { return true; }});
+  Status result = absl::UnknownError("not run");
+  auto turn = [](asio::io_context& context) {
+    context.restart();
+    context.poll();
+  };
+  Spawn(loop.get_executor(), "collect", Once(&gc, false, &result));
+  turn(loop);
+  // What comes after the loop's turn is found as well.
+  const std::string log = options.logs_dir + "/ns_p_u", link = options.container_logs_dir + "/p_ns_a-dead.log";
+  ASSERT_TRUE(MakeDirs(log).ok());
+  turn(pool);
+  turn(loop);
+  turn(pool);
+  EXPECT_FALSE(Exists(log));
+  turn(loop);
+  ASSERT_EQ(::symlink((log + "/a/0.log").c_str(), link.c_str()), 0);
+  turn(pool);
+  turn(loop);
+  EXPECT_TRUE(result.ok()) << result;
+  EXPECT_THAT(*ListDir(options.container_logs_dir), IsEmpty());
+}
+
 TEST_F(ContainerGcTest, LinksThatLeadNowhere) {
   AddContainer("running", "u", "a", 1, cri::v1::CONTAINER_RUNNING);
   auto link = [&](const std::string& name, const std::string& target) {
