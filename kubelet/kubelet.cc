@@ -286,6 +286,7 @@ void Kubelet::MakeParts(const std::string& runtime_name) {
     out.allocatable = agent_->resources().allocatable;
     return out;
   };
+  hooks.node_reference = [this] { return agent_->Reference(); };
   hooks.services = [this] {
     return services_ != nullptr ? services_->List() : std::vector<std::shared_ptr<const core::Service>>();
   };

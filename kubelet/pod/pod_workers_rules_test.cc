@@ -40,12 +40,12 @@ TEST_F(PodWorkersTest, WithoutClusterDnsThePodAndTheNodeSaySo) {
   ASSERT_TRUE(Until([&] { return sink.pods["p"].status().phase() == "Running"; }));
   std::map<std::string, std::string> told;
   for (const auto& e : events.events) {
-    if (e.reason == "MissingClusterDNS") told[e.about.kind()] = e.message;
+    if (e.reason == "MissingClusterDNS") told[absl::StrCat(e.about.kind(), " ", e.about.name())] = e.message;
   }
-  EXPECT_EQ(told["Node"],
+  EXPECT_EQ(told["Node n1"],
             "kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. "
             "Falling back to \"Default\" policy.");
-  EXPECT_EQ(told["Pod"], "pod: \"p_ns(u-1)\". " + told["Node"]);
+  EXPECT_EQ(told["Pod p"], "pod: \"p_ns(u-1)\". " + told["Node n1"]);
 }
 
 TEST_F(PodWorkersTest, WhatOthersWriteIntoAStatusIsUndone) {

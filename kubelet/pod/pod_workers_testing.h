@@ -96,6 +96,12 @@ class PodWorkersTest : public ::testing::Test {
     options.node.logs_dir = root + "/logs";
     options.dns.resolv_conf = "";
     PodRuntimeHooks hooks;
+    hooks.node_reference = [] {
+      client::ObjectReference node;
+      node.set_kind("Node");
+      node.set_name("n1");
+      return node;
+    };
     hooks.probes = [](ProbeKind, const std::string&) { return ProbeResult::kUnknown; };
     hooks.sandbox_ready = [this](const Pod& pod) { workers->SandboxReady(pod); };
     hooks.actuated = [this](const Pod& pod) { return granted->Actuated(pod); };

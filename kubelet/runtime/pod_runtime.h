@@ -47,6 +47,7 @@ struct PodRuntimeOptions {
 // What the rest of the kubelet gives.
 struct PodRuntimeHooks {
   std::function<EnvFacts()> env_facts;
+  std::function<client::ObjectReference()> node_reference;  // for events that are the node's too
   std::function<std::vector<std::shared_ptr<const core::Service>>()> services;
   std::function<StatusOr<std::string>(const Pod&)> runtime_handler;        // of the pod's RuntimeClass
   std::function<void(const Pod&)> sandbox_ready;                           // report the condition right away
@@ -77,12 +78,11 @@ class PodRuntime {
     std::map<std::string, WaitReason> failures;  // containers that could not be started
     std::vector<std::string> started;            // containers that were
     std::map<std::string, ImagePuller::Result> image_volumes;
-    std::string resize_error;                   // why a resize did not succeed
-    bool changed = false;                       // something has; look at the pod again at once ..
-    bool more = false;                          // .. at all of it: other things have changed than `made`
-    RuntimeCache::Made made;                    // the containers that were started
-    std::chrono::nanoseconds retry_after{0};    // when to try again; 0: the usual time
-    std::shared_ptr<ImagePuller::Ahead> ahead;  // what was asked beside the making of the sandbox
+    std::string resize_error;                 // why a resize did not succeed
+    bool changed = false;                     // something has; look at the pod again at once ..
+    bool more = false;                        // .. at all of it: other things have changed than `made`
+    RuntimeCache::Made made;                  // the containers that were started
+    std::chrono::nanoseconds retry_after{0};  // when to try again; 0: the usual time
   };
   // One step towards what the spec wants. Interrupted: hooks end, calls to the runtime are completed.
   // `restart_all`: the pod's containers are to begin anew (see ComputeActions).
@@ -110,9 +110,11 @@ class PodRuntime {
                             cri_v1::PodSandboxConfig* config, std::shared_ptr<ImagePuller::Ahead> ahead);
   Task<StatusOr<cri_v1::UserNamespace>> UsersOf(PodPtr pod);
   Task<StatusOr<cri_v1::PodSandboxConfig>> MakeSandboxConfig(PodPtr pod, uint32_t attempt, bool report);
+  // `ahead`: what was asked beside the making of the sandbox, for the first one whose image is looked at.
   Task<bool> StartOne(PodPtr pod, core::Container container, PodStatePtr state, std::string sandbox_id,
                       cri_v1::PodSandboxConfig sandbox, std::vector<std::string> ips, StatusOr<std::string> pid_target,
-                      std::shared_ptr<Interrupt> interrupt, SyncResult* result);
+                      std::shared_ptr<ImagePuller::Ahead>* ahead, std::shared_ptr<Interrupt> interrupt,
+                      SyncResult* result);
   // Starts a container that was made, now or by a call whose answer never came.
   Task<bool> Begin(PodPtr pod, core::Container container, std::string id, std::string log_path, std::string pod_ip,
                    StartQueue::Slot slot, std::shared_ptr<Interrupt> interrupt, SyncResult* result);
