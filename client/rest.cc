@@ -363,10 +363,13 @@ StatusOr<std::shared_ptr<Rest>> Rest::Make(asio::any_io_executor executor, Confi
 }
 
 Task<Status> RunWithin(std::shared_ptr<Rest> rest, std::chrono::nanoseconds limit, Rest::Call call, Message* out) {
-  auto* impl = static_cast<RestImpl*>(rest.get());  // there is no other
   Clock& clock = rest->clock();
   const std::string what = absl::StrCat(call.method, " with a limit");
-  co_return co_await WithTimeout(clock, limit, what, impl->RunUntil(clock.Steady() + limit, std::move(call), out));
+  // One of another kind knows no line to wait in: it is only given the time.
+  auto* impl = dynamic_cast<RestImpl*>(rest.get());
+  Task<Status> run =
+      impl == nullptr ? rest->Run(std::move(call), out) : impl->RunUntil(clock.Steady() + limit, std::move(call), out);
+  co_return co_await WithTimeout(clock, limit, what, std::move(run));
 }
 
 StatusOr<Rest::Call> Rest::ObjectCall(std::string method, const Message& object, std::string subresource,

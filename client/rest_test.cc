@@ -324,6 +324,49 @@ TEST_F(RestTest, CallsWithALimitEndThen) {
   EXPECT_TRUE(absl::IsDeadlineExceeded(ended[3])) << ended[3];
 }
 
+// One in a test's memory, which takes an hour for everything.
+class SlowRest final : public Rest {
+ public:
+  SlowRest(asio::any_io_executor executor, Clock& clock) : executor_(std::move(executor)), clock_(clock) {}
+  Task<StatusOr<std::unique_ptr<Watch>>> StartWatch(const Message&, std::string, ListOptions,
+                                                    std::chrono::seconds) override {
+    co_return absl::UnimplementedError("watch");
+  }
+  Task<StatusOr<http::ClientResponse>> Raw(RawRequest) override { co_return absl::UnimplementedError("raw"); }
+  Task<StatusOr<std::unique_ptr<http::BodyReader>>> RawOpen(RawRequest) override {
+    co_return absl::UnimplementedError("raw");
+  }
+  Task<Status> Run(Call, Message*) override { return clock_.Sleep(std::chrono::hours(1)); }
+  Task<StatusOr<RawList>> RunList(const Message&, std::string, ListOptions,
+                                  std::function<void(std::shared_ptr<Message>)>) override {
+    co_return absl::UnimplementedError("list");
+  }
+  const Config& config() const override { return config_; }
+  asio::any_io_executor executor() const override { return executor_; }
+  Clock& clock() const override { return clock_; }
+
+ private:
+  const asio::any_io_executor executor_;
+  Clock& clock_;
+  const Config config_;
+};
+
+TEST_F(RestTest, ACallOfAnyKindOfRestEndsInTime) {
+  FakeClock clock;
+  const auto rest = std::make_shared<SlowRest>(loop_.get_executor(), clock);
+  std::optional<Status> ended;
+  auto create = [&]() -> Task<void> {
+    ended = (co_await CreateWithin<core::ConfigMap>(rest, std::chrono::seconds(3), Map("a"))).status();
+  };
+  TaskGroup group(loop_.get_executor());
+  group.Spawn("create", create());
+  RunUntil(loop_, [&] { return clock.sleepers() == 2; });
+  clock.Advance(std::chrono::seconds(3), loop_);
+  RunUntil(loop_, [&] { return ended.has_value(); });
+  ASSERT_TRUE(ended);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(*ended)) << *ended;
+}
+
 TEST(WireTest, RefusesWhatIsNoObject) {
   core::ConfigMap map;
   EXPECT_TRUE(absl::IsDataLoss(DecodeObject("application/vnd.kubernetes.protobuf", "nonsense", &map)));
