@@ -16,6 +16,7 @@ namespace {
 
 // Many pods that start together are one write: each costs a commit of the disk's journal, for which starts wait too.
 constexpr auto kCoalesce = std::chrono::milliseconds(500);
+constexpr auto kRetry = std::chrono::seconds(10);  // after a write that failed
 
 // Without looking at what the texts mean: they are mostly the very same, and every admission compares those of all
 // pods.
@@ -287,9 +288,10 @@ void Allocations::SaveFailed() {
 }
 
 Task<void> Allocations::Run() {
+  std::chrono::nanoseconds pause = kCoalesce;
   for (;;) {
     Status waited = co_await wakeup_.Wait();
-    if (waited.ok()) waited = co_await clock_.Sleep(kCoalesce);
+    if (waited.ok()) waited = co_await clock_.Sleep(std::exchange(pause, kCoalesce));
     const bool last = absl::IsCancelled(waited);
     for (ResourceCheckpoint* checkpoint : {&allocated_, &actuated_}) {
       auto write = checkpoint->TakeWrite();
@@ -303,6 +305,8 @@ Task<void> Allocations::Run() {
       if (written.ok()) continue;
       checkpoint->Failed();
       LOG_ERROR(written, "Cannot write a checkpoint of resources");
+      pause = kRetry;
+      Changed();
     }
     if (last) co_return;
   }

@@ -109,6 +109,51 @@ TEST_F(ResizesOnDiskTest, WhatAnEndedOneMakesRoomForIsWrittenToo) {
   EXPECT_THAT(Kept(), HasSubstr("300m"));
 }
 
+// The next one is granted while the first is being written.
+TEST_F(ResizesOnDiskTest, WhatIsGrantedMeanwhileIsWrittenToo) {
+  for (const char* name : {"p", "q", "r"}) Add(PodWithCpu(name, "100m"));
+  auto told = [this](std::string_view reason) {
+    const auto events = Events();
+    return std::count_if(events.begin(), events.end(), [&](const auto& e) { return e.starts_with(reason); });
+  };
+  auto refuse = [this] { reject = Rejection{"OutOfcpu", "no room"}; };
+  auto make_room = [this](const char* name) {
+    reject.reset();
+    EXPECT_TRUE(workers->Evict(name, 1, {"Evicted", "The node was low on resource: memory. "}, std::nullopt));
+  };
+  refuse();
+  Resize("p", "200m");
+  Wakeup made(loop.get_executor());
+  runtime.on_run = [&]() -> Task<void> { (void)co_await made.Wait(); };
+  for (const auto& [id, sandbox] : runtime.sandboxes) {
+    if (sandbox.config.metadata().name() == "p") runtime.KillSandbox(id);
+  }
+  Relist();
+  Advance(seconds(1));
+  make_room("q");
+  ASSERT_TRUE(Until([&] { return told("ResizeStarted") == 1; }));
+  refuse();
+  Resize("p", "300m");
+  Settle();
+  asio::io_context pool;
+  const BlockingOn on(pool.get_executor());
+  auto step = [&] {
+    pool.restart();
+    pool.poll_one();
+    Settle();
+  };
+  made.Notify();
+  Settle();
+  for (int i = 0; i < 100 && told("ResizeDeferred") < 2; ++i) step();
+  ASSERT_EQ(told("ResizeDeferred"), 2);
+  make_room("r");
+  ASSERT_TRUE(Until([&] { return told("ResizeStarted") == 2; }));
+  ASSERT_EQ(runtime.CountCalls("UpdateContainerResources"), 0u);
+  for (int i = 0; i < 100 && runtime.CountCalls("UpdateContainerResources") == 0; ++i) step();
+  ASSERT_EQ(runtime.CountCalls("UpdateContainerResources"), 1u);
+  EXPECT_THAT(Kept(), HasSubstr("300m"));
+}
+
 // Two that are granted together are one write: who did not take it waits for it as well.
 TEST_F(ResizesOnDiskTest, NoneGoesOnWhileAnotherWritesItsGrant) {
   Add(PodWithCpu("p", "100m"));

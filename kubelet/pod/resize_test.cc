@@ -389,6 +389,31 @@ TEST_F(AllocationsTest, AWriteThatComesLateDoesNotUndoALaterOne) {
   EXPECT_NE(checkpoint.TakeWrite(), nullptr) << "what could not be written is written again";
 }
 
+TEST_F(AllocationsTest, AWriteThatFailedIsTriedAgain) {
+  const std::string away = dir + ".away";
+  auto until = [&](const std::function<bool()>& met) {
+    for (int i = 0; i < 5000 && !met(); ++i) {
+      loop.restart();
+      loop.poll();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // the disk work comes back from another thread
+    }
+    return met();
+  };
+  Allocations allocations(loop.get_executor(), clock, dir);
+  TaskGroup group(loop.get_executor());
+  group.Spawn("allocations", allocations.Run());
+  allocations.Allocate(Sized({{"c", "100m 100m 32Mi 32Mi"}}));
+  ASSERT_TRUE(until([&] { return clock.sleepers() == 1; }));
+  std::filesystem::rename(dir, away);
+  clock.Advance(std::chrono::milliseconds(500), loop);
+  ASSERT_TRUE(until([&] { return clock.sleepers() == 1; }));
+  std::filesystem::rename(away, dir);
+  clock.Advance(std::chrono::seconds(10), loop);
+  EXPECT_TRUE(until([&] { return Read("allocated_pods_state").find("100m") != std::string::npos; }));
+  group.Cancel();
+  EXPECT_TRUE(until([&] { return group.size() == 0; }));
+}
+
 // What is written in order only may be lost: it does not do for who has to know that it is not.
 TEST_F(AllocationsTest, AWriteForGoodIsNotDoneByALaterOneThatMayBeLost) {
   const std::string away = dir + ".away";
