@@ -56,7 +56,7 @@ void ValidatePodContent(const k8s::io::api::core::v1::Pod& pod, const k8s::io::a
 // Of a pod or of a template; those that are in `old` (null on create) with the same value may stay.
 void ValidatePodAnnotations(const StringMap& annotations, const k8s::io::api::core::v1::PodSpec& spec,
                             const StringMap* old, const Path& path, FieldErrors* errors);
-// On create: annotations that say what a field says too. `path` is the specification's.
+// On create, and of a template that changed: annotations that say what a field says too. `path` is the specification's.
 void ValidateAnnotationsMatchFields(const StringMap& annotations, const k8s::io::api::core::v1::PodSpec& spec,
                                     const Path& path, FieldErrors* errors);
 void ValidatePodAnnotationUpdates(const k8s::io::api::core::v1::Pod& pod, const k8s::io::api::core::v1::Pod& old,

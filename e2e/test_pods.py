@@ -144,12 +144,14 @@ spec:
         lib.wait("the pod to run", lambda: self.status("resized")["phase"] == "Running", 30)
         before = self.status("resized")["containerStatuses"][0]
 
-        def resize(cpu, memory):
+        def resize(cpu, memory, refused=None):
             sizes = {"cpu": cpu, "memory": memory}
             body = {"spec": {"containers": [{"name": "c", "resources": {"requests": sizes, "limits": sizes}}]}}
             result = lib.kubectl("patch", "pod", "resized", "--subresource", "resize", "-p", lib.json.dumps(body), check=False)
             if result.returncode != 0 and ("resize" in result.stderr and ("must be one of" in result.stderr or "not find" in result.stderr)):
                 self.skipTest("this kubectl or API server knows no resize: " + result.stderr)
+            if refused:
+                return self.assertIn(refused, result.stderr)
             self.assertEqual(result.returncode, 0, result.stderr)
 
         resize("200m", "32Mi")
@@ -170,11 +172,27 @@ spec:
                  and self.status("resized")["containerStatuses"][0]["resources"]["limits"]["memory"] == "48Mi", 30)
         lib.wait("its end to be told", lambda: ("Killing", "Container c resize requires restart") in self.events("resized"), 20)
 
-        # What does not fit waits, also over a restart of the kubelet.
-        resize("1000", "48Mi")
+        # What the node has, but others hold in part, waits, also over a restart of the kubelet; what it does not have is refused.
+        resize("1000", "48Mi", refused="node didn't have enough allocatable resources: cpu, requested: 1000000, allocatable: ")
+        lib.apply("""
+apiVersion: v1
+kind: Pod
+metadata: {name: holder}
+spec:
+  nodeName: n1
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: localhost/skiff/test:1
+    command: [sleep, "1000"]
+    resources: {requests: {cpu: 100m}}
+""")
+        lib.wait("the holder to run", lambda: self.status("holder")["phase"] == "Running", 30)
+        cpus = int(lib.get("node", "n1")["status"]["allocatable"]["cpu"])
+        resize(str(cpus), "48Mi")
         pending = lib.wait("the resize to be deferred", lambda: self.condition("resized", "PodResizePending"), 20)
         self.assertEqual((pending["reason"], pending["status"]), ("Deferred", "True"))
-        self.assertIn("Node didn't have enough resource: cpu, requested: 1000000", pending["message"])
+        self.assertIn(f"Node didn't have enough resource: cpu, requested: {cpus * 1000}", pending["message"])
         self.assertEqual(self.status("resized")["containerStatuses"][0]["allocatedResources"]["cpu"], "200m")
         container = self.status("resized")["containerStatuses"][0]["containerID"]
         lib.kubelet_again()
@@ -182,7 +200,7 @@ spec:
         lib.wait("the smaller size", lambda: self.condition("resized", "PodResizePending") is None
                  and self.status("resized")["containerStatuses"][0]["resources"]["limits"]["cpu"] == "150m", 30)
         self.assertEqual(self.status("resized")["containerStatuses"][0]["containerID"], container)
-        lib.kubectl("delete", "pod", "resized")
+        lib.kubectl("delete", "pod", "resized", "holder")
 
     def test_a_rule_restarts_all_containers(self):
         lib.apply("""

@@ -114,7 +114,9 @@ class RealApiTest : public testing::Test {
               RunTask(loop_, rest_->Patch<core::Pod>(ns, pod->metadata().name(), patch, {.subresource = "status"}));
           EXPECT_TRUE(ended.ok() || absl::IsNotFound(ended.status())) << ended.status();
         } else if (!IsPodReady(*pod)) {
-          const std::string ip = absl::StrCat("10.244.0.", ++ips_);
+          // The same at a second look at a pod that the cache still has as it was.
+          const auto [own, _] = ips_.emplace(pod->metadata().uid(), ips_.size() + 1);
+          const std::string ip = absl::StrCat("10.244.0.", own->second);
           const nlohmann::json patch = {
               {"status",
                {{"phase", "Running"},
@@ -139,7 +141,7 @@ class RealApiTest : public testing::Test {
   std::shared_ptr<client::Rest> rest_;
   std::shared_ptr<Informers> informers_;
   TaskGroup group_{loop_.get_executor()}, work_{loop_.get_executor()};
-  int ips_ = 0;
+  std::map<std::string, size_t> ips_;  // by pod
   std::string job_phase_ = "Succeeded";
 };
 

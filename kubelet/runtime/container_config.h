@@ -44,11 +44,11 @@ struct SandboxInputs {
   cri_v1::UserNamespace users = HostUsers();
 };
 // What the pod costs as a whole, and the sandbox beside it, for runtimes that size virtual machines.
+void SetSandboxResources(const Pod& pod, const NodeSettings& node, cri_v1::LinuxContainerResources* resources,
+                         cri_v1::LinuxContainerResources* overhead);
 // As a resize tells the runtime: what the pod's cgroup gets. No limit unless all containers have one.
 void SetSandboxUpdate(const Pod& pod, const NodeSettings& node, cri_v1::LinuxContainerResources* resources,
                       cri_v1::LinuxContainerResources* overhead);
-void SetSandboxResources(const Pod& pod, const NodeSettings& node, cri_v1::LinuxContainerResources* resources,
-                         cri_v1::LinuxContainerResources* overhead);
 StatusOr<cri_v1::PodSandboxConfig> SandboxConfig(const Pod& pod, const SandboxInputs& in, const NodeSettings& node);
 
 struct ImageUser {

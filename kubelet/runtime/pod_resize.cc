@@ -81,7 +81,6 @@ Task<Status> PodRuntime::ResizePodCgroup(Pod to, std::string sandbox_id) {
 }
 
 Task<Status> PodRuntime::Resize(PodPtr pod, std::string sandbox_id, ResizePlan plan) {
-  CO_RETURN_IF_ERROR(co_await CheckMemoryDecreases(pod, plan));
   // What is not recorded asks for no room beside what was granted.
   const PodPtr had = hooks_.actuated ? hooks_.actuated(*pod) : nullptr;
   CO_RETURN_IF_ERROR(co_await ResizePodCgroup(had == nullptr ? *pod : LargerOf(*pod, *had), sandbox_id));

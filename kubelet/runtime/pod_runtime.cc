@@ -315,8 +315,12 @@ Task<PodRuntime::SyncResult> PodRuntime::Sync(PodPtr pod, PodStatePtr state, std
     if (!ok && !IsSidecar(c)) co_return result;
   }
   if (!resize.empty()) {
-    result.changed = result.more = true;
-    if (Status s = co_await Resize(pod, actions.sandbox_id, std::move(resize)); !s.ok()) {
+    Status s = co_await CheckMemoryDecreases(pod, resize);
+    if (s.ok()) {
+      result.changed = result.more = true;
+      s = co_await Resize(pod, actions.sandbox_id, std::move(resize));
+    }
+    if (!s.ok()) {
       if (absl::IsCancelled(s)) {
         stop(s);
         co_return result;

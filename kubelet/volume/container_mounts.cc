@@ -101,7 +101,15 @@ Task<StatusOr<std::vector<ContainerMount>>> VolumeManager::Impl::ContainerMounts
         // One that hangs since an earlier life of the pod (a manifest that is put back has the same uid) is to pass a
         // gate that is closed: it would not do for this life.
         const std::string key = absl::StrCat("bind ", sub.target, " in life ", state->life);
-        status = co_await ForeignWork::Of(executor).Run(key, std::move(bind));
+        // One place for all pods that want it, where it does not answer; what is wrong with it the bind says.
+        std::function<Status()> look = [sub] {
+          if (const auto volume_dir = Dir::Open(sub.volume_path); volume_dir.ok())
+            (void)volume_dir->Stat(sub.sub_path).ok();
+          return absl::OkStatus();
+        };
+        status = co_await ForeignWork::Of(executor).Run(absl::StrCat("look at ", sub.volume_path, " ", sub.sub_path),
+                                                        std::move(look));
+        if (status.ok()) status = co_await ForeignWork::Of(executor).Run(key, std::move(bind));
       } else {
         status = co_await RunBlocking(std::move(bind));
       }

@@ -1,4 +1,4 @@
-// How one volume is set up.
+// How volumes are set up: one, and the pass over all of a pod.
 #include "api/quantity.h"
 #include "base/files.h"
 #include "base/foreign_work.h"
@@ -159,11 +159,15 @@ Task<void> VolumeManager::Impl::Operate(PodPtr state, std::string name) {
   auto self = shared_from_this();
   const SteadyTime began = clock.Steady();
   Status status;
-  if (state->volumes[name].info.kind == Kind::kClaim) {
-    status = co_await SetUpClaim(state, name);
-  } else if (const core::Volume* volume = FindVolume(*state->pod, name); volume != nullptr) {
-    const auto& source = volume->volumesource().hostpath();
-    status = co_await CheckPath(source.path(), source.type());
+  try {
+    if (state->volumes[name].info.kind == Kind::kClaim) {
+      status = co_await SetUpClaim(state, name);
+    } else if (const core::Volume* volume = FindVolume(*state->pod, name); volume != nullptr) {
+      const auto& source = volume->volumesource().hostpath();
+      status = co_await CheckPath(source.path(), source.type());
+    }
+  } catch (const std::exception& e) {
+    status = Internal(e.what());  // a volume that stayed busy would never be tried again
   }
   state->volumes[name].busy = false;
   if (closed) co_return;
