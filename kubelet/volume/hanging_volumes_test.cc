@@ -179,6 +179,7 @@ TEST_F(HangingTest, ASubPathThatHangsSinceAnEarlierLifeIsNotWaitedFor) {
   Hang();
   const auto cancel = group.Spawn("mounts", AskMounts(*manager, pod, &before));
   Poll();
+  EXPECT_EQ(Answer(), 1u) << "the path answers, its mount does not";
   GoOn();
   cancel();
   Poll();
@@ -192,6 +193,24 @@ TEST_F(HangingTest, ASubPathThatHangsSinceAnEarlierLifeIsNotWaitedFor) {
   EXPECT_TRUE(now && now->ok());
   group.Cancel();
   Poll();
+}
+
+TEST_F(HangingTest, OnePathHoldsOneThreadHoweverManyPodsWantASubPathOfIt) {
+  ASSERT_TRUE(MakeDirs(root / "disk/sub").ok());
+  const auto pod = PodFrom(absl::StrCat(R"([{"name":"hp","hostPath":{"path":")", root / "disk", R"("}}])"),
+                           R"([{"name":"hp","mountPath":"/a","subPath":"sub"}])");
+  TaskGroup group(loop.get_executor());
+  std::optional<Status> results[20];
+  for (int i = 0; i < 20; ++i) {
+    const auto one = WithUid(pod, absl::StrCat("uid-", i));
+    ASSERT_TRUE(Mount(one).ok());
+    Hang();
+    group.Spawn("mounts", AskMounts(*manager, one, &results[i]));
+    Poll();
+    GoOn();
+  }
+  EXPECT_EQ(Answer(), 1u);
+  for (const auto& result : results) EXPECT_TRUE(result && result->ok());
 }
 
 TEST_F(HangingTest, WhoeverWaitsForASubPathIsToldThatItCannotBeMade) {
