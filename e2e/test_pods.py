@@ -77,7 +77,7 @@ class PodsTest(lib.ClusterTest):
 
         # An edit makes another pod; a file that is no manifest leaves it alone.
         self.write("web.yaml", WEB.format(port=8082))
-        lib.wait("the edited pod", lambda: self.ready() and mirror()["status"]["containerStatuses"][0]["containerID"] != container, 30)
+        lib.wait("the edited pod", lambda: (pod := self.ready()) and pod["status"]["containerStatuses"][0]["containerID"] != container, 30)
         self.assertNotEqual(mirror()["metadata"]["annotations"]["kubernetes.io/config.hash"], annotations["kubernetes.io/config.hash"])
         self.assertEqual(running("web-n1"), ["c"])
 
